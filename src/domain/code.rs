@@ -1,0 +1,211 @@
+//! Every problem code plugbay answers with: one table of name, title, kind and what to do.
+//! Codes are part of the public interface: they are never renamed and never change their kind.
+
+use std::fmt;
+
+/// Who has to act on a failure. The HTTP layer and the command line each map it once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The request cannot be read.
+    Invalid,
+    /// The caller has not said who it is.
+    Unauthenticated,
+    /// The caller may not do this.
+    Forbidden,
+    /// What was asked for does not exist.
+    NotFound,
+    /// The route exists, the method does not.
+    MethodNotAllowed,
+    /// The caller sent its request too slowly.
+    TooSlow,
+    /// The request does not fit the present state.
+    Conflict,
+    /// A precondition the caller named does not hold.
+    PreconditionFailed,
+    /// More bytes than are accepted.
+    TooLarge,
+    /// A media type or encoding that is not read.
+    UnsupportedMedia,
+    /// The request names a host that is not ours.
+    Misdirected,
+    /// Well-formed, read, and refused by a rule.
+    Refused,
+    /// The caller must name a precondition.
+    PreconditionRequired,
+    /// The caller has to slow down.
+    RateLimited,
+    /// Something plugbay needs is away; the caller may try again.
+    Unavailable,
+    /// Another server did not answer as it should.
+    BadGateway,
+    /// Another server did not answer in time.
+    GatewayTimeout,
+    /// The disk is full.
+    StorageFull,
+    /// A defect or fault inside plugbay.
+    Internal,
+}
+
+/// One row of the table of codes.
+struct Row {
+    name: &'static str,
+    kind: ErrorKind,
+    title: &'static str,
+    how: &'static str,
+}
+
+macro_rules! codes {
+    ($($variant:ident $name:literal $kind:ident $title:literal $how:literal;)*) => {
+        /// A stable problem code.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $(#[doc = $title] $variant,)* }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$variant => Row { name: $name, kind: ErrorKind::$kind, title: $title, how: $how },)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    // Reading the request.
+    BadRequest "bad-request" Invalid "The request cannot be read" "compare the request with /docs";
+    UnknownField "unknown-field" Invalid "The request has an unknown field" "remove the field, or correct its name; /docs lists the known ones";
+    BodyTooLarge "body-too-large" TooLarge "The request body is too large" "send a smaller body";
+    BodyTooSlow "body-too-slow" TooSlow "The request body arrived too slowly" "send it again over a faster connection";
+    UnsupportedMediaType "unsupported-media-type" UnsupportedMedia "The media type is not accepted" "send the Content-Type that /docs names for this route, without Content-Encoding";
+    HostRefused "host-refused" Misdirected "The Host header names another host" "call plugbay by a loopback name, or list the name in `server.allowed_hosts`";
+    NotFound "not-found" NotFound "There is nothing at this address" "look up the address in /docs";
+    MethodNotAllowed "method-not-allowed" MethodNotAllowed "The method is not allowed here" "use a method that the Allow header names";
+    RateLimited "rate-limited" RateLimited "Too many requests" "wait as long as Retry-After says";
+    IdempotencyMismatch "idempotency-mismatch" Refused "The Idempotency-Key was used for another request" "use a new key for a new request";
+    IdempotencyBusy "idempotency-busy" Conflict "A request with this Idempotency-Key is still running" "wait for its answer, then ask again";
+
+    // Who is asking.
+    TokenMissing "token-missing" Unauthenticated "A token is needed" "send `Authorization: Bearer pbt_…`; the first token is in `admin.token` of the data directory";
+    TokenInvalid "token-invalid" Unauthenticated "The token is not valid" "ask an administrator for a new one: plugbay token create --scopes read";
+    ScopeMissing "scope-missing" Forbidden "The token lacks a scope" "use a token with that scope: plugbay token create --scopes …";
+    TokenUnknown "token-unknown" NotFound "There is no such token" "plugbay token list";
+
+    // The registry.
+    PluginUnknown "plugin-unknown" NotFound "There is no such plugin" "plugbay list";
+    PluginExists "plugin-exists" Conflict "The plugin is installed already" "use update, or install with --or-update";
+    VersionConflict "version-conflict" Conflict "This version was installed with other bytes" "raise `version` in plugin.yaml and pack again";
+    DowngradeRefused "downgrade-refused" Conflict "A higher version has been served before" "install a higher version, or update with --allow-downgrade";
+    PluginQuarantined "plugin-quarantined" Conflict "The plugin is quarantined" "plugbay show NAME tells the reason";
+    DigestMismatch "digest-mismatch" Refused "The archive does not have the expected sha256" "check the file and the sha256 you were given";
+    LimitsExceedCeiling "limits-exceed-ceiling" Refused "The plugin asks for more than the operator allows" "lower `resources` in plugin.yaml, or raise `sandbox.ceiling` in plugbay.yaml";
+    NameReserved "name-reserved" Refused "The name has the form of an id" "choose another `name` in plugin.yaml";
+
+    // Archives.
+    PathTraversal "path-traversal" Refused "An entry leads out of the archive" "pack again with `plugbay pack`, or with tar from the plugin's parent folder";
+    PathAbsolute "path-absolute" Refused "An entry has an absolute path" "pack again with `plugbay pack`, or with tar without -P";
+    PathInvalid "path-invalid" Refused "An entry has a path that is not accepted" "rename the file; use `/` between folders, UTF-8 names, no control characters";
+    PathCollision "path-collision" Refused "Two entries have the same name" "rename one; names that differ only in case or Unicode form count as the same";
+    EntryKind "entry-kind" Refused "An entry is neither a file nor a folder" "replace links by copies (tar -h --hard-dereference) and leave out special and sparse files";
+    EntryMode "entry-mode" Refused "An entry is setuid, setgid or sticky" "chmod u-s,g-s,-t the file and pack again";
+    ArchiveMalformed "archive-malformed" Refused "The archive is damaged or malformed" "pack again with `plugbay pack`, GNU tar, bsdtar or Info-ZIP";
+    ArchiveAmbiguous "archive-ambiguous" Refused "The archive can be read in two ways" "pack again with `plugbay pack`, Info-ZIP or 7-Zip, and change nothing afterwards";
+    ArchiveUnsupported "archive-unsupported" Refused "The archive uses a format that is not accepted" "pack as .tar.gz, or as .zip with stored or deflated entries and without encryption";
+    ArchiveTooLarge "archive-too-large" TooLarge "The archive exceeds a limit" "make the package smaller, or ask the operator to raise the limit under `limits` in plugbay.yaml";
+    DependenciesNotVendored "dependencies-not-vendored" Refused "The plugin's dependencies are not in the archive" "plugbay pack DIR puts them into vendor/";
+
+    // The manifest.
+    ManifestMissing "manifest-missing" Refused "There is no plugin.yaml" "put plugin.yaml at the archive's root or into its single top folder, spelled exactly so";
+    ManifestInvalid "manifest-invalid" Refused "plugin.yaml is not valid" "plugbay validate DIR shows every mistake";
+    EntrypointMissing "entrypoint-missing" Refused "The entry point is not in the archive" "set `main` in plugin.yaml to a regular file of the package";
+    RuntimeUnsupported "runtime-unsupported" Refused "The runtime is not supported" "use runtime python, exec or stdio";
+    RuntimeMismatch "runtime-mismatch" Refused "The plugin needs another version of plugbay or of its interpreter" "upgrade plugbay, or relax `plugbay` or `python` in plugin.yaml";
+
+    // Signatures and keys.
+    SignatureMissing "signature-missing" Refused "The archive is not signed" "sign it: plugbay sign FILE --key NAME.key, and send the .minisig file along";
+    SignatureUntrusted "signature-untrusted" Refused "The signing key is not trusted" "plugbay key add NAME.pub --label LABEL --names GLOB";
+    SignatureInvalid "signature-invalid" Refused "The signature does not fit the archive" "fetch archive and .minisig file again; if both are whole, do not trust them";
+    SignatureScope "signature-scope" Refused "The key may not sign plugins of this name" "register the key for this name: plugbay key add NAME.pub --label LABEL --names GLOB";
+    KeyExpired "key-expired" Refused "The key is not valid at this time" "ask the author for an archive signed with a valid key";
+    KeyRevoked "key-revoked" Refused "The key is revoked" "ask the author for an archive signed with another key";
+    KeyWeak "key-weak" Refused "The key is weak" "make a new pair: plugbay keygen";
+    KeyInvalid "key-invalid" Refused "The text is not a minisign public key" "paste the second line of NAME.pub; it begins with RW";
+    KeyExists "key-exists" Conflict "A key with this id is registered" "plugbay key list";
+    KeyUnknown "key-unknown" NotFound "There is no such key" "plugbay key list";
+    PackageTampered "package-tampered" Conflict "Files of the package were changed after the install" "uninstall the plugin and install it again from its archive";
+
+    // Install from a URL.
+    UrlRefused "url-refused" Refused "The address is not allowed" "use https and a public host, or list the host in `install.allow_hosts`";
+    DownloadFailed "download-failed" BadGateway "The download failed" "check the address and try again";
+    DownloadTimeout "download-timeout" GatewayTimeout "The download took too long" "try again, or raise `install.timeout_seconds`";
+
+    // The service itself.
+    FieldInvalid "field-invalid" Refused "A value is not accepted" "correct the values that `errors` names";
+    AuditBroken "audit-broken" Conflict "The audit log was changed" "keep a copy of the data directory and compare with your backups";
+    StorageFull "storage-full" StorageFull "The disk is full" "free space on the disk that holds the data directory; nothing was changed";
+    DatabaseBusy "database-busy" Unavailable "The database is locked by another program" "end the program that holds plugbay.db open, then try again";
+    DatabaseReadOnly "storage-read-only" Unavailable "The data directory cannot be written" "make the data directory writable for the service";
+    DatabaseCorrupt "database-corrupt" Internal "The database is damaged" "stop the service and restore plugbay.db from a backup; it is never re-created by itself";
+    SchemaNewer "schema-newer" Internal "The database was written by a newer plugbay" "start a plugbay of that version or newer";
+    DataDirInUse "data-dir-in-use" Conflict "Another plugbay uses this data directory" "stop the other service, or choose another `server.data_dir`";
+    ConfigInvalid "config-invalid" Refused "The configuration is not valid" "plugbay serve --check-config shows every mistake";
+    Unavailable "unavailable" Unavailable "The service is stopping or overloaded" "try again as Retry-After says";
+    Internal "internal" Internal "Something went wrong inside plugbay" "look for the request id in the service's log";
+}
+
+impl Code {
+    /// The code as callers see it, such as `plugin-unknown`.
+    pub const fn as_str(self) -> &'static str {
+        self.row().name
+    }
+
+    /// One line that says what happened.
+    pub const fn title(self) -> &'static str {
+        self.row().title
+    }
+
+    /// Who has to act.
+    pub const fn kind(self) -> ErrorKind {
+        self.row().kind
+    }
+
+    /// What to do about it; an error may say something more exact.
+    pub const fn how(self) -> &'static str {
+        self.row().how
+    }
+
+    /// Finds a code by the text callers see.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.as_str() == name)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_own_kebab_case_name() {
+        let names: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+        for name in names {
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{name}");
+        }
+    }
+
+    #[test]
+    fn find_returns_the_code_of_a_name() {
+        assert_eq!(Code::find("plugin-unknown"), Some(Code::PluginUnknown));
+        assert_eq!(Code::find("plugin unknown"), None);
+    }
+}

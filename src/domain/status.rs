@@ -1,0 +1,95 @@
+//! What an administrator wants of a plugin, and why the service may hold it back.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+
+/// The administrator's wish, as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PluginStatus {
+    /// Recorded, never enabled.
+    Installed,
+    /// Meant to run.
+    Enabled,
+    /// Meant not to run.
+    Disabled,
+}
+
+impl PluginStatus {
+    /// The status as stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Installed => "installed",
+            Self::Enabled => "enabled",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl FromStr for PluginStatus {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        [Self::Installed, Self::Enabled, Self::Disabled]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| UnknownWord(text.to_owned()))
+    }
+}
+
+/// A stored word that this version does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown word `{0}`")]
+pub struct UnknownWord(String);
+
+/// A plugin held back by the service until the cause is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantine {
+    /// What happened.
+    pub reason: QuarantineReason,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Why a plugin is quarantined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuarantineReason {
+    /// Stored archive or unpacked files are not the ones installed.
+    PackageTampered,
+    /// The stored signature does not verify under the present policy and keys.
+    SignatureUnverified,
+    /// The key that signed it was revoked.
+    KeyRevoked,
+}
+
+impl QuarantineReason {
+    const ALL: [Self; 3] = [Self::PackageTampered, Self::SignatureUnverified, Self::KeyRevoked];
+
+    /// The reason as stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PackageTampered => "package-tampered",
+            Self::SignatureUnverified => "signature-unverified",
+            Self::KeyRevoked => "key-revoked",
+        }
+    }
+}
+
+impl FromStr for QuarantineReason {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or_else(|| UnknownWord(text.to_owned()))
+    }
+}
+
+impl fmt::Display for QuarantineReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

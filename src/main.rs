@@ -1,0 +1,3 @@
+//! The `plugbay` program: parses the command line and hands over.
+
+fn main() {}
