@@ -22,6 +22,6 @@ pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest
 pub use name::{NameError, PluginName};
 pub use problem::{Chain, FieldError, Refusal};
 pub use scope::{Scope, ScopeError, ScopeSet};
-pub use status::{PluginStatus, Quarantine, QuarantineReason};
+pub use status::{PluginStatus, Quarantine, QuarantineReason, SignatureStatus};
 pub use text::{escape, nearest};
 pub use time::{Clock, ManualClock, SystemClock, TimeError, Timestamp};
