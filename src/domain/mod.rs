@@ -6,6 +6,7 @@ mod glob;
 mod ids;
 mod key;
 mod limits;
+mod manifest;
 mod name;
 mod network;
 mod permission;
@@ -23,6 +24,10 @@ pub use glob::{NamePattern, PatternError};
 pub use ids::{IdError, KeyId, PluginId, PluginRef, TokenId};
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
+pub use manifest::{
+    Command, ConfigSchema, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, Manifest, ManifestError,
+    OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret, fuzz_manifest, plugin_schema,
+};
 pub use name::{NameError, PluginName};
 pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonical_name};
 pub use permission::{Permission, PermissionRequest, UnknownPermission};

@@ -10,6 +10,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use place::pointer_token;
 pub use place::{Fields, Mistake, Mistakes, Place};
 pub use plain::Plain;
 pub use read::{Limits, read};

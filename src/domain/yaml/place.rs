@@ -51,7 +51,7 @@ pub struct Place<'a> {
 }
 
 /// Text as one step of a JSON Pointer.
-pub(super) fn pointer_token(key: &str) -> String {
+pub(crate) fn pointer_token(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
@@ -225,6 +225,32 @@ impl<'a> Place<'a> {
             return Vec::new();
         };
         entries.iter().map(|entry| (entry.key.as_str(), self.inner(&entry.key, &entry.node))).collect()
+    }
+
+    /// The value below this one that a JSON Pointer leads to, or the last one on the way that there is.
+    #[must_use]
+    pub fn find(&self, pointer: &str) -> Self {
+        let mut found = self.clone();
+        for token in pointer.split('/').skip(1) {
+            let next = match &found.node.value {
+                Value::List(items) => token.parse::<usize>().ok().and_then(|index| items.get(index)),
+                Value::Map(entries) => {
+                    entries.iter().find(|entry| pointer_token(&entry.key) == token).map(|entry| &entry.node)
+                }
+                Value::Scalar(_) => None,
+            };
+            let Some(node) = next else { break };
+            found = Self { node, pointer: format!("{}/{token}", found.pointer), mistakes: self.mistakes };
+        }
+        found
+    }
+
+    /// A map of which only some keys matter here.
+    pub fn some_fields(&self) -> Option<Fields<'a>> {
+        match &self.node.value {
+            Value::Map(entries) => Some(Fields { place: self.clone(), entries }),
+            _ => None,
+        }
     }
 
     /// A map whose keys are known. Others are mistakes, except those that begin with `x-`.

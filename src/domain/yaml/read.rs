@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
             if key.text == "<<" && key.style == Style::Plain {
                 return Err(error(mark, pointer, "merge keys (`<<`) are not read; write the values out"));
             }
-            let inner = format!("{pointer}/{}", super::place::pointer_token(&key.text));
+            let inner = format!("{pointer}/{}", super::pointer_token(&key.text));
             if !keys.insert(key.text.clone()) {
                 return Err(error(mark, &inner, format!("the key `{}` stands here twice", escape(&key.text))));
             }
