@@ -6,12 +6,17 @@ mod glob;
 mod ids;
 mod key;
 mod limits;
+mod manifest;
 mod name;
+mod network;
+mod permission;
 mod problem;
 mod scope;
 mod status;
 mod text;
 mod time;
+mod word;
+pub mod yaml;
 
 pub use code::{Code, ErrorKind};
 pub use digest::{Digest, DigestError};
@@ -19,9 +24,17 @@ pub use glob::{NamePattern, PatternError};
 pub use ids::{IdError, KeyId, PluginId, PluginRef, TokenId};
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
+pub use manifest::{
+    Command, ConfigSchema, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, Manifest, ManifestError,
+    OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret, fuzz_manifest, plugin_schema,
+};
 pub use name::{NameError, PluginName};
+pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonical_name};
+pub use permission::{Permission, PermissionRequest, UnknownPermission};
 pub use problem::{Chain, FieldError, Refusal};
 pub use scope::{Scope, ScopeError, ScopeSet};
 pub use status::{PluginStatus, Quarantine, QuarantineReason, SignatureStatus};
 pub use text::{escape, nearest};
 pub use time::{Clock, ManualClock, SystemClock, TimeError, Timestamp};
+pub use word::Word;
+pub(crate) use word::words;

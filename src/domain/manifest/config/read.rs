@@ -1,0 +1,131 @@
+//! Reads `config_schema` in both of its forms and checks the schema that comes out.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{ConfigSchema, DRAFT, Secret, bounds, field, validator};
+use crate::domain::escape;
+use crate::domain::yaml::{self, Place};
+
+/// Reads the schema; `None` if it cannot be used, with the reasons noted.
+pub(in crate::domain::manifest) fn read(place: &Place<'_>, mistakes: &yaml::Mistakes) -> Option<ConfigSchema> {
+    let before = mistakes.count();
+    let is_schema = is_json_schema(place);
+    let (schema, secrets) = if is_schema { json_schema(place)? } else { field_map(place) };
+    let source = place.json()?;
+    if mistakes.count() > before {
+        return None;
+    }
+    if let Err(why) = bounds::check(&schema) {
+        place.fail(why);
+        return None;
+    }
+    // A fault below `/properties` of a field map stands directly below `config_schema` in the text.
+    let strip = if is_schema { "" } else { "/properties" };
+    for error in jsonschema::draft202012::meta::validator().iter_errors(&schema) {
+        let pointer = error.instance_path().as_str();
+        let place = place.find(pointer.strip_prefix(strip).unwrap_or(pointer));
+        place.fail(escape(&error.to_string()));
+    }
+    if mistakes.count() > before {
+        return None;
+    }
+    let found = ConfigSchema { source, schema, secrets };
+    check_defaults(&found, place, strip);
+    (mistakes.count() == before).then_some(found)
+}
+
+fn is_json_schema(place: &Place<'_>) -> bool {
+    let yaml::Value::Map(entries) = &place.node().value else { return false };
+    entries.iter().any(|entry| {
+        let is_object = matches!(&entry.node.value, yaml::Value::Scalar(scalar) if scalar.text == "object");
+        entry.key == "$schema" || (entry.key == "type" && is_object)
+    })
+}
+
+type Parts = (Value, BTreeMap<String, Secret>);
+
+fn json_schema(place: &Place<'_>) -> Option<Parts> {
+    let schema = place.json()?;
+    if schema.get("$schema").is_some_and(|dialect| dialect != DRAFT) {
+        place.find("/$schema").fail(format!("only `{DRAFT}` is read"));
+    }
+    if schema.get("type") != Some(&json!("object")) {
+        place.find("/type").fail("a configuration is a map: `type` must be `object`");
+    }
+    let mut secrets = BTreeMap::new();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    for (name, property) in properties.into_iter().flatten() {
+        let pointer = format!("/properties/{}", yaml::pointer_token(name));
+        let place = place.find(&pointer);
+        let secret = place.some_fields().and_then(|fields| field::read_secret(&fields));
+        let hidden = property.get("writeOnly") == Some(&Value::Bool(true));
+        let Some(secret) = secret.or(hidden.then_some(Secret { hosts: Vec::new(), deliver: true })) else { continue };
+        if property.get("default").is_some() {
+            place.fail_key("default", "a secret has no default: everyone who has the archive could read it");
+        }
+        if property.get("type") != Some(&json!("string")) {
+            place.fail("a secret is of type string");
+        }
+        secrets.insert(name.clone(), secret);
+    }
+    Some((schema, secrets))
+}
+
+fn field_map(place: &Place<'_>) -> Parts {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    let mut secrets = BTreeMap::new();
+    for (name, inner) in place.map() {
+        if name.starts_with("x-") {
+            continue;
+        }
+        if !is_field_name(name) {
+            let shown = escape(name);
+            place.fail_key(name, format!("`{shown}` is not a field name; expected up to 63 letters, digits, `-`, `_`"));
+        }
+        let Some(field) = field::read(&inner) else { continue };
+        if field.required {
+            required.push(name);
+        }
+        if let Some(secret) = field.secret {
+            secrets.insert(name.to_owned(), secret);
+        }
+        properties.insert(name.to_owned(), field.schema);
+    }
+    let schema = json!({
+        "$schema": DRAFT,
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    });
+    (schema, secrets)
+}
+
+fn is_field_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+}
+
+/// A default that its own schema refuses could never be used.
+fn check_defaults(config: &ConfigSchema, place: &Place<'_>, strip: &str) {
+    let validator = match validator(&config.schema) {
+        Ok(validator) => validator,
+        Err(why) => return place.fail(why),
+    };
+    for (name, default) in config.defaults() {
+        let pointer = format!("/{}", yaml::pointer_token(&name));
+        let instance = Value::Object(Map::from_iter([(name, default)]));
+        // Other fields are missing here on purpose; only what is said about this one counts.
+        let error = validator.iter_errors(&instance).find(|error| error.instance_path().as_str().starts_with(&pointer));
+        if let Some(error) = error {
+            let at = format!("/properties{pointer}/default");
+            place
+                .find(at.strip_prefix(strip).unwrap_or(&at))
+                .fail(format!("the default does not fit its own field: {}", escape(&error.to_string())));
+        }
+    }
+}

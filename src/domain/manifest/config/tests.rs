@@ -1,0 +1,96 @@
+//! Both forms of `config_schema`, and schemas that would cost too much.
+
+use serde_json::json;
+
+use crate::domain::{ConfigSchema, Manifest, Refusal};
+
+fn parse(schema: &str) -> Result<ConfigSchema, Vec<String>> {
+    let indented = schema.replace('\n', "\n  ");
+    let text = format!("name: demo\nversion: 1.0.0\nmain: main.py\nconfig_schema:\n  {indented}\n");
+    match Manifest::parse(text.as_bytes()) {
+        Ok(manifest) => Ok(manifest.config_schema.unwrap()),
+        Err(error) => Err(error.fields().iter().map(ToString::to_string).collect()),
+    }
+}
+
+#[track_caller]
+fn assert_refused(schema: &str, message: &str) {
+    let errors = parse(schema).expect_err(schema).join("\n");
+    assert!(errors.contains(message), "{schema}: {errors}");
+}
+
+#[test]
+fn a_field_map_becomes_a_json_schema() {
+    let schema = parse(
+        "api_key: { type: string, required: true, secret: { hosts: [api.example.com], deliver: false } }\n\
+         port: { type: integer, default: 80, minimum: 1, maximum: 65535, description: Where }\n\
+         mode: { type: string, enum: [fast, slow] }",
+    )
+    .unwrap();
+    assert_eq!(schema.required(), ["api_key"]);
+    assert_eq!(json!(schema.defaults()), json!({ "port": 80 }));
+    let secret = &schema.secrets()["api_key"];
+    assert_eq!((secret.hosts[0].to_string().as_str(), secret.deliver), ("api.example.com:443", false));
+    assert_eq!(schema.to_json_schema()["properties"]["api_key"]["writeOnly"], true);
+    assert!(schema.validate(&json!({ "api_key": "x", "port": 443 })).is_empty());
+    let errors = schema.validate(&json!({ "port": "x", "colour": 1 }));
+    assert_eq!(errors.len(), 3, "{errors:?}");
+}
+
+#[test]
+fn a_json_schema_is_taken_as_it_is() {
+    let schema = parse(
+        "$schema: https://json-schema.org/draft/2020-12/schema\ntype: object\nproperties:\n  \
+         key: { type: string, writeOnly: true }\n  item: { $ref: '#/$defs/item' }\n\
+         $defs: { item: { type: object, properties: { size: { type: integer } } } }",
+    )
+    .unwrap();
+    assert!(schema.secrets().contains_key("key"));
+    assert_eq!(schema.validate(&json!({ "item": { "size": "x" } }))[0].pointer, "/item/size");
+}
+
+#[test]
+fn values_are_never_repeated_in_messages() {
+    let schema = parse("key: { type: string, secret: true, pattern: '^k' }").unwrap();
+    let errors = schema.validate(&json!({ "key": "hunter2" }));
+    assert!(!errors[0].message.contains("hunter2"), "{errors:?}");
+}
+
+#[test]
+fn schemas_are_checked() {
+    assert_refused("a: { type: strng }", "did you mean `string`?");
+    assert_refused("a: { type: string, minimum: 1 }", "says nothing about a value of type string");
+    assert_refused("a: { type: integer, default: x }", "/config_schema/a/default: the default does not fit");
+    assert_refused("a: { type: string, secret: true, default: x }", "a secret has no default");
+    assert_refused("a: { type: integer, secret: true }", "a secret is of type string");
+    assert_refused("a: { type: string, secret: { deliver: false } }", "name `hosts`");
+    assert_refused("a: { type: string, pattern: '(' }", "not a usable JSON Schema");
+    assert_refused("a: { type: array, items: { type: strng } }", "/config_schema/a/items");
+    assert_refused("'a b': { type: string }", "not a field name");
+    assert_refused("a: { type: string, default: no }", "in quotes");
+    assert_refused("type: object\nproperties: { a: { type: 1 } }", "/config_schema/properties/a/type");
+    assert_refused("$schema: http://json-schema.org/draft-07/schema#\ntype: object", "only `https");
+    assert_refused("$schema: https://json-schema.org/draft/2020-12/schema", "`type` must be `object`");
+}
+
+#[test]
+fn schemas_that_cost_too_much_are_refused() {
+    assert_refused("type: object\n$ref: '#'", "leads to no definition");
+    assert_refused("type: object\n$ref: '#/$defs/a'\n$defs: { a: { $ref: '#/$defs/a' } }", "back to itself");
+    assert_refused("type: object\n$ref: 'https://evil.example/schema'", "leads to no definition");
+    assert_refused("type: object\n$ref: 'file:///etc/passwd'", "leads to no definition");
+    assert_refused("type: object\n$id: 'https://evil.example/'", "`$id` is not accepted");
+    let doubling: Vec<String> = (0..25)
+        .map(|n| {
+            format!("a{n}: {{ allOf: [{{ $ref: '#/$defs/a{next}' }}, {{ $ref: '#/$defs/a{next}' }}] }}", next = n + 1)
+        })
+        .collect();
+    let text = format!("type: object\n$ref: '#/$defs/a0'\n$defs: {{ {}, a25: true }}", doubling.join(", "));
+    assert_refused(&text, "10000 values");
+    let chain: Vec<String> = (0..60).map(|n| format!("a{n}: {{ $ref: '#/$defs/a{}' }}", n + 1)).collect();
+    let text = format!("type: object\n$ref: '#/$defs/a0'\n$defs: {{ {}, a60: true }}", chain.join(", "));
+    assert_refused(&text, "in a row");
+    let patterns: Vec<String> = (0..40).map(|n| format!("a{n}: {{ type: string, pattern: x }}")).collect();
+    assert_refused(&patterns.join("\n"), "40 patterns");
+    assert_refused("a: { type: string, pattern: '(a{1000}){1000}' }", "not a usable JSON Schema");
+}
