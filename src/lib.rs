@@ -4,5 +4,6 @@
 //! `tests/architecture.rs` spells out. `docs/ARCHITECTURE.md` tells the whole.
 
 pub mod domain;
+pub mod package;
 pub mod shutdown;
 pub mod store;
