@@ -4,3 +4,5 @@
 //! `tests/architecture.rs` spells out. `docs/ARCHITECTURE.md` tells the whole.
 
 pub mod domain;
+
+pub mod config;
