@@ -6,3 +6,5 @@
 pub mod domain;
 
 pub mod config;
+pub mod shutdown;
+pub mod store;

@@ -35,7 +35,7 @@ pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonic
 pub use permission::{Permission, PermissionRequest, UnknownPermission};
 pub use problem::{Chain, FieldError, Refusal};
 pub use scope::{Scope, ScopeError, ScopeSet};
-pub use status::{PluginStatus, Quarantine, QuarantineReason};
+pub use status::{PluginStatus, Quarantine, QuarantineReason, SignatureStatus};
 pub use text::{escape, nearest};
 pub use time::{Clock, ManualClock, SystemClock, TimeError, Timestamp};
 pub use word::Word;

@@ -93,3 +93,36 @@ impl fmt::Display for QuarantineReason {
         f.write_str(self.as_str())
     }
 }
+
+/// What a version's signature was worth when it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SignatureStatus {
+    /// Signed by a trusted key.
+    Valid,
+    /// Not signed.
+    Unsigned,
+    /// Signed by a key nobody registered.
+    Untrusted,
+}
+
+impl SignatureStatus {
+    const ALL: [Self; 3] = [Self::Valid, Self::Unsigned, Self::Untrusted];
+
+    /// The status as stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Unsigned => "unsigned",
+            Self::Untrusted => "untrusted",
+        }
+    }
+}
+
+impl FromStr for SignatureStatus {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| UnknownWord(text.to_owned()))
+    }
+}

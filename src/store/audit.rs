@@ -1,0 +1,323 @@
+//! The audit chain. Each row's hash is a keyed hash over the row and the hash before it, so that an
+//! edited, removed or moved row is found; the sealed head finds rows that were cut off at the end.
+
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+use sqlx::SqliteConnection;
+
+use super::StoreError;
+use crate::domain::{PluginName, Timestamp};
+
+/// Rows read at a time while the chain is verified.
+const BATCH: i64 = 1_000;
+
+/// The keys of the chain, derived from the master key.
+#[derive(Clone)]
+pub struct AuditKey {
+    rows: [u8; 32],
+    head: [u8; 32],
+}
+
+impl std::fmt::Debug for AuditKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AuditKey([redacted])")
+    }
+}
+
+/// What happened, before it has a place in the chain.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// When.
+    pub at: Timestamp,
+    /// Id of the token that did it, or `service`.
+    pub actor: String,
+    /// What was done, such as `plugin.installed`.
+    pub action: &'static str,
+    /// The plugin it was done to.
+    pub plugin: Option<String>,
+    /// Particulars, without secrets or personal data.
+    pub detail: Value,
+    /// The request that did it.
+    pub request_id: Option<String>,
+}
+
+/// One row of the chain.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Place in the chain, from 1.
+    pub seq: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// What.
+    pub action: String,
+    /// To which plugin.
+    pub plugin: Option<String>,
+    /// Particulars.
+    pub detail: Value,
+    /// By which request.
+    pub request_id: Option<String>,
+    /// The row's link in the chain.
+    pub hash: String,
+}
+
+/// Where the chain ends: the row's number and its hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Number of the last row; 0 for an empty chain.
+    pub seq: i64,
+    /// Its hash.
+    pub hash: String,
+}
+
+impl std::fmt::Display for Head {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.seq, self.hash)
+    }
+}
+
+impl std::str::FromStr for Head {
+    type Err = HeadError;
+
+    fn from_str(text: &str) -> Result<Self, HeadError> {
+        text.split_once(':')
+            .and_then(|(seq, hash)| Some(Self { seq: seq.parse().ok()?, hash: hash.to_ascii_lowercase() }))
+            .filter(|head| head.seq > 0 && head.hash.len() == 64)
+            .ok_or_else(|| HeadError(crate::domain::escape(text)))
+    }
+}
+
+/// The text does not name a head.
+#[derive(Debug, thiserror::Error)]
+#[error("expected SEQ:HASH as `plugbay audit verify` prints it, found `{0}`")]
+pub struct HeadError(String);
+
+/// What a verification found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every row fits.
+    Whole(Head),
+    /// The first thing that does not fit.
+    Broken(String),
+}
+
+impl AuditKey {
+    /// Derives the keys from the master key.
+    pub fn derive(master: &[u8; 32]) -> Self {
+        Self { rows: keyed(master, &[b"plugbay audit rows 1"]), head: keyed(master, &[b"plugbay audit head 1"]) }
+    }
+
+    fn link(&self, before: &str, seq: i64, at: i64, fields: [&str; 5]) -> String {
+        // Lengths go in with the fields, so that no two rows have the same bytes.
+        let mut bytes = Vec::new();
+        bytes.extend(seq.to_be_bytes());
+        bytes.extend(at.to_be_bytes());
+        for field in fields {
+            bytes.extend((field.len() as u64).to_be_bytes());
+            bytes.extend(field.as_bytes());
+        }
+        HEXLOWER.encode(&keyed(&self.rows, &[before.as_bytes(), &bytes]))
+    }
+
+    fn seal(&self, head: &Head) -> String {
+        HEXLOWER.encode(&keyed(&self.head, &[&head.seq.to_be_bytes(), head.hash.as_bytes()]))
+    }
+}
+
+fn keyed(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+/// Appends a row. Call it in the transaction of the change that it reports.
+pub async fn append(connection: &mut SqliteConnection, key: &AuditKey, entry: &NewEntry) -> Result<Head, StoreError> {
+    let before = head(connection).await?.unwrap_or(Head { seq: 0, hash: String::new() });
+    let seq = before.seq + 1;
+    let at = entry.at.as_millis();
+    let detail = entry.detail.to_string();
+    let (plugin, request_id) = (entry.plugin.as_deref(), entry.request_id.as_deref());
+    let hash = key.link(
+        &before.hash,
+        seq,
+        at,
+        [&entry.actor, entry.action, &optional(plugin), &detail, &optional(request_id)],
+    );
+    sqlx::query!(
+        "INSERT INTO audit (seq, at, actor, action, plugin, detail, request_id, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        seq,
+        at,
+        entry.actor,
+        entry.action,
+        plugin,
+        detail,
+        request_id,
+        hash,
+    )
+    .execute(&mut *connection)
+    .await?;
+    let head = Head { seq, hash };
+    let seal = key.seal(&head);
+    sqlx::query!(
+        "INSERT INTO audit_head (one, seq, hash, seal) VALUES (1, ?, ?, ?)
+         ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
+        head.seq,
+        head.hash,
+        seal,
+    )
+    .execute(connection)
+    .await?;
+    Ok(head)
+}
+
+/// An absent field must not hash like an empty one.
+fn optional(field: Option<&str>) -> String {
+    field.map_or_else(String::new, |text| format!("={text}"))
+}
+
+/// The end of the chain, unverified.
+pub async fn head(connection: &mut SqliteConnection) -> Result<Option<Head>, StoreError> {
+    Ok(sqlx::query_as!(Head, "SELECT seq, hash FROM audit_head WHERE one = 1").fetch_optional(connection).await?)
+}
+
+/// Which rows to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only rows about this plugin.
+    pub plugin: Option<PluginName>,
+    /// Only rows of this actor.
+    pub actor: Option<String>,
+    /// Only rows from this time on.
+    pub since: Option<Timestamp>,
+    /// Only rows before this one.
+    pub before: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Row {
+    seq: i64,
+    at: i64,
+    actor: String,
+    action: String,
+    plugin: Option<String>,
+    detail: String,
+    request_id: Option<String>,
+    hash: String,
+}
+
+impl TryFrom<Row> for Entry {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let bad = |found: String| StoreError::bad_row("audit", row.seq, found);
+        Ok(Self {
+            seq: row.seq,
+            at: Timestamp::from_millis(row.at).ok_or_else(|| bad(format!("time {}", row.at)))?,
+            detail: serde_json::from_str(&row.detail).map_err(|error| bad(error.to_string()))?,
+            actor: row.actor,
+            action: row.action,
+            plugin: row.plugin,
+            request_id: row.request_id,
+            hash: row.hash,
+        })
+    }
+}
+
+/// Lists rows, newest first.
+pub async fn list(connection: &mut SqliteConnection, filter: &Filter, limit: i64) -> Result<Vec<Entry>, StoreError> {
+    let plugin = filter.plugin.as_ref().map(PluginName::as_str);
+    let actor = filter.actor.as_deref();
+    let since = filter.since.map(Timestamp::as_millis);
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT seq, at, actor, action, plugin, detail, request_id, hash
+         FROM audit
+         WHERE (?1 IS NULL OR plugin = ?1)
+           AND (?2 IS NULL OR actor = ?2)
+           AND (?3 IS NULL OR at >= ?3)
+           AND (?4 IS NULL OR seq < ?4)
+         ORDER BY seq DESC
+         LIMIT ?5",
+        plugin,
+        actor,
+        since,
+        filter.before,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(Entry::try_from).collect()
+}
+
+/// Walks the whole chain. `expected` is a head noted down earlier, which must still be part of it.
+pub async fn verify(
+    connection: &mut SqliteConnection,
+    key: &AuditKey,
+    expected: Option<&Head>,
+) -> Result<Verdict, StoreError> {
+    let mut last = Head { seq: 0, hash: String::new() };
+    let mut expected_found = expected.is_none();
+    loop {
+        let rows = sqlx::query_as!(
+            Row,
+            "SELECT seq, at, actor, action, plugin, detail, request_id, hash
+             FROM audit
+             WHERE seq > ?
+             ORDER BY seq
+             LIMIT ?",
+            last.seq,
+            BATCH,
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            if row.seq != last.seq + 1 {
+                return Ok(Verdict::Broken(format!("row {} is missing", last.seq + 1)));
+            }
+            let fields: [&str; 5] = [
+                &row.actor,
+                &row.action,
+                &optional(row.plugin.as_deref()),
+                &row.detail,
+                &optional(row.request_id.as_deref()),
+            ];
+            if key.link(&last.hash, row.seq, row.at, fields) != row.hash {
+                return Ok(Verdict::Broken(format!("row {} does not match its hash", row.seq)));
+            }
+            last = Head { seq: row.seq, hash: row.hash };
+            expected_found |= expected == Some(&last);
+        }
+    }
+    match sealed_head(connection).await? {
+        // The first start of a service writes a row, so an empty chain was emptied.
+        None => return Ok(Verdict::Broken("the head of the chain is missing".to_owned())),
+        Some((head, _)) if head != last => {
+            return Ok(Verdict::Broken(format!(
+                "the chain ends with row {}, its head names row {}",
+                last.seq, head.seq
+            )));
+        }
+        Some((head, seal)) if key.seal(&head) != seal => {
+            return Ok(Verdict::Broken(format!("rows after row {} were cut off, or the head was rewritten", head.seq)));
+        }
+        Some(_) => {}
+    }
+    if !expected_found {
+        let expected = expected.map(ToString::to_string).unwrap_or_default();
+        return Ok(Verdict::Broken(format!("the chain does not contain the expected row {expected}")));
+    }
+    Ok(Verdict::Whole(last))
+}
+
+async fn sealed_head(connection: &mut SqliteConnection) -> Result<Option<(Head, String)>, StoreError> {
+    let row = sqlx::query!("SELECT seq, hash, seal FROM audit_head WHERE one = 1").fetch_optional(connection).await?;
+    Ok(row.map(|row| (Head { seq: row.seq, hash: row.hash }, row.seal)))
+}

@@ -1,0 +1,86 @@
+//! Why the database did not do as asked.
+
+use std::path::PathBuf;
+
+use sqlx::error::DatabaseError;
+
+use crate::domain::{Code, Refusal};
+
+/// Why the database did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file exists and is not a whole plugbay database.
+    #[error("database `{}` is damaged: {found}", path.display())]
+    Corrupt {
+        /// The database file.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+    },
+    /// The schema is newer than this program.
+    #[error("database `{}` has schema {found}, which this version of plugbay does not know", path.display())]
+    SchemaNewer {
+        /// The database file.
+        path: PathBuf,
+        /// The newest migration in the file.
+        found: i64,
+    },
+    /// A row already exists.
+    #[error("a row with this key exists already")]
+    Exists,
+    /// A stored value that no version of plugbay writes.
+    #[error("table `{table}`, row `{row}`: stored value cannot be read: {found}")]
+    BadRow {
+        /// Table of the row.
+        table: &'static str,
+        /// Key of the row.
+        row: String,
+        /// What is wrong with the value.
+        found: String,
+    },
+    /// A migration failed; the database is as it was before.
+    #[error("failed to migrate database")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    /// The database answered with an error.
+    #[error("database query failed")]
+    Query(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    pub(super) fn bad_row(table: &'static str, row: impl std::fmt::Display, found: impl std::fmt::Display) -> Self {
+        Self::BadRow { table, row: row.to_string(), found: found.to_string() }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Query(error)
+    }
+}
+
+impl Refusal for StoreError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Corrupt { .. } => Code::DatabaseCorrupt,
+            Self::SchemaNewer { .. } => Code::SchemaNewer,
+            Self::Exists | Self::BadRow { .. } | Self::Migrate(_) => Code::Internal,
+            Self::Query(error) => query_code(error),
+        }
+    }
+}
+
+/// Primary result codes of SQLite; extended codes carry them in their low byte.
+fn query_code(error: &sqlx::Error) -> Code {
+    let number = error
+        .as_database_error()
+        .and_then(DatabaseError::code)
+        .and_then(|code| code.parse::<u32>().ok())
+        .map(|code| code & 0xff);
+    match (number, error) {
+        (Some(5 | 6), _) | (None, sqlx::Error::PoolTimedOut) => Code::DatabaseBusy,
+        (Some(8 | 14), _) => Code::DatabaseReadOnly,
+        (Some(13), _) => Code::StorageFull,
+        (Some(11 | 26), _) => Code::DatabaseCorrupt,
+        _ => Code::Internal,
+    }
+}
