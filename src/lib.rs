@@ -4,7 +4,7 @@
 //! `tests/architecture.rs` spells out. `docs/ARCHITECTURE.md` tells the whole.
 
 pub mod domain;
-
 pub mod config;
 pub mod shutdown;
+pub mod package;
 pub mod store;

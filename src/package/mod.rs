@@ -1,0 +1,28 @@
+//! Untrusted bytes to a staged folder: receive and hash, verify the signature, check every entry, unpack, publish.
+//!
+//! Each step is a type that only the step before can make: [`Receiver`] → [`Upload`] → [`VerifiedArchive`] →
+//! [`InspectedArchive`] → [`StagedPackage`]. Nothing is parsed before a signature is verified, nothing is written before
+//! every byte of the archive was read, and one bad entry refuses the whole archive. All functions block.
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod archive;
+mod beneath;
+mod entry_path;
+mod error;
+mod inspect;
+mod names;
+mod root;
+mod secret_key;
+mod signature;
+mod stage;
+mod tree;
+mod upload;
+
+pub use entry_path::EntryPath;
+pub use error::{Limit, PackageError};
+pub use inspect::{Contents, InspectedArchive, PackageEntry};
+pub use secret_key::SecretKey;
+pub use signature::{MAX_SIGNATURE_BYTES, Signature};
+pub use stage::{PackageFile, StagedPackage};
+pub use tree::verify_tree;
+pub use upload::{Receiver, Signer, Upload, VerifiedArchive};
