@@ -1,5 +1,6 @@
 //! What plugbay talks about: names, digests, codes, limits, manifests. No input or output happens here.
 
+mod allowed_host;
 mod code;
 mod digest;
 mod glob;
@@ -18,6 +19,7 @@ mod time;
 mod word;
 pub mod yaml;
 
+pub use allowed_host::{AllowedHost, AllowedHostError};
 pub use code::{Code, ErrorKind};
 pub use digest::{Digest, DigestError};
 pub use glob::{NamePattern, PatternError};

@@ -61,6 +61,12 @@ impl<'a> Place<'a> {
         Self { node, pointer: String::new(), mistakes }
     }
 
+    /// A mistake about a value that is not walked to.
+    pub fn blame(mark: Option<Mark>, pointer: &str, message: impl Into<String>) -> FieldError {
+        let (line, column) = mark.map(|mark| (mark.line, mark.column)).unzip();
+        FieldError { pointer: pointer.to_owned(), line, column, message: message.into() }
+    }
+
     /// The value itself.
     pub fn node(&self) -> &'a Node {
         self.node
@@ -82,8 +88,7 @@ impl<'a> Place<'a> {
     }
 
     fn fail_at(&self, mark: Option<Mark>, pointer: &str, code: Option<Code>, message: String) {
-        let (line, column) = mark.map(|mark| (mark.line, mark.column)).unzip();
-        let error = FieldError { pointer: pointer.to_owned(), line, column, message };
+        let error = Self::blame(mark, pointer, message);
         self.mistakes.found.borrow_mut().push(Mistake { code, error });
     }
 
@@ -157,11 +162,17 @@ impl<'a> Place<'a> {
 
     /// One of the words of `T`.
     pub fn word<T: Word>(&self) -> Option<T> {
+        let words: Vec<&'static str> = T::ALL.iter().map(|word| word.as_str()).collect();
+        let found = self.one_of(&words)?;
+        T::ALL.iter().copied().find(|word| word.as_str() == found)
+    }
+
+    /// One of these words.
+    pub fn one_of(&self, words: &[&'static str]) -> Option<&'static str> {
         let text = &self.scalar("a word")?.text;
-        let found = T::ALL.iter().copied().find(|word| word.as_str() == text);
+        let found = words.iter().copied().find(|word| word == text);
         if found.is_none() {
-            let words: Vec<&str> = T::ALL.iter().map(|word| word.as_str()).collect();
-            self.fail(unknown("value", text, &words));
+            self.fail(unknown("value", text, words));
         }
         found
     }

@@ -1,0 +1,141 @@
+//! The service's configuration: read once, checked as a whole, and never looked up again.
+//!
+//! A value comes from a flag, else from `PLUGBAY__SECTION__KEY` in the environment, else from the file, else from its
+//! default. The file is the one of `--config`, else of `PLUGBAY_CONFIG`, else `./plugbay.yaml`, else
+//! `/etc/plugbay/plugbay.yaml`, else none. `settings` is the one table of all keys. Nothing else reads the environment.
+
+mod docs;
+mod environment;
+mod error;
+mod load;
+mod settings;
+mod substitute;
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use docs::{config_schema, configuration_page};
+pub use environment::Environment;
+pub use error::ConfigError;
+pub use settings::{LogFormat, LogLevel};
+
+use crate::domain::{AllowedHost, ArchiveLimits, ResourceCeiling, ResourceLimits, SignaturePolicy};
+
+/// The configuration of one service.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from, if there was one.
+    pub file: Option<PathBuf>,
+    /// Whether the operator gave up safety for convenience, on this machine only.
+    pub insecure_dev: bool,
+    /// How the service is reached and where it keeps things.
+    pub server: ServerConfig,
+    /// What plugins get.
+    pub sandbox: SandboxConfig,
+    /// Whom plugins must be signed by.
+    pub security: SecurityConfig,
+    /// What archives may weigh.
+    pub limits: ArchiveLimits,
+    /// Where plugins may be fetched from.
+    pub install: InstallConfig,
+    /// How full the disk may get.
+    pub storage: StorageConfig,
+    /// What is logged.
+    pub logging: LoggingConfig,
+}
+
+/// `server`.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Everything the service keeps.
+    pub data_dir: PathBuf,
+    /// Further names by which callers may address the service.
+    pub allowed_hosts: Vec<AllowedHost>,
+    /// Connections at one time.
+    pub max_connections: usize,
+    /// Archives taken in at one time.
+    pub max_uploads: usize,
+    /// Longest pause in a request body.
+    pub body_timeout: Duration,
+    /// Bytes per second below which a body is too slow.
+    pub min_body_rate: u64,
+    /// Requests per second and token.
+    pub requests_per_second: u32,
+}
+
+/// `sandbox`.
+#[derive(Clone, Copy, Debug)]
+pub struct SandboxConfig {
+    /// What a plugin gets where its manifest is silent.
+    pub defaults: ResourceLimits,
+    /// The most a manifest may ask for.
+    pub ceiling: ResourceCeiling,
+}
+
+/// `security`.
+#[derive(Clone, Copy, Debug)]
+pub struct SecurityConfig {
+    /// Whether archives must be signed.
+    pub signatures: SignaturePolicy,
+}
+
+/// `install`.
+#[derive(Clone, Debug)]
+pub struct InstallConfig {
+    /// Hosts that are fetched from although they are private, or plain HTTP.
+    pub allow_hosts: Vec<AllowedHost>,
+    /// Longest time for a download.
+    pub timeout: Duration,
+}
+
+/// `storage`.
+#[derive(Clone, Copy, Debug)]
+pub struct StorageConfig {
+    /// Free bytes below which nothing is installed.
+    pub min_free_bytes: u64,
+}
+
+/// `logging`.
+#[derive(Clone, Copy, Debug)]
+pub struct LoggingConfig {
+    /// The least severe line that is written.
+    pub level: LogLevel,
+    /// How lines are written.
+    pub format: LogFormat,
+}
+
+/// What the flags of `serve` say.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--data-dir`.
+    pub data_dir: Option<PathBuf>,
+    /// `--insecure-dev`.
+    pub insecure_dev: bool,
+    /// `--allow-plain-http`.
+    pub allow_plain_http: bool,
+}
+
+impl Config {
+    /// Reads flags, the process's environment and the file.
+    pub fn load(overrides: Overrides) -> Result<Self, ConfigError> {
+        load::load(overrides, &Environment::of_process())
+    }
+
+    /// The defaults, on a free port of the loopback interface.
+    pub fn for_testing(data_dir: &Path) -> Self {
+        let overrides = Overrides { data_dir: Some(data_dir.to_owned()), ..Overrides::default() };
+        let mut config = load::defaults(overrides);
+        config.server.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        config.storage.min_free_bytes = 0;
+        config
+    }
+}

@@ -1,0 +1,336 @@
+//! Every key of the configuration, once: its rules, its default, and what it is for.
+
+use serde_json::{Value, json};
+
+use crate::domain::yaml::Place;
+use crate::domain::{AllowedHost, ArchiveLimits, ResourceCeiling, ResourceLimits, Word, words};
+
+words! {
+    /// The least severe line that is written to the log.
+    LogLevel {
+        /// Someone must look.
+        Error = "error",
+        /// Degraded or refused.
+        Warn = "warn",
+        /// Lifecycle.
+        Info = "info",
+        /// Detail.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// How log lines are written.
+    LogFormat {
+        /// Text on a terminal, JSON otherwise.
+        Auto = "auto",
+        /// One JSON object per line.
+        Json = "json",
+        /// For people.
+        Text = "text",
+    }
+}
+
+/// What a value must be.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// A path or other text.
+    Text,
+    /// An IP address and port.
+    Listen,
+    /// Names or addresses of hosts.
+    Hosts,
+    /// A whole number.
+    Whole(u64, u64),
+    /// A number.
+    Number(f64, f64),
+    /// One of these.
+    Words(&'static [&'static str]),
+}
+
+/// One key.
+pub(super) struct Setting {
+    /// Sections and key, joined by dots.
+    pub(super) path: &'static str,
+    pub(super) kind: Kind,
+    pub(super) default: fn() -> Value,
+    /// What it is for, in which unit, and what is seen when it is hit.
+    pub(super) doc: &'static str,
+}
+
+const fn setting(path: &'static str, kind: Kind, default: fn() -> Value, doc: &'static str) -> Setting {
+    Setting { path, kind, default, doc }
+}
+
+/// Largest whole number of MiB: as bytes it fits 64 bits.
+const MIB: Kind = Kind::Whole(1, 1 << 40);
+const COUNT: Kind = Kind::Whole(1, 1 << 40);
+const CPUS: Kind = Kind::Number(0.01, 1_000_000.0);
+
+/// Every key, in the order of the documentation.
+pub(super) const SETTINGS: &[Setting] = &[
+    setting(
+        "server.listen",
+        Kind::Listen,
+        || json!("127.0.0.1:8000"),
+        "Address and port to listen on. An address other than loopback needs `--allow-plain-http`, which says that TLS ends in front of plugbay.",
+    ),
+    setting(
+        "server.data_dir",
+        Kind::Text,
+        || json!("./data"),
+        "Folder of everything the service keeps. A second service on the same folder does not start: `data-dir-in-use`.",
+    ),
+    setting(
+        "server.allowed_hosts",
+        Kind::Hosts,
+        || json!([]),
+        "Further names by which callers address the service, each with or without a port. Loopback names and the listen address are always allowed; others get 421 `host-refused`.",
+    ),
+    setting(
+        "server.max_connections",
+        Kind::Whole(1, 1_000_000),
+        || json!(1024),
+        "Open connections. Further ones wait until one is closed.",
+    ),
+    setting(
+        "server.max_uploads",
+        Kind::Whole(1, 1_000),
+        || json!(8),
+        "Archives taken in at one time, which bounds the disk they take. More get 503 `unavailable` with Retry-After.",
+    ),
+    setting(
+        "server.body_timeout_seconds",
+        Kind::Whole(1, 86_400),
+        || json!(60),
+        "Longest pause in a request body, in seconds: 408 `body-too-slow`.",
+    ),
+    setting(
+        "server.min_body_rate",
+        Kind::Whole(1, 1 << 40),
+        || json!(1024),
+        "Bytes per second, on average, below which a request body is refused: 408 `body-too-slow`.",
+    ),
+    setting(
+        "server.requests_per_second",
+        Kind::Whole(1, 1_000_000),
+        || json!(100),
+        "Requests per second and token. More get 429 `rate-limited` with Retry-After.",
+    ),
+    setting(
+        "sandbox.defaults.memory_mb",
+        Kind::Whole(6, 1 << 40),
+        || json!(ResourceLimits::default().memory_mb),
+        "MiB of memory where a manifest is silent.",
+    ),
+    setting(
+        "sandbox.defaults.cpus",
+        CPUS,
+        || json!(ResourceLimits::default().cpus),
+        "Processors where a manifest is silent.",
+    ),
+    setting(
+        "sandbox.defaults.cpu_shares",
+        Kind::Whole(2, 262_144),
+        || json!(ResourceLimits::default().cpu_shares),
+        "Weight against other plugins where a manifest is silent.",
+    ),
+    setting(
+        "sandbox.defaults.pids",
+        COUNT,
+        || json!(ResourceLimits::default().pids),
+        "Processes and threads where a manifest is silent.",
+    ),
+    setting(
+        "sandbox.defaults.tmp_mb",
+        MIB,
+        || json!(ResourceLimits::default().tmp_mb),
+        "MiB of /tmp where a manifest is silent; they count as memory.",
+    ),
+    setting(
+        "sandbox.defaults.data_mb",
+        MIB,
+        || json!(ResourceLimits::default().data_mb),
+        "MiB of /data where a manifest is silent.",
+    ),
+    setting(
+        "sandbox.defaults.timeout_seconds",
+        COUNT,
+        || json!(ResourceLimits::default().timeout_seconds),
+        "Seconds for one call where a manifest is silent.",
+    ),
+    setting(
+        "sandbox.defaults.max_concurrency",
+        COUNT,
+        || json!(ResourceLimits::default().max_concurrency),
+        "Calls in flight where a manifest is silent.",
+    ),
+    setting(
+        "sandbox.ceiling.memory_mb",
+        Kind::Whole(6, 1 << 40),
+        || json!(ResourceCeiling::default().memory_mb),
+        "The most MiB of memory a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
+    ),
+    setting(
+        "sandbox.ceiling.cpus",
+        CPUS,
+        || json!(ResourceCeiling::default().cpus),
+        "The most processors a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
+    ),
+    setting(
+        "sandbox.ceiling.pids",
+        COUNT,
+        || json!(ResourceCeiling::default().pids),
+        "The most processes and threads a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
+    ),
+    setting(
+        "sandbox.ceiling.tmp_mb",
+        MIB,
+        || json!(ResourceCeiling::default().tmp_mb),
+        "The most MiB of /tmp a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
+    ),
+    setting(
+        "sandbox.ceiling.data_mb",
+        MIB,
+        || json!(ResourceCeiling::default().data_mb),
+        "The most MiB of /data a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
+    ),
+    setting(
+        "sandbox.ceiling.timeout_seconds",
+        COUNT,
+        || json!(ResourceCeiling::default().timeout_seconds),
+        "The most seconds for one call a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
+    ),
+    setting(
+        "sandbox.ceiling.max_concurrency",
+        COUNT,
+        || json!(ResourceCeiling::default().max_concurrency),
+        "The most calls in flight a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
+    ),
+    setting(
+        "security.signatures",
+        Kind::Words(&["required", "off"]),
+        || json!("required"),
+        "`required`: only archives that a trusted key has signed are installed, others get 422 `signature-missing` or `signature-untrusted`. `off`: only with `--insecure-dev` on a loopback address.",
+    ),
+    setting(
+        "limits.upload_mb",
+        MIB,
+        || json!(ArchiveLimits::default().upload_bytes >> 20),
+        "MiB of an archive as uploaded; more is 413 `archive-too-large`.",
+    ),
+    setting(
+        "limits.unpacked_mb",
+        MIB,
+        || json!(ArchiveLimits::default().unpacked_bytes >> 20),
+        "MiB of all files of an archive together; more is 413 `archive-too-large`.",
+    ),
+    setting(
+        "limits.file_mb",
+        MIB,
+        || json!(ArchiveLimits::default().file_bytes >> 20),
+        "MiB of one file of an archive; more is 413 `archive-too-large`.",
+    ),
+    setting(
+        "limits.entries",
+        COUNT,
+        || json!(ArchiveLimits::default().entries),
+        "Files and folders of an archive; more is 413 `archive-too-large`.",
+    ),
+    setting(
+        "limits.ratio",
+        COUNT,
+        || json!(ArchiveLimits::default().ratio),
+        "Unpacked bytes for one packed byte, past the first MiB; more is 413 `archive-too-large`.",
+    ),
+    setting(
+        "install.allow_hosts",
+        Kind::Hosts,
+        || json!([]),
+        "Hosts that plugins may be fetched from although their addresses are private, each with or without a port; others get 422 `url-refused`.",
+    ),
+    setting(
+        "install.timeout_seconds",
+        Kind::Whole(1, 86_400),
+        || json!(60),
+        "Seconds for one download: 504 `download-timeout`.",
+    ),
+    setting(
+        "storage.min_free_mb",
+        Kind::Whole(0, 1 << 40),
+        || json!(64),
+        "MiB that must stay free on the disk of `server.data_dir`; below it installs get 507 `storage-full`.",
+    ),
+    setting(
+        "logging.level",
+        Kind::Words(&["error", "warn", "info", "debug", "trace"]),
+        || json!("info"),
+        "The least severe line that is written to the log.",
+    ),
+    setting(
+        "logging.format",
+        Kind::Words(&["auto", "json", "text"]),
+        || json!("auto"),
+        "`json`: one object per line. `text`: for people. `auto`: text on a terminal, JSON otherwise.",
+    ),
+];
+
+impl Kind {
+    /// Reads a value by these rules; mistakes are noted at its place.
+    pub(super) fn read(self, place: &Place<'_>) -> Option<Value> {
+        match self {
+            Self::Text => place.line().map(Value::from),
+            Self::Listen => listen_address(place).map(Value::from),
+            Self::Hosts => {
+                let hosts: Vec<Option<AllowedHost>> = place.list().iter().map(Place::parse).collect();
+                Some(json!(hosts.into_iter().flatten().collect::<Vec<_>>()))
+            }
+            Self::Whole(least, most) => place.whole(least..=most).map(Value::from),
+            Self::Number(least, most) => place.number(least..=most).map(Value::from),
+            Self::Words(words) => place.one_of(words).map(Value::from),
+        }
+    }
+}
+
+fn listen_address(place: &Place<'_>) -> Option<String> {
+    let text = place.line()?;
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    if numeric.parse::<std::net::SocketAddr>().is_err() {
+        place.fail(format!(
+            "`{}` is not an address and port; expected such as `127.0.0.1:8000` or `[::1]:8000`",
+            crate::domain::escape(text)
+        ));
+        return None;
+    }
+    Some(numeric)
+}
+
+/// The word of a value that was read by [`Kind::Words`].
+pub(super) fn word<T: Word>(value: &Value) -> Option<T> {
+    T::ALL.iter().copied().find(|word| value == word.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of<T: Word>() -> Vec<&'static str> {
+        T::ALL.iter().map(|word| word.as_str()).collect()
+    }
+
+    #[test]
+    fn the_words_of_the_table_are_those_of_the_types() {
+        let words = |path: &str| match SETTINGS.iter().find(|setting| setting.path == path).map(|setting| setting.kind)
+        {
+            Some(Kind::Words(words)) => words.to_vec(),
+            _ => Vec::new(),
+        };
+        assert_eq!(words("logging.level"), of::<LogLevel>());
+        assert_eq!(words("logging.format"), of::<LogFormat>());
+    }
+}

@@ -1,0 +1,142 @@
+//! Where values come from, and what is said about wrong ones.
+
+use std::io::Write as _;
+
+use super::*;
+use crate::domain::{Code, Refusal};
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    file
+}
+
+fn load_with(text: &str, environment: &Environment, flags: Overrides) -> Result<Config, ConfigError> {
+    let file = file(text);
+    load::load(Overrides { config: Some(file.path().to_owned()), ..flags }, environment)
+}
+
+fn mistakes(text: &str, environment: &Environment, flags: Overrides) -> Vec<String> {
+    let error = load_with(text, environment, flags).expect_err(text);
+    assert_eq!(error.code(), Code::ConfigInvalid);
+    error.fields().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_defaults_are_valid_and_those_of_the_types() {
+    let config = load_with("# nothing\n", &Environment::default(), Overrides::default()).unwrap();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8000");
+    assert_eq!(config.limits, ArchiveLimits::default());
+    assert_eq!(config.sandbox.defaults, ResourceLimits::default());
+    assert_eq!(config.sandbox.ceiling, ResourceCeiling::default());
+    assert_eq!(config.security.signatures, SignaturePolicy::Required);
+    assert_eq!(config.storage.min_free_bytes, 64 << 20);
+    let validator = jsonschema::validator_for(&config_schema()).unwrap();
+    assert!(validator.is_valid(&serde_json::json!({})));
+    for setting in settings::SETTINGS {
+        let value = setting.path.rsplit('.').fold((setting.default)(), |value, key| serde_json::json!({ key: value }));
+        assert!(validator.is_valid(&value), "{}", setting.path);
+    }
+}
+
+#[test]
+fn flags_come_before_environment_before_file_before_default() {
+    let text =
+        "server: { listen: '127.0.0.1:1', data_dir: /file }\nlimits: { upload_mb: 1 }\nlogging: { level: warn }\n";
+    let environment = Environment::from([
+        ("PLUGBAY__SERVER__LISTEN", "127.0.0.1:2"),
+        ("PLUGBAY__LIMITS__UPLOAD_MB", "2"),
+        ("PLUGBAY__SANDBOX__DEFAULTS__CPUS", "1.5"),
+        ("PLUGBAY__INSTALL__ALLOW_HOSTS", "a.example, 10.0.0.1:80"),
+    ]);
+    let flags = Overrides { listen: Some("127.0.0.1:3".parse().unwrap()), ..Overrides::default() };
+    let config = load_with(text, &environment, flags).unwrap();
+    assert_eq!(config.server.listen.port(), 3);
+    assert_eq!(config.server.data_dir, Path::new("/file"));
+    assert_eq!(config.limits.upload_bytes, 2 << 20);
+    assert_eq!(config.logging.level, LogLevel::Warn);
+    assert!((config.sandbox.defaults.cpus - 1.5).abs() < f64::EPSILON);
+    assert_eq!(config.install.allow_hosts.len(), 2);
+}
+
+#[test]
+fn variables_are_filled_in() {
+    let text = "server: { data_dir: '${HOME}/data' }\nlimits:\n  upload_mb: ${UPLOAD:5}\nlogging:\n  level: ${LEVEL}\n";
+    let environment = Environment::from([("HOME", "/home/x"), ("LEVEL", "debug")]);
+    let config = load_with(text, &environment, Overrides::default()).unwrap();
+    assert_eq!(config.server.data_dir, Path::new("/home/x/data"));
+    assert_eq!(config.limits.upload_bytes, 5 << 20);
+    assert_eq!(config.logging.level, LogLevel::Debug);
+    let found = mistakes("server:\n  data_dir: ${NONE}\n", &Environment::default(), Overrides::default());
+    assert!(
+        found[0].starts_with("line 2, column 13: /server/data_dir: the environment variable `NONE` is not set"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let text = "server: { listn: x, max_connections: 0 }\nsandbox:\n  defaults: { memory_mb: 4096 }\nlogging: { level: loud }\n";
+    let environment = Environment::from([("PLUGBAY__LIMITS__RATIO", "many"), ("PLUGBAY__SERVER__LISTEM", "x")]);
+    let found = mistakes(text, &environment, Overrides::default());
+    assert_eq!(
+        found,
+        [
+            "line 1, column 11: /server/listn: unknown key `listn`; did you mean `listen`?",
+            "line 1, column 38: /server/max_connections: expected 1 to 1000000, found `0`",
+            "line 4, column 19: /logging/level: unknown value `loud`; expected one of error, warn, info, debug, trace",
+            "/limits/ratio: the environment variable `PLUGBAY__LIMITS__RATIO`: expected a whole number, found `many`",
+            "the environment variable `PLUGBAY__SERVER__LISTEM` sets no known key; did you mean `PLUGBAY__SERVER__LISTEN`?",
+            "/sandbox/defaults/memory_mb: 4096 is above `sandbox.ceiling.memory_mb` of 2048",
+        ]
+    );
+}
+
+#[test]
+fn safety_is_given_up_only_on_purpose() {
+    let none = Environment::default();
+    let public = "server: { listen: '0.0.0.0:8000' }";
+    assert!(mistakes(public, &none, Overrides::default())[0].contains("--allow-plain-http"));
+    let open = Overrides { allow_plain_http: true, ..Overrides::default() };
+    assert!(load_with(public, &none, open.clone()).is_ok());
+    let unsafe_and_open = Overrides { insecure_dev: true, ..open };
+    assert!(mistakes(public, &none, unsafe_and_open)[0].contains("loopback addresses only"));
+    let off = "security: { signatures: off }";
+    assert!(mistakes(off, &none, Overrides::default())[0].contains("--insecure-dev"));
+    let dev = Overrides { insecure_dev: true, ..Overrides::default() };
+    assert_eq!(load_with(off, &none, dev).unwrap().security.signatures, SignaturePolicy::Off);
+}
+
+#[test]
+fn a_named_file_must_exist_and_be_yaml() {
+    let missing = Overrides { config: Some("/nonexistent/plugbay.yaml".into()), ..Overrides::default() };
+    let error = load::load(missing, &Environment::default()).unwrap_err();
+    assert!(matches!(error, ConfigError::Read { .. }));
+    assert!(error.how().unwrap().contains("--config"));
+    let by_variable = Environment::from([("PLUGBAY_CONFIG", "/nonexistent/plugbay.yaml")]);
+    assert!(matches!(load::load(Overrides::default(), &by_variable), Err(ConfigError::Read { .. })));
+    assert_eq!(mistakes("a: &x 1", &Environment::default(), Overrides::default()).len(), 1);
+    assert!(mistakes("[]", &Environment::default(), Overrides::default())[0].contains("expected a map"));
+    assert!(mistakes("server:", &Environment::default(), Overrides::default())[0].contains("found nothing"));
+}
+
+#[test]
+fn the_committed_documentation_is_the_generated_one() {
+    let schema = serde_json::to_string_pretty(&config_schema()).unwrap() + "\n";
+    for (path, wanted) in [("openapi/config.schema.json", schema), ("docs/configuration.md", configuration_page())] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        if std::env::var_os("PLUGBAY_BLESS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &wanted).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == wanted, "{} is out of date; run the tests with PLUGBAY_BLESS=1", path.display());
+    }
+}
+
+#[test]
+fn the_configuration_for_tests_is_on_loopback() {
+    let config = Config::for_testing(Path::new("/tmp/x"));
+    assert!(config.server.listen.ip().is_loopback() && config.server.listen.port() == 0);
+    assert_eq!(config.server.data_dir, Path::new("/tmp/x"));
+}
