@@ -182,6 +182,8 @@ impl Service {
     pub async fn revoke_token(&self, caller: &Caller, wanted: &str) -> Result<TokenRecord, ServiceError> {
         let unknown = || ServiceError::TokenUnknown { wanted: escape(wanted) };
         let id: TokenId = wanted.parse().map_err(|_not_an_id| unknown())?;
+        // Once it is revoked nobody asks when it was last used but those who investigate.
+        self.note_token_uses().await?;
         let mut tx = self.store.begin().await?;
         let tokens = store::tokens::list(&mut tx).await?;
         let token = tokens.iter().find(|token| token.id == id).ok_or_else(unknown)?;
