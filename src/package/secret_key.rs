@@ -255,3 +255,54 @@ fn form() -> PackageError {
 fn refused(rule: &str, how: &'static str) -> PackageError {
     PackageError::SecretKey { rule: rule.to_owned(), how }
 }
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a wrong index fails the test, as it should")]
+mod tests {
+    use super::*;
+
+    /// Cheap enough for a test: N = 1024.
+    const CHEAP: Cost = Cost { operations: 32_768, memory: 1 << 20 };
+
+    #[test]
+    fn a_password_opens_its_key_and_no_other_does() {
+        let key = SecretKey::generate().unwrap();
+        let text = key.to_text_at(Some(&"right".into()), CHEAP).unwrap();
+        let open = |password: &str| SecretKey::from_file_text(text.expose_secret(), Some(&password.into()));
+        assert_eq!(open("right").unwrap().public_key(), key.public_key());
+        assert!(open("wrong").unwrap_err().to_string().contains("the password is not the key's"));
+        assert!(open("").is_err());
+    }
+
+    #[test]
+    fn the_cost_of_minisign_is_that_of_libsodium() {
+        assert_eq!(SENSITIVE.to_params().unwrap(), scrypt::Params::new(20, 8, 1).unwrap());
+        for (operations, memory) in [(u64::MAX, u64::MAX), (1 << 26, 1 << 31), (u64::MAX, 1024), (1 << 40, 1 << 30)] {
+            assert!(Cost { operations, memory }.to_params().is_err(), "{operations} {memory}");
+        }
+    }
+
+    #[test]
+    fn damaged_key_files_are_refused() {
+        let key = SecretKey::generate().unwrap();
+        let text = key.to_file_text(None).unwrap();
+        let text = text.expose_secret();
+        assert_eq!(SecretKey::from_file_text(text, None).unwrap().public_key(), key.public_key());
+        let (comment, line) = text.trim_end().split_once('\n').unwrap();
+        let mut bytes = BASE64.decode(line.as_bytes()).unwrap();
+        bytes[70] ^= 1; // a bit of the seed
+        let damaged = BASE64.encode(&bytes);
+        let longer = BASE64.encode(&[bytes.as_slice(), &[0]].concat());
+        for other in [
+            String::new(),
+            line.to_owned(),
+            format!("{comment}\n{damaged}\n"),
+            format!("{comment}\n{longer}\n"),
+            format!("{text}\n{line}"),
+        ] {
+            assert!(SecretKey::from_file_text(&other, None).is_err(), "{other}");
+        }
+        assert!(!SecretKey::is_encrypted(text).unwrap());
+        assert_eq!(format!("{key:?}"), format!("SecretKey({}, [redacted])", key.public_key().id()));
+    }
+}

@@ -47,6 +47,11 @@ impl Signature {
         &self.trusted_comment
     }
 
+    /// What the file holds beside its comments.
+    pub(super) fn parts(&self) -> (KeyId, &[u8; 64], &[u8; 64]) {
+        (self.id, &self.archive, &self.global)
+    }
+
     /// Checks both signatures under a key.
     pub(super) fn check(&self, key: &PublicKey, prehash: &Prehash) -> Result<(), PackageError> {
         let invalid = |what: &str| PackageError::SignatureInvalid {
@@ -91,8 +96,8 @@ impl FromStr for Signature {
                 text.len()
             )));
         }
-        let text = text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text));
-        let lines: Vec<&str> = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).collect();
+        let end = |line| str::strip_suffix(line, "\r\n").or_else(|| str::strip_suffix(line, "\n")).unwrap_or(line);
+        let lines: Vec<&str> = text.split_inclusive('\n').map(end).collect();
         let [untrusted, first, trusted, second] = lines.as_slice() else {
             return Err(form(format!("a signature file has 4 lines, found {}", lines.len())));
         };
@@ -153,5 +158,126 @@ fn form(rule: String) -> PackageError {
     PackageError::SignatureInvalid {
         rule,
         how: Some("send the .minisig file as `minisign -S` or `plugbay sign` wrote it"),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::indexing_slicing, reason = "a wrong index fails the test, as it should")]
+mod tests {
+    use super::*;
+    use crate::domain::{Code, Refusal};
+    use ed25519_dalek::{Signer, SigningKey};
+
+    const PREHASH: Prehash = [7; 64];
+
+    /// The order of the group, little-endian.
+    const L: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+
+    fn key() -> (SigningKey, PublicKey) {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let public = PublicKey::new(KeyId::from_bytes([9; 8]), key.verifying_key().to_bytes()).unwrap();
+        (key, public)
+    }
+
+    fn good() -> Signature {
+        let (key, public) = key();
+        let archive = key.sign(&PREHASH).to_bytes();
+        let global = key.sign(&[archive.as_slice(), b"comment"].concat()).to_bytes();
+        Signature { id: public.id(), archive, trusted_comment: "comment".to_owned(), global }
+    }
+
+    fn text() -> String {
+        let Signature { id, archive, trusted_comment, global } = good();
+        to_text("x", id, &archive, &trusted_comment, &global)
+    }
+
+    fn refused(signature: &Signature) -> bool {
+        signature.check(&key().1, &PREHASH).is_err_and(|error| error.code() == Code::SignatureInvalid)
+    }
+
+    #[test]
+    fn both_signatures_must_fit() {
+        assert!(good().check(&key().1, &PREHASH).is_ok());
+        assert!(good().check(&key().1, &[8; 64]).is_err());
+        for bit in [0, 255, 256, 511] {
+            let mut changed = good();
+            changed.archive[bit / 8] ^= 1 << (bit % 8);
+            assert!(refused(&changed), "archive, bit {bit}");
+            let mut changed = good();
+            changed.global[bit / 8] ^= 1 << (bit % 8);
+            assert!(refused(&changed), "global, bit {bit}");
+        }
+        assert!(refused(&Signature { trusted_comment: "Comment".to_owned(), ..good() }));
+        assert!(refused(&Signature { trusted_comment: String::new(), ..good() }));
+    }
+
+    #[test]
+    fn malleable_and_degenerate_signatures_do_not_verify() {
+        // S + L is the same number modulo L: readers without the check take it for a second valid signature.
+        let mut malleable = good();
+        let mut carry = 0;
+        for (byte, add) in malleable.archive[32..].iter_mut().zip(L) {
+            carry += u16::from(*byte) + u16::from(add);
+            *byte = carry.to_le_bytes()[0];
+            carry >>= 8;
+        }
+        assert!(refused(&malleable));
+
+        assert!(refused(&Signature { archive: [0; 64], ..good() }));
+        assert!(refused(&Signature { archive: [0xff; 64], ..good() }));
+        assert!(refused(&Signature { global: [0; 64], ..good() }));
+        // R of small order (the neutral element, its non-canonical form, a point of order 4), S = 0.
+        let mut neutral = [0; 64];
+        neutral[0] = 1;
+        let mut non_canonical = [0xff; 64];
+        (non_canonical[0], non_canonical[31]) = (0xee, 0x7f);
+        non_canonical[32..].fill(0);
+        for archive in [neutral, non_canonical, [0; 64]] {
+            assert!(refused(&Signature { archive, ..good() }));
+        }
+    }
+
+    #[test]
+    fn a_signature_has_one_text() {
+        let text = text();
+        let lines: Vec<&str> = text.lines().collect();
+        let [untrusted, first, trusted, second] = lines[..] else { panic!("four lines") };
+        for same in [text.clone(), text.trim_end().to_owned(), text.replace('\n', "\r\n")] {
+            assert!(same.parse::<Signature>().is_ok(), "{same:?}");
+        }
+        let join = |lines: [&str; 4]| format!("{}\n", lines.join("\n"));
+        let bare = first.trim_end_matches('=');
+        let bits = format!("{}B=", &first[..first.len() - 2]);
+        let longer = BASE64.encode(&[BASE64.decode(first.as_bytes()).unwrap(), vec![0]].concat());
+        let shorter = BASE64.encode(&BASE64.decode(first.as_bytes()).unwrap()[1..]);
+        let others = [
+            String::new(),
+            format!("{text}\n"),
+            format!("{text}x"),
+            format!("\n{text}"),
+            format!("\u{feff}{text}"),
+            format!("{}\r", text.trim_end()),
+            join(["comment: x", first, trusted, second]),
+            join([untrusted, first, "trusted comment:x", second]),
+            join([untrusted, &format!(" {first}"), trusted, second]),
+            join([untrusted, &format!("{first} "), trusted, second]),
+            join([untrusted, bare, trusted, second]),
+            join([untrusted, &bits, trusted, second]),
+            join([untrusted, &longer, trusted, second]),
+            join([untrusted, &shorter, trusted, second]),
+            join([untrusted, &first.replace('+', "-").replace('/', "_").replacen('R', "_", 1), trusted, second]),
+            join([untrusted, second, trusted, first]),
+            join([untrusted, first, "trusted comment: a\u{1b}[2Kb", second]),
+            join([untrusted, first, "trusted comment: a\rb", second]),
+            join(["untrusted comment: \0", first, trusted, second]),
+            join([&format!("untrusted comment: {}", "x".repeat(4096)), first, trusted, second]),
+        ];
+        for other in others {
+            let error = other.parse::<Signature>().unwrap_err();
+            assert_eq!(error.code(), Code::SignatureInvalid, "{other:?}");
+        }
     }
 }

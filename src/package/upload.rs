@@ -260,3 +260,115 @@ debug_without_content! {
     Upload { path: |this: &Self| this.archive.path.clone(), digest: |this: &Self| this.archive.digest }
     VerifiedArchive { path: |this: &Self| this.archive.path.clone(), signer: |this: &Self| this.signer.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Code, PublicKey, Refusal};
+    use crate::package::SecretKey;
+
+    const NOW: &str = "2027-01-01T00:00:00.000Z";
+
+    fn limits() -> ArchiveLimits {
+        ArchiveLimits { upload_bytes: 10, ..ArchiveLimits::default() }
+    }
+
+    fn upload() -> (tempfile::TempDir, Upload) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut receiver = Receiver::create(folder.path(), &limits()).unwrap();
+        receiver.write(b"some ").unwrap();
+        receiver.write(b"bytes").unwrap();
+        let upload = receiver.finish().unwrap();
+        (folder, upload)
+    }
+
+    fn trusted(key: &PublicKey) -> TrustedKey {
+        let names = vec!["*".parse().unwrap()];
+        let label = "test".to_owned();
+        TrustedKey { key: key.clone(), label, names, not_before: None, not_after: None, revoked_at: None, reason: None }
+    }
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn code(signature: Option<&str>, keys: &[TrustedKey], policy: SignaturePolicy) -> Option<Code> {
+        let signature: Option<Signature> = signature.map(|text| text.parse().unwrap());
+        let verified = upload().1.verify(signature.as_ref(), keys, policy, NOW.parse().unwrap());
+        verified.err().map(|error| error.code())
+    }
+
+    #[test]
+    fn a_received_upload_is_hashed_private_and_limited() {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, upload) = upload();
+        assert_eq!(upload.digest().to_hex(), "0d22cdcc10e6d049dbe1af5123d50873fdfc1a4f58306e58cb6241be9472014d");
+        assert_eq!(upload.size(), 10);
+        assert_eq!(fs::metadata(upload.path()).unwrap().permissions().mode() & 0o7777, 0o600);
+        let again = Upload::read(upload.path(), &limits()).unwrap();
+        assert_eq!((again.digest(), again.prehash()), (upload.digest(), upload.prehash()));
+        let error = Receiver::create(folder.path(), &limits()).unwrap_err();
+        assert_eq!(error.code(), Code::Internal, "the file is there already");
+
+        let other = tempfile::tempdir().unwrap();
+        let mut receiver = Receiver::create(other.path(), &limits()).unwrap();
+        receiver.write(&[0; 10]).unwrap();
+        assert_eq!(receiver.write(&[0]).unwrap_err().code(), Code::ArchiveTooLarge);
+        fs::write(other.path().join("big"), [0; 11]).unwrap();
+        assert_eq!(Upload::read(&other.path().join("big"), &limits()).unwrap_err().code(), Code::ArchiveTooLarge);
+        assert_eq!(Upload::read(other.path(), &limits()).unwrap_err().code(), Code::ArchiveUnsupported);
+    }
+
+    #[test]
+    fn each_reason_to_distrust_has_its_code() {
+        use SignaturePolicy::{Off, Required};
+        let (_folder, upload) = upload();
+        let (key, other) = (SecretKey::generate().unwrap(), SecretKey::generate().unwrap());
+        let signature = key.sign(&upload, "").unwrap();
+        let good = trusted(key.public_key());
+        // A registered key with the id that the signature names, and another point.
+        let forged = trusted(&PublicKey::new(good.key.id(), *other.public_key().point().as_bytes()).unwrap());
+        let revoked = TrustedKey { revoked_at: Some(time(NOW)), ..good.clone() };
+        let early = TrustedKey { not_before: Some(time("2027-01-01T00:00:00.001Z")), ..good.clone() };
+        let late = TrustedKey { not_after: Some(time(NOW)), ..good.clone() };
+        let in_time = TrustedKey {
+            not_before: Some(time(NOW)),
+            not_after: Some(time("2027-01-01T00:00:00.001Z")),
+            ..good.clone()
+        };
+        let text = Some(signature.as_str());
+        let table = [
+            (None, vec![good.clone()], Required, Some(Code::SignatureMissing)),
+            (text, vec![], Required, Some(Code::SignatureUntrusted)),
+            (text, vec![trusted(other.public_key())], Required, Some(Code::SignatureUntrusted)),
+            (text, vec![forged.clone()], Required, Some(Code::SignatureInvalid)),
+            (text, vec![revoked.clone()], Required, Some(Code::KeyRevoked)),
+            (text, vec![early], Required, Some(Code::KeyExpired)),
+            (text, vec![late], Required, Some(Code::KeyExpired)),
+            (text, vec![in_time], Required, None),
+            (text, vec![trusted(other.public_key()), good.clone()], Required, None),
+            (None, vec![], Off, None),
+            (text, vec![], Off, None),
+            (text, vec![forged], Off, Some(Code::SignatureInvalid)),
+            (text, vec![revoked], Off, Some(Code::KeyRevoked)),
+        ];
+        for (line, (signature, keys, policy, expected)) in table.into_iter().enumerate() {
+            assert_eq!(code(signature, &keys, policy), expected, "line {line}");
+        }
+    }
+
+    #[test]
+    fn the_signer_says_who_vouches() {
+        let (_folder, upload) = upload();
+        let key = SecretKey::generate().unwrap();
+        let signature: Signature = key.sign(&upload, "").unwrap().parse().unwrap();
+        let keys = [trusted(key.public_key())];
+        let id = Some(key.public_key().id());
+        let verified = upload.verify(Some(&signature), &keys, SignaturePolicy::Required, NOW.parse().unwrap()).unwrap();
+        assert_eq!((verified.signer(), verified.signer().key_id()), (&Signer::Trusted(keys[0].clone()), id));
+        let verified =
+            self::upload().1.verify(Some(&signature), &[], SignaturePolicy::Off, NOW.parse().unwrap()).unwrap();
+        assert_eq!(verified.signer().key_id(), id);
+        assert!(matches!(verified.signer(), Signer::Untrusted(_)));
+    }
+}

@@ -20,6 +20,8 @@ use super::{EntryPath, PackageError};
 use crate::domain::ArchiveLimits;
 use budget::Budget;
 
+pub(super) use tar_header::BLOCK_BYTES;
+
 /// Size of the read and inflate buffers.
 pub(super) const BUFFER_BYTES: usize = 128 * 1024;
 

@@ -8,7 +8,7 @@ use super::octal;
 use crate::domain::escape;
 
 /// Headers and content come in blocks of this size.
-pub(super) const BLOCK_BYTES: usize = 512;
+pub(in super::super) const BLOCK_BYTES: usize = 512;
 
 /// What a header announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
