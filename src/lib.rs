@@ -3,8 +3,9 @@
 //! The modules stand in the order of their layers: each may use the ones above it in this list, as
 //! `tests/architecture.rs` spells out. `docs/ARCHITECTURE.md` tells the whole.
 
-pub mod domain;
+pub mod cli;
 pub mod config;
-pub mod shutdown;
+pub mod domain;
 pub mod package;
+pub mod shutdown;
 pub mod store;
