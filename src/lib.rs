@@ -4,6 +4,7 @@
 //! `tests/architecture.rs` spells out. `docs/ARCHITECTURE.md` tells the whole.
 
 pub mod api;
+pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod egress;

@@ -1,3 +1,7 @@
 //! The `plugbay` program: parses the command line and hands over.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plugbay::cli::main()
+}

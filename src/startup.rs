@@ -148,6 +148,11 @@ fn announce(service: &Service, address: SocketAddr) {
     info!(listen = %address, data_dir = %config.server.data_dir.display(), "Listening on http://{address}");
 }
 
+/// The OpenAPI document of the service.
+pub fn openapi() -> impl serde::Serialize {
+    api::document()
+}
+
 /// Verifies the audit chain of a data directory whose service is stopped.
 pub async fn verify_audit(data_dir: &Path, expected: Option<&str>) -> Result<Head, VerifyError> {
     let expected = expected.map(str::parse::<Head>).transpose()?;

@@ -28,7 +28,8 @@ pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub use manifest::{
     Command, ConfigSchema, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, Manifest, ManifestError,
-    OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret, fuzz_manifest, plugin_schema,
+    OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret, VendorLock, VendoredPackage,
+    fuzz_manifest, plugin_schema,
 };
 pub use name::{NameError, PluginName};
 pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonical_name};

@@ -126,6 +126,9 @@ impl Service {
         archive.check_scope(&manifest.name)?;
         caller.require_plugin(&manifest.name)?;
         archive.check_contents(&contents(&manifest))?;
+        if let Some(config) = archive.default_config() {
+            manifest.read_config(config)?;
+        }
         check_requirements(&manifest, &self.config)?;
         let warnings = warnings(&manifest, &archive);
         Ok(Candidate { archive, manifest, warnings, signature: kept, staging })

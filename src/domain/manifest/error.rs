@@ -3,10 +3,13 @@
 use crate::domain::yaml::{Mistake, Mistakes};
 use crate::domain::{Code, FieldError, Refusal};
 
-/// Every mistake in one plugin.yaml.
+const FILE: &str = "plugin.yaml";
+
+/// Every mistake in one plugin.yaml, or in the config.yaml beside it.
 #[derive(Debug)]
 pub struct ManifestError {
     code: Code,
+    file: &'static str,
     fields: Vec<FieldError>,
 }
 
@@ -17,22 +20,29 @@ impl ManifestError {
         let mut codes = found.iter().map(|mistake| mistake.code.unwrap_or(Code::ManifestInvalid));
         let first = codes.next().unwrap_or(Code::ManifestInvalid);
         let code = if codes.all(|code| code == first) { first } else { Code::ManifestInvalid };
-        Self { code, fields: found.into_iter().map(|mistake| mistake.error).collect() }
+        Self { code, file: FILE, fields: found.into_iter().map(|mistake| mistake.error).collect() }
+    }
+}
+
+impl ManifestError {
+    /// The same mistakes, told of another file of the package.
+    pub(super) fn in_file(self, file: &'static str) -> Self {
+        Self { file, ..self }
     }
 }
 
 impl From<FieldError> for ManifestError {
     fn from(error: FieldError) -> Self {
-        Self { code: Code::ManifestInvalid, fields: vec![error] }
+        Self { code: Code::ManifestInvalid, file: FILE, fields: vec![error] }
     }
 }
 
 impl std::fmt::Display for ManifestError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.fields.as_slice() {
-            [only] => write!(f, "plugin.yaml: {only}"),
-            [first, rest @ ..] => write!(f, "plugin.yaml has {} mistakes; the first: {first}", rest.len() + 1),
-            [] => f.write_str("plugin.yaml is not valid"),
+            [only] => write!(f, "{}: {only}", self.file),
+            [first, rest @ ..] => write!(f, "{} has {} mistakes; the first: {first}", self.file, rest.len() + 1),
+            [] => write!(f, "{} is not valid", self.file),
         }
     }
 }

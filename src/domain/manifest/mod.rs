@@ -14,6 +14,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod text;
+mod vendor;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub use growth::Growth;
 pub use kind::{Command, FieldType, Health, Hook, HookName, OnFailure, PluginType, Priority, Runtime};
 pub use schema::plugin_schema;
 pub use text::PythonRequirement;
+pub use vendor::{VendorLock, VendoredPackage};
 
 use super::{NetworkRule, Permission, PluginName, ResourceRequest};
 

@@ -4,6 +4,7 @@
 //! map: a field called `type` would be a map, never a word.
 
 mod bounds;
+mod defaults;
 mod field;
 mod read;
 #[cfg(test)]

@@ -1,0 +1,24 @@
+//! Commands for authors: from an empty folder to a signed archive. None of them needs a service.
+
+mod archive;
+mod init;
+mod keygen;
+mod keys;
+mod pack;
+mod pip;
+mod settle;
+mod sign;
+mod source;
+mod template;
+mod validate;
+mod vendor;
+mod verify;
+
+pub(super) use archive::read_name as read_archive_name;
+pub(super) use init::{InitArguments, init};
+pub(super) use keygen::{KeygenArguments, keygen};
+pub(super) use keys::read_public_key;
+pub(super) use pack::{PackArguments, pack};
+pub(super) use sign::{SignArguments, sign};
+pub(super) use validate::{ValidateArguments, validate};
+pub(super) use verify::{VerifyArguments, verify};

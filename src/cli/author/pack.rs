@@ -1,0 +1,153 @@
+//! `plugbay pack`: a folder becomes an archive that installs without asking anybody for anything.
+//!
+//! The author's folder is read, never written, except by the author's own build command. Dependencies are put into a copy.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tempfile::{NamedTempFile, TempDir};
+
+use super::archive;
+use super::source;
+use super::vendor::{self, Target};
+use crate::cli::Context;
+use crate::cli::failure::{Failure, Local};
+use crate::config::Environment;
+use crate::domain::{Manifest, escape};
+use crate::package::{self, PackSummary};
+
+/// What `pack` takes.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: plugbay pack my-plugin -o my-plugin.tar.gz\n\nThe same files give the same bytes on any \
+                        machine. SOURCE_DATE_EPOCH sets the time of every entry (default: 1970). What .pluginignore \
+                        lists, in gitignore's syntax, stays out."
+)]
+pub(in crate::cli) struct PackArguments {
+    /// The plugin's folder
+    dir: PathBuf,
+    /// The archive to write (default: NAME-VERSION.tar.gz in the current folder)
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The Python that dependencies are vendored for
+    #[arg(long, default_value = "3.11", value_name = "3.N")]
+    python: Target,
+    /// Take dependencies from this folder of wheels, without any network
+    #[arg(long, value_name = "DIR")]
+    find_links: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub(in crate::cli) fn pack(arguments: &PackArguments, context: &Context) -> Result<(), Failure> {
+    let folder = &arguments.dir;
+    let mtime = mtime(&context.environment)?;
+    if let Some(build) = archive::read_manifest(folder)?.build {
+        source::run_build(folder, &build, &context.output)?;
+    }
+    let archive::Checked { manifest, warnings } = archive::check_folder(folder)?;
+    for warning in &warnings {
+        context.output.warning(warning);
+    }
+    let output = arguments
+        .output
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{}-{}.tar.gz", manifest.name, manifest.version)));
+    let copy = vendored_copy(arguments, &manifest, context)?;
+    let source = copy.as_ref().map_or(folder.as_path(), TempDir::path);
+    let (packed, summary) = pack_into_temporary(source, &manifest, mtime)?;
+    refuse_output_in_package(folder, &output, &summary)?;
+    let size = packed.as_file().metadata().map_err(|error| Failure::io("read the archive", &error))?.len();
+    let (_, digest) = archive::check_archive(packed.path())?;
+    publish(packed.path(), &output)?;
+    let shown = output.display();
+    context.output.result(
+        &format!("{shown}\n{size} bytes\n{digest}"),
+        &json!({
+            "path": output,
+            "name": manifest.name,
+            "version": manifest.version,
+            "size": size,
+            "digest": digest,
+            "files": summary.files.len(),
+            "warnings": warnings,
+        }),
+    );
+    context.output.message(&format!("Packed {} files. Next: plugbay sign {shown} --key NAME.key", summary.files.len()));
+    Ok(())
+}
+
+/// The time every entry gets: <https://reproducible-builds.org/specs/source-date-epoch/>.
+fn mtime(environment: &Environment) -> Result<u64, Failure> {
+    let Some(text) = environment.get("SOURCE_DATE_EPOCH").filter(|text| !text.is_empty()) else { return Ok(0) };
+    // More does not fit the field of a tar header.
+    text.parse().ok().filter(|seconds| *seconds < 1 << 33).ok_or_else(|| {
+        let detail = format!("SOURCE_DATE_EPOCH is `{}`, which is no number of seconds since 1970", escape(text));
+        Failure::local(Local::Usage, detail, "unset it, or set it to a number")
+    })
+}
+
+/// A copy of the folder with `vendor/` in it, if there is anything to vendor.
+fn vendored_copy(
+    arguments: &PackArguments,
+    manifest: &Manifest,
+    context: &Context,
+) -> Result<Option<TempDir>, Failure> {
+    let wishes = vendor::Wishes::of(&arguments.dir, manifest);
+    if wishes.is_empty() {
+        return Ok(None);
+    }
+    let copy = tempfile::tempdir().map_err(|error| Failure::io("make a temporary folder", &error))?;
+    source::copy_folder(&arguments.dir, copy.path())?;
+    vendor::vendor(&wishes, copy.path(), &arguments.python, arguments.find_links.as_deref(), &context.output)?;
+    Ok(Some(copy))
+}
+
+fn pack_into_temporary(
+    source: &Path,
+    manifest: &Manifest,
+    mtime: u64,
+) -> Result<(NamedTempFile, PackSummary), Failure> {
+    let failed = |error: io::Error| Failure::io("write the archive", &error);
+    let mut file = NamedTempFile::new().map_err(failed)?;
+    let mut buffer = io::BufWriter::new(file.as_file_mut());
+    let summary = package::pack(source, &mut buffer, &archive::options(manifest, mtime))?;
+    buffer.flush().map_err(failed)?;
+    drop(buffer);
+    Ok((file, summary))
+}
+
+/// An archive that holds its own last version would grow with every run, and never twice have the same bytes.
+fn refuse_output_in_package(folder: &Path, output: &Path, summary: &PackSummary) -> Result<(), Failure> {
+    let (Ok(folder), Ok(output)) = (folder.canonicalize(), output.canonicalize()) else { return Ok(()) };
+    let Ok(inner) = output.strip_prefix(folder) else { return Ok(()) };
+    if !summary.files.iter().any(|path| Path::new(path.as_str()) == inner) {
+        return Ok(());
+    }
+    let detail = format!("`{}` lies in the plugin's folder and would be packed into itself", output.display());
+    Err(Failure::local(Local::PathExists, detail, "list it in .pluginignore, or write the archive elsewhere with -o"))
+}
+
+/// Puts the finished archive in its place at once: nobody ever sees half of it.
+fn publish(from: &Path, output: &Path) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::io(format_args!("write `{}`", output.display()), &error);
+    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !parent.is_dir() {
+        return Err(Failure::missing(parent));
+    }
+    let mut name = output.as_os_str().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = PathBuf::from(name);
+    let written = File::open(from).and_then(|mut source| {
+        // Not a file of `tempfile`: those are for their owner alone, and archives are for sharing.
+        let mut target = File::create(&part)?;
+        io::copy(&mut source, &mut target)?;
+        target.sync_all()?;
+        fs::rename(&part, output)
+    });
+    written.map_err(|error| {
+        drop(fs::remove_file(&part));
+        failed(error)
+    })
+}

@@ -1,0 +1,152 @@
+//! The way to a service: where it is, with which token, and what its problems mean here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder, Response};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
+
+use crate::cli::Context;
+use crate::cli::failure::{Failure, Local};
+use crate::wire::ProblemBody;
+
+/// Where a service listens unless told otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:8000";
+
+/// How long a service may be silent before it counts as gone.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A service, with a runtime to wait for its answers.
+pub(super) struct Connection {
+    runtime: Runtime,
+    client: Client,
+    url: String,
+    token: Option<SecretString>,
+}
+
+impl Connection {
+    /// Takes address and token from the environment.
+    pub(super) fn open(context: &Context) -> Result<Self, Failure> {
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::io("start the runtime", &error))?;
+        let client = Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("plugbay/", env!("CARGO_PKG_VERSION")))
+            // The token must not go to a proxy that somebody set for the web.
+            .no_proxy()
+            .build()
+            .map_err(|error| Failure::local(Local::Failed, error.to_string(), "report this"))?;
+        let url = context.environment.get("PLUGBAY_URL").unwrap_or(DEFAULT_URL);
+        Ok(Self { runtime, client, url: url.trim_end_matches('/').to_owned(), token: find_token(context)? })
+    }
+
+    /// Begins a request.
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        match &self.token {
+            Some(token) => request.bearer_auth(token.expose_secret()),
+            None => request,
+        }
+    }
+
+    /// Sends a request and reads the JSON of its answer.
+    pub(super) fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
+        self.runtime.block_on(async {
+            let response = self.answer(request).await?;
+            response.json().await.map_err(|error| self.unreadable(&error))
+        })
+    }
+
+    /// Sends a request whose answer has no body.
+    pub(super) fn send_empty(&self, request: RequestBuilder) -> Result<(), Failure> {
+        self.runtime.block_on(async { self.answer(request).await.map(drop) })
+    }
+
+    /// Asks for something.
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.send(self.request(Method::GET, path))
+    }
+
+    /// Sends JSON.
+    pub(super) fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        self.send(self.request(Method::POST, path).json(body))
+    }
+
+    /// Where the service is.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let text = response.text().await.unwrap_or_default();
+        Err(match serde_json::from_str::<ProblemBody>(&text) {
+            Ok(problem) => Failure::of_problem(problem),
+            Err(_not_a_problem) => {
+                let detail = format!("{} answered {status} without a problem that can be read", self.url);
+                Failure::local(Local::Failed, detail, "check that PLUGBAY_URL names a plugbay service")
+            }
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        if error.is_timeout() && !error.is_connect() {
+            let detail = format!("{} did not answer in time", self.url);
+            return Failure::local(Local::Timeout, detail, "try again, and look into the service's log");
+        }
+        let detail = format!("{}: {}", self.url, innermost(error));
+        let how = "start it: plugbay serve; or set PLUGBAY_URL to where it listens";
+        Failure::local(Local::Unreachable, detail, how)
+    }
+
+    fn unreadable(&self, error: &reqwest::Error) -> Failure {
+        let detail = format!("{} sent an answer that cannot be read: {}", self.url, innermost(error));
+        Failure::local(Local::Failed, detail, "use client and service of the same version")
+    }
+}
+
+/// The cause at the end of the chain says most and repeats least.
+fn innermost(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// `PLUGBAY_TOKEN`, else the first token in the data directory.
+fn find_token(context: &Context) -> Result<Option<SecretString>, Failure> {
+    if let Some(token) = context.environment.get("PLUGBAY_TOKEN") {
+        return Ok(Some(SecretString::from(token.trim())));
+    }
+    let named = context.environment.get("PLUGBAY_DATA_DIR");
+    let path = PathBuf::from(named.unwrap_or("./data")).join("admin.token");
+    match std::fs::read_to_string(&path) {
+        Ok(token) => Ok(Some(SecretString::from(token.trim()))),
+        // Somebody who names a directory expects it to be used.
+        Err(error) if named.is_some() => Err(Failure::read(&path, &error)),
+        Err(_no_token_there) => Ok(None),
+    }
+}
+
+/// A piece of a path, with everything escaped that has a meaning there.
+pub(super) fn segment(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
+/// A query string of the values that are there.
+pub(super) fn query(values: &[(&str, Option<&str>)]) -> String {
+    let present = values.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+    let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(present).finish();
+    if text.is_empty() { text } else { format!("?{text}") }
+}

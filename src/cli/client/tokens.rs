@@ -1,0 +1,134 @@
+//! `plugbay token`: who may call the service.
+
+use std::time::Duration;
+
+use reqwest::Method;
+
+use super::connection::{Connection, segment};
+use crate::cli::Context;
+use crate::cli::failure::{Failure, Local};
+use crate::cli::output::table;
+use crate::domain::{Clock as _, SystemClock, Timestamp};
+use crate::wire::{NewToken, TokenCreated, TokenList, TokenView};
+
+/// Arguments of `token`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  plugbay token create --label ci --scopes install --plugins 'acme-*' --expires 90d\n  \
+                        plugbay token list\n  plugbay token revoke token_0192…"
+)]
+pub(in crate::cli) struct TokenArguments {
+    #[command(subcommand)]
+    action: TokenAction,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum TokenAction {
+    /// Make a token; its secret is shown once
+    Create {
+        /// What it allows: read, execute, operate, install, approve, trust, audit, admin
+        #[arg(long, value_name = "SCOPE", num_args = 1.., value_delimiter = ',', required = true)]
+        scopes: Vec<String>,
+        /// Your name for it
+        #[arg(long, default_value = "made on the command line")]
+        label: String,
+        /// Plugins it is for, such as 'acme-*' [default: all]
+        #[arg(long, value_name = "GLOB", num_args = 1..)]
+        plugins: Option<Vec<String>>,
+        /// When it ends: a while such as 90d, 12h, 30m, or a time (RFC 3339) [default: never]
+        #[arg(long, value_name = "WHEN")]
+        expires: Option<String>,
+    },
+    /// List tokens, revoked ones included
+    List,
+    /// End a token at once
+    Revoke {
+        /// Id of the token
+        #[arg(value_name = "TOKEN_ID")]
+        id: String,
+    },
+}
+
+pub(in crate::cli) fn token(arguments: TokenArguments, context: &Context) -> Result<(), Failure> {
+    match arguments.action {
+        TokenAction::Create { scopes, label, plugins, expires } => {
+            let expires_at = expires.as_deref().map(|text| ending(text, SystemClock.now())).transpose()?;
+            let new = NewToken { label, scopes, plugins, expires_at: expires_at.map(|time| time.to_string()) };
+            let created: TokenCreated = Connection::open(context)?.post("/api/tokens", &new)?;
+            // Alone on stdout, so that it can be taken into a variable.
+            context
+                .output
+                .message(&format!("made {} ({}); it is not shown again", created.view.id, created.view.label));
+            context.output.result(&created.token, &created);
+        }
+        TokenAction::List => {
+            let tokens: TokenList = Connection::open(context)?.get("/api/tokens")?;
+            context.output.result(&tokens_text(&tokens), &tokens);
+        }
+        TokenAction::Revoke { id } => {
+            let connection = Connection::open(context)?;
+            let path = format!("/api/tokens/{}", segment(&id));
+            let revoked: TokenView = connection.send(connection.request(Method::DELETE, &path))?;
+            context.output.result(&format!("revoked {} ({})", revoked.id, revoked.label), &revoked);
+        }
+    }
+    Ok(())
+}
+
+/// Reads `90d`, `12h`, `30m`, or a time.
+fn ending(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
+    let seconds = |unit: char| match unit {
+        'd' => Some(24 * 3600),
+        'h' => Some(3600),
+        'm' => Some(60),
+        _ => None,
+    };
+    let while_given = || {
+        let unit = text.chars().last()?;
+        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        Some(now.plus(Duration::from_secs(count.checked_mul(seconds(unit)?)?)))
+    };
+    while_given().map_or_else(
+        || {
+            text.parse().map_err(|error: crate::domain::TimeError| {
+                Failure::local(Local::Usage, format!("--expires: {error}"), "say 90d, 12h, 30m, or a time")
+            })
+        },
+        Ok,
+    )
+}
+
+fn tokens_text(tokens: &TokenList) -> String {
+    let rows: Vec<_> = tokens
+        .tokens
+        .iter()
+        .map(|token| {
+            let state = match (&token.revoked_at, &token.expires_at) {
+                (Some(at), _) => format!("revoked {at}"),
+                (None, Some(end)) => format!("until {end}"),
+                (None, None) => "no end".to_owned(),
+            };
+            let plugins = token.plugins.as_ref().map_or("all".to_owned(), |plugins| plugins.join(", "));
+            let used = token.last_used_at.clone().unwrap_or_else(|| "never".to_owned());
+            [token.id.clone(), token.label.clone(), token.scopes.join(","), plugins, used, state]
+        })
+        .collect();
+    table(["TOKEN", "LABEL", "SCOPES", "PLUGINS", "LAST USED", "STATE"], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ending_is_a_while_or_a_time() {
+        let now: Timestamp = "2026-11-20T00:00:00Z".parse().unwrap();
+        let read = |text: &str| ending(text, now).map(|time| time.to_string()).ok();
+        assert_eq!(read("90d").as_deref(), Some("2027-02-18T00:00:00.000Z"));
+        assert_eq!(read("12h").as_deref(), Some("2026-11-20T12:00:00.000Z"));
+        assert_eq!(read("2027-01-01T00:00:00Z").as_deref(), Some("2027-01-01T00:00:00.000Z"));
+        for text in ["", "d", "90", "90y", "-1d", "99999999999999999999d", "soon", "9µ"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Why a command did not work, in the form it is shown.
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::Exit;
+use crate::domain::{Chain, Code, FieldError, Refusal};
+use crate::wire::{FieldProblem, ProblemBody};
+
+/// What went wrong on this side, without a server. Servers never answer these codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Local {
+    /// The arguments do not fit together.
+    Usage,
+    /// A path that was named does not exist.
+    PathMissing,
+    /// A file or folder is in the way.
+    PathExists,
+    /// The plugin's own build command failed.
+    BuildFailed,
+    /// Dependencies could not be fetched.
+    VendoringFailed,
+    /// The server cannot be reached.
+    Unreachable,
+    /// The server took too long.
+    Timeout,
+    /// Reading, writing, or anything else.
+    Failed,
+}
+
+impl Local {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::PathMissing => "path-missing",
+            Self::PathExists => "path-exists",
+            Self::BuildFailed => "build-failed",
+            Self::VendoringFailed => "vendoring-failed",
+            Self::Unreachable => "server-unreachable",
+            Self::Timeout => "server-timeout",
+            Self::Failed => "failed",
+        }
+    }
+
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Usage => "The arguments are not valid",
+            Self::PathMissing => "The path does not exist",
+            Self::PathExists => "Something is in the way",
+            Self::BuildFailed => "The build command failed",
+            Self::VendoringFailed => "The dependencies could not be vendored",
+            Self::Unreachable => "The server cannot be reached",
+            Self::Timeout => "The server took too long",
+            Self::Failed => "The command failed",
+        }
+    }
+
+    const fn exit(self) -> Exit {
+        match self {
+            Self::Usage | Self::PathMissing => Exit::Usage,
+            Self::PathExists => Exit::Refused,
+            Self::Unreachable => Exit::Unreachable,
+            Self::Timeout => Exit::Timeout,
+            Self::BuildFailed | Self::VendoringFailed | Self::Failed => Exit::Failed,
+        }
+    }
+}
+
+/// A command that did not work. Serialised, it is what `--json` writes.
+#[derive(Debug, Serialize)]
+pub(super) struct Failure {
+    pub(super) code: Box<str>,
+    pub(super) title: Box<str>,
+    pub(super) detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) how: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) errors: Vec<FieldError>,
+    #[serde(skip)]
+    exit: Exit,
+    /// The outcome that was written says it all.
+    #[serde(skip)]
+    pub(super) shown: bool,
+}
+
+impl Failure {
+    /// A failure on this side, with the way out.
+    pub(super) fn local(kind: Local, detail: impl Into<String>, how: impl Into<String>) -> Self {
+        let how = Some(how.into());
+        Self {
+            code: kind.as_str().into(),
+            title: kind.title().into(),
+            detail: detail.into(),
+            how,
+            errors: Vec::new(),
+            exit: kind.exit(),
+            shown: false,
+        }
+    }
+
+    /// A refusal with one sentence of its own.
+    pub(super) fn refused(code: Code, detail: String) -> Self {
+        Self { detail, ..Self::invalid(code, Vec::new()) }
+    }
+
+    /// A refusal of single values.
+    pub(super) fn invalid(code: Code, errors: Vec<FieldError>) -> Self {
+        let detail = errors.first().map(ToString::to_string).unwrap_or_default();
+        let how = Some(code.how().to_owned());
+        Self {
+            code: code.as_str().into(),
+            title: code.title().into(),
+            detail,
+            how,
+            errors,
+            exit: Exit::of(code),
+            shown: false,
+        }
+    }
+
+    /// Reading or writing failed.
+    pub(super) fn io(doing: impl Display, error: &io::Error) -> Self {
+        Self { how: None, ..Self::local(Local::Failed, format!("failed to {doing}: {error}"), "") }
+    }
+
+    /// A file could not be read: it is missing, or something else is wrong.
+    pub(super) fn read(path: &Path, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound {
+            return Self::missing(path);
+        }
+        Self::io(format_args!("read `{}`", path.display()), error)
+    }
+
+    /// A path that was named does not exist.
+    pub(super) fn missing(path: &Path) -> Self {
+        let detail = format!("there is nothing at `{}`", path.display());
+        Self::local(Local::PathMissing, detail, "check the path")
+    }
+
+    /// The same with a more exact way out.
+    pub(super) fn with_how(self, how: impl Into<String>) -> Self {
+        Self { how: Some(how.into()), ..self }
+    }
+
+    /// A failure that the server answered.
+    pub(super) fn of_problem(problem: ProblemBody) -> Self {
+        // A newer server may answer codes that this program does not know.
+        let exit = Code::find(&problem.code).map_or(Exit::Failed, Exit::of);
+        let field = |error: FieldProblem| FieldError {
+            pointer: error.pointer,
+            line: error.line,
+            column: error.column,
+            message: error.message,
+        };
+        Self {
+            code: problem.code.into(),
+            title: problem.title.into(),
+            detail: problem.detail,
+            how: Some(problem.how),
+            errors: problem.errors.into_iter().map(field).collect(),
+            exit,
+            shown: false,
+        }
+    }
+
+    /// A failure of which nothing is left to say.
+    pub(super) fn shown() -> Self {
+        Self { shown: true, ..Self::local(Local::Failed, "", "") }
+    }
+
+    /// The exit code.
+    pub(super) const fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
+impl<R: Refusal> From<R> for Failure {
+    fn from(refusal: R) -> Self {
+        let code: Code = refusal.code();
+        Self {
+            code: code.as_str().into(),
+            title: code.title().into(),
+            detail: Chain(&refusal).to_string(),
+            how: Some(refusal.how().unwrap_or_else(|| code.how().to_owned())),
+            errors: refusal.fields().to_vec(),
+            exit: Exit::of(code),
+            shown: false,
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What the program writes, and where to.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+use super::failure::Failure;
+use crate::config::Environment;
+
+/// For whom the outcome is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How to write.
+pub(super) struct Output {
+    format: Format,
+    quiet: bool,
+    progress: bool,
+    color: bool,
+}
+
+impl Output {
+    /// Colour needs a terminal, and nobody who said no: <https://no-color.org>.
+    pub(super) fn new(format: Format, quiet: bool, progress: bool, environment: &Environment) -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        let refused = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let is_dumb = environment.get("TERM") == Some("dumb");
+        let progress = progress && is_terminal && !is_dumb && !quiet && format == Format::Text;
+        Self { format, quiet, progress, color: is_terminal && !refused && !is_dumb }
+    }
+
+    /// The outcome: a text for people, or a value for programs.
+    pub(super) fn result(&self, text: &str, value: &impl Serialize) {
+        if self.format == Format::Text {
+            return print(&mut io::stdout(), text);
+        }
+        match serde_json::to_string(value) {
+            Ok(line) => print(&mut io::stdout(), &line),
+            Err(error) => print(&mut io::stderr(), &format!("error: failed to write JSON: {error}")),
+        }
+    }
+
+    /// A whole document as the outcome; in JSON it is a text under its name.
+    pub(super) fn document(&self, name: &str, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        self.result(text.trim_end_matches('\n'), &json!({ name: text }));
+    }
+
+    /// Something worth knowing that is not the outcome.
+    pub(super) fn message(&self, text: &str) {
+        if !self.quiet {
+            print(&mut io::stderr(), text);
+        }
+    }
+
+    /// Something that deserves attention and stops nothing. In JSON it belongs to the outcome.
+    pub(super) fn warning(&self, text: &str) {
+        if !self.quiet && self.format == Format::Text {
+            print(&mut io::stderr(), &format!("{}: {text}", self.painted("33", "warning")));
+        }
+    }
+
+    /// Why the command did not work.
+    pub(super) fn failure(&self, failure: &Failure) {
+        if self.format == Format::Json {
+            return self.result("", failure);
+        }
+        let mut lines = vec![format!("{}: {}", self.painted("31", "error"), failure.title)];
+        if failure.errors.is_empty() {
+            lines = vec![format!("{}: {}", lines[0], failure.detail)];
+        }
+        lines.extend(failure.errors.iter().map(|error| format!("  {error}")));
+        if let Some(how) = &failure.how {
+            lines.push(format!("{}: {how}", self.painted("36", "fix")));
+        }
+        print(&mut io::stderr(), &lines.join("\n"));
+    }
+
+    /// A spinner for work whose length is not known. It is invisible where nobody would see it move.
+    pub(super) fn spinner(&self, text: &'static str) -> ProgressBar {
+        if !self.progress {
+            return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        }
+        let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+        let spinner = ProgressBar::new_spinner().with_message(text);
+        spinner.set_style(style.unwrap_or_else(|_invalid| ProgressStyle::default_spinner()));
+        spinner.enable_steady_tick(Duration::from_millis(120));
+        spinner
+    }
+
+    /// A bar for work whose length is known.
+    pub(super) fn progress_bar(&self, text: &'static str, bytes: u64) -> ProgressBar {
+        if !self.progress {
+            return ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
+        }
+        let style = ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} ({bytes_per_sec})");
+        let bar = ProgressBar::new(bytes).with_message(text);
+        bar.set_style(style.unwrap_or_else(|_invalid| ProgressStyle::default_bar()));
+        bar
+    }
+
+    fn painted(&self, color: &str, text: &str) -> String {
+        if self.color { format!("\u{1b}[{color};1m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// Rows under a head, in columns as wide as their widest cell.
+pub(super) fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([head[column].len()]).max().unwrap_or(0)
+    });
+    let line = |cells: [&str; N]| {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let rows = rows.iter().map(|row| line(row.each_ref().map(String::as_str)));
+    std::iter::once(line(head)).chain(rows).collect::<Vec<_>>().join("\n")
+}
+
+/// Writes a line. A closed pipe is no reason to fail: nobody reads any more.
+fn print(stream: &mut dyn Write, text: &str) {
+    drop(writeln!(stream, "{text}").and_then(|()| stream.flush()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [["a".to_owned(), "one".to_owned()], ["long".to_owned(), "b".to_owned()]];
+        assert_eq!(table(["NAME", "WHAT"], &rows), "NAME  WHAT\na     one\nlong  b");
+    }
+}

@@ -1,0 +1,56 @@
+//! `plugbay serve`: the service itself.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::Context;
+use super::failure::Failure;
+use crate::config::{Config, Overrides};
+use crate::{startup, telemetry};
+
+/// Arguments of `serve`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  plugbay serve\n  plugbay serve --config /etc/plugbay/plugbay.yaml\n  \
+                        plugbay serve --insecure-dev --data-dir /tmp/try")]
+pub(super) struct ServeArguments {
+    /// Configuration file [default: the first of ./plugbay.yaml and /etc/plugbay/plugbay.yaml that exists]
+    #[arg(long, value_name = "FILE", env = "PLUGBAY_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where everything is kept
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Check the configuration, show every mistake, and end
+    #[arg(long)]
+    check_config: bool,
+    /// Allow unsafe settings, on loopback addresses only
+    #[arg(long)]
+    insecure_dev: bool,
+    /// Listen on a public address without TLS, because something in front adds it
+    #[arg(long)]
+    allow_plain_http: bool,
+}
+
+pub(super) fn serve(arguments: ServeArguments, context: &Context) -> Result<(), Failure> {
+    let ServeArguments { config, listen, data_dir, check_config, insecure_dev, allow_plain_http } = arguments;
+    let config = Config::load(Overrides { config, listen, data_dir, insecure_dev, allow_plain_http })?;
+    if check_config {
+        let file = config.file.as_ref().map(|file| file.display().to_string());
+        let read = file.as_deref().unwrap_or("no file, defaults only");
+        context.output.result(&format!("the configuration is valid ({read})"), &json!({"valid": true, "file": file}));
+        return Ok(());
+    }
+    telemetry::init(config.logging);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::io("start the runtime", &error))?;
+    runtime.block_on(startup::serve(config))?;
+    // Blocking work of a second, impatient signal is not waited for.
+    runtime.shutdown_background();
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! `config.yaml`: the configuration that a package brings along.
+
+use serde_json::{Map, Value};
+
+use super::validator;
+use crate::domain::escape;
+use crate::domain::manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError};
+use crate::domain::yaml::{self, Limits, Mistakes, Place};
+
+impl Manifest {
+    /// Reads the content of config.yaml and checks each value against the manifest's schema. What it leaves out may still
+    /// be missing afterwards.
+    pub fn read_config(&self, bytes: &[u8]) -> Result<Map<String, Value>, ManifestError> {
+        let in_file = |error: ManifestError| error.in_file("config.yaml");
+        let is_blank = |line: &[u8]| line.trim_ascii().is_empty() || line.trim_ascii().starts_with(b"#");
+        if bytes.split(|byte| *byte == b'\n').all(is_blank) {
+            return Ok(Map::new());
+        }
+        let node = yaml::read(bytes, Limits::bytes(MAX_MANIFEST_BYTES)).map_err(|error| in_file(error.into()))?;
+        let mistakes = Mistakes::default();
+        let root = Place::root(&node, &mistakes);
+        root.map();
+        let json = root.json();
+        if let Some(json) = &json {
+            self.check(json, &root);
+        }
+        match json {
+            Some(Value::Object(config)) if mistakes.count() == 0 => Ok(config),
+            _ => Err(in_file(ManifestError::new(mistakes))),
+        }
+    }
+
+    fn check(&self, json: &Value, root: &Place<'_>) {
+        let Some(schema) = &self.config_schema else { return };
+        for name in schema.secrets().keys().filter(|name| json.get(name).is_some()) {
+            root.fail_key(name, "a secret has no place in the archive: everyone who has it could read it");
+        }
+        let validator = match validator(schema.to_json_schema()) {
+            Ok(validator) => validator,
+            Err(why) => return root.fail(why),
+        };
+        for error in validator.iter_errors(json) {
+            let is_missing = matches!(error.kind(), jsonschema::error::ValidationErrorKind::Required { .. });
+            if !is_missing {
+                root.find(error.instance_path().as_str()).fail(escape(&error.masked().to_string()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Refusal;
+
+    #[test]
+    fn defaults_in_a_file_obey_the_schema() {
+        let manifest = "name: demo\nversion: 1.0.0\nmain: main.py\nconfig_schema:\n  port: { type: integer, required: true }\n  \
+                        key: { type: string, secret: true, required: true }\n";
+        let manifest = Manifest::parse(manifest.as_bytes()).unwrap();
+        assert!(manifest.read_config(b"# nothing\n").unwrap().is_empty());
+        assert_eq!(manifest.read_config(b"port: 80\n").unwrap()["port"], 80);
+        let error = manifest.read_config(b"port: x\nkey: hunter2\ncolour: red\n").unwrap_err();
+        let pointers: Vec<_> = error.fields().iter().map(|field| field.pointer.as_str()).collect();
+        assert_eq!(pointers, ["", "/port", "/key"]);
+        assert!(error.to_string().starts_with("config.yaml has 3 mistakes"), "{error}");
+        assert!(manifest.read_config(b"[]").is_err());
+    }
+}
