@@ -4,6 +4,7 @@
 #[path = "../support/forge/mod.rs"]
 mod forge;
 
+mod corpus;
 mod costs;
 mod gzip;
 mod honest;
