@@ -1,6 +1,7 @@
 //! What plugin.yaml may say, and what is said about the rest.
 
 mod ask;
+mod cost;
 mod refused;
 mod schema;
 
