@@ -231,6 +231,7 @@ fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
             data_dir: PathBuf::from(text("server.data_dir")),
             allowed_hosts: hosts("server.allowed_hosts"),
             max_connections: usize::try_from(whole("server.max_connections")).unwrap_or(usize::MAX),
+            max_uploads: usize::try_from(whole("server.max_uploads")).unwrap_or(usize::MAX),
             body_timeout: Duration::from_secs(whole("server.body_timeout_seconds")),
             min_body_rate: whole("server.min_body_rate"),
             requests_per_second: u32::try_from(whole("server.requests_per_second")).unwrap_or(u32::MAX),

@@ -58,6 +58,8 @@ pub struct ServerConfig {
     pub allowed_hosts: Vec<AllowedHost>,
     /// Connections at one time.
     pub max_connections: usize,
+    /// Archives taken in at one time.
+    pub max_uploads: usize,
     /// Longest pause in a request body.
     pub body_timeout: Duration,
     /// Bytes per second below which a body is too slow.

@@ -96,6 +96,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Open connections. Further ones wait until one is closed.",
     ),
     setting(
+        "server.max_uploads",
+        Kind::Whole(1, 1_000),
+        || json!(8),
+        "Archives taken in at one time, which bounds the disk they take. More get 503 `unavailable` with Retry-After.",
+    ),
+    setting(
         "server.body_timeout_seconds",
         Kind::Whole(1, 86_400),
         || json!(60),

@@ -93,6 +93,8 @@ codes! {
     ScopeMissing "scope-missing" Forbidden "The token lacks a scope" "use a token with that scope: plugbay token create --scopes …";
     TokenUnknown "token-unknown" NotFound "There is no such token" "plugbay token list";
 
+    LastAdmin "last-admin" Conflict "The last administrator cannot be removed" "make another token with scope admin first";
+
     // The registry.
     PluginUnknown "plugin-unknown" NotFound "There is no such plugin" "plugbay list";
     PluginExists "plugin-exists" Conflict "The plugin is installed already" "use update, or install with --or-update";

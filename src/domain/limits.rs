@@ -27,6 +27,14 @@ impl Default for ArchiveLimits {
     }
 }
 
+impl ArchiveLimits {
+    /// The same without a bound on the upload: what was accepted once is read again after a limit was lowered.
+    #[must_use]
+    pub const fn without_upload_bound(self) -> Self {
+        Self { upload_bytes: u64::MAX, ..self }
+    }
+}
+
 /// What a running plugin gets.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ResourceLimits {

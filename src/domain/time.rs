@@ -41,6 +41,12 @@ impl Timestamp {
         time::Duration::try_from(duration).ok().and_then(|duration| self.0.checked_add(duration)).map_or(self, Self)
     }
 
+    /// A while before this time; the beginning of the calendar at least.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        time::Duration::try_from(duration).ok().and_then(|duration| self.0.checked_sub(duration)).map_or(self, Self)
+    }
+
     /// The time that has passed since `earlier`; zero if the clock went back.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::try_from(self.0 - earlier.0).unwrap_or_default()

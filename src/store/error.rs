@@ -47,8 +47,13 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(super) fn bad_row(table: &'static str, row: impl std::fmt::Display, found: impl std::fmt::Display) -> Self {
+    pub(crate) fn bad_row(table: &'static str, row: impl std::fmt::Display, found: impl std::fmt::Display) -> Self {
         Self::BadRow { table, row: row.to_string(), found: found.to_string() }
+    }
+
+    /// A row that another row refers to is not there.
+    pub(crate) fn missing(table: &'static str, row: impl std::fmt::Display) -> Self {
+        Self::bad_row(table, row, "the row is missing")
     }
 }
 

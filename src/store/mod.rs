@@ -8,6 +8,7 @@ mod error;
 pub mod idempotency;
 pub mod keys;
 mod open;
+
 pub mod plugins;
 pub mod tokens;
 
@@ -15,6 +16,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub use error::StoreError;
+pub use open::Missing;
 
 /// The open database.
 #[derive(Clone, Debug)]

@@ -1,0 +1,35 @@
+//! HTTP: routes, tokens, problems, the OpenAPI document. The only user of actix-web and utoipa.
+
+mod audit;
+mod body;
+mod host;
+mod install;
+mod keys;
+mod openapi;
+mod paging;
+mod permit;
+mod plugins;
+mod problem;
+mod rate;
+mod request;
+mod routes;
+mod server;
+mod system;
+mod tokens;
+mod update;
+mod view;
+
+use std::sync::Arc;
+
+use crate::service::Service;
+
+pub use openapi::document;
+pub use server::{Bound, ServerError, bind};
+
+/// What every handler is given.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    pub(crate) service: Arc<Service>,
+    pub(crate) hosts: Arc<host::AllowedHosts>,
+    pub(crate) rates: Arc<rate::Rates>,
+}

@@ -1,0 +1,91 @@
+//! Who may call a route. The permit in a handler's signature names the scope that the route needs, and is checked
+//! before a byte of the body is read.
+
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+
+use super::App;
+use super::problem::Problem;
+use super::request::RequestId;
+use crate::domain::{Code, Scope};
+use crate::service::{Caller, ServiceError};
+
+/// A scope as a type.
+pub(super) trait Need {
+    /// The scope.
+    const SCOPE: Scope;
+}
+
+macro_rules! needs {
+    ($($name:ident)*) => { $(
+        /// Needs the scope of this name.
+        #[derive(Debug)]
+        pub(super) enum $name {}
+
+        impl Need for $name {
+            const SCOPE: Scope = Scope::$name;
+        }
+    )* };
+}
+
+needs! { Read Install Trust Audit Admin }
+
+/// A caller whose token has the scope `N`.
+#[derive(Debug)]
+pub(super) struct Permit<N>(pub(super) Caller, PhantomData<N>);
+
+impl<N: Need> FromRequest for Permit<N> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        ready(authenticate(request, N::SCOPE).map(|caller| Self(caller, PhantomData)))
+    }
+}
+
+fn authenticate(request: &HttpRequest, scope: Scope) -> Result<Caller, Problem> {
+    let app =
+        request.app_data::<Data<App>>().ok_or_else(|| Problem::new(Code::Internal, "the service is not there"))?;
+    let secret = bearer(request.headers())?;
+    let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let caller = app.service.tokens().authenticate(secret, &request_id, app.service.now())?;
+    app.rates.admit(caller.token)?;
+    caller.require(scope)?;
+    Ok(caller)
+}
+
+/// The token of exactly one Authorization header.
+fn bearer(headers: &HeaderMap) -> Result<&str, ServiceError> {
+    let mut values = headers.get_all(AUTHORIZATION);
+    let value = values.next().ok_or(ServiceError::TokenMissing)?;
+    let text = value.to_str().map_err(|_not_text| ServiceError::TokenInvalid)?;
+    let (scheme, secret) = text.split_once(' ').ok_or(ServiceError::TokenInvalid)?;
+    if values.next().is_some() || !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(ServiceError::TokenInvalid);
+    }
+    Ok(secret)
+}
+
+/// Refuses a body on a route that has none: whoever sent it expects something to be done with it.
+#[derive(Debug)]
+pub(super) struct NoBody;
+
+impl FromRequest for NoBody {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
+        let headers = request.headers();
+        let announced = headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+        ready(if announced || headers.contains_key(TRANSFER_ENCODING) {
+            Err(Problem::new(Code::BadRequest, "this route takes no body"))
+        } else {
+            Ok(Self)
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! Errors as RFC 9457 problems: the one place that knows HTTP status codes.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
+use actix_web::{HttpResponse, ResponseError};
+use tracing::error;
+
+use super::request;
+use crate::domain::{Chain, Code, ErrorKind, FieldError, Refusal, escape};
+use crate::service::ServiceError;
+use crate::wire::{FieldProblem, ProblemBody};
+
+/// Seconds a caller is asked to wait where nothing better is known.
+const RETRY_SECONDS: u64 = 1;
+
+/// An error on its way to the caller.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    code: Code,
+    detail: String,
+    how: Option<String>,
+    errors: Vec<FieldError>,
+    retry_after: Option<u64>,
+    allow: Option<&'static str>,
+}
+
+impl Problem {
+    /// A problem with its own words.
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: detail.into(), how: None, errors: Vec::new(), retry_after: None, allow: None }
+    }
+
+    /// Nothing is at this address.
+    pub(crate) fn not_found(path: &str) -> Self {
+        Self::new(Code::NotFound, format!("there is nothing at `{}`", escape(path)))
+    }
+
+    /// The address exists, the method does not.
+    pub(crate) fn method_not_allowed(method: &str, allow: &'static str) -> Self {
+        let detail = format!("`{}` is not allowed here; expected one of {allow}", escape(method));
+        Self { allow: Some(allow), ..Self::new(Code::MethodNotAllowed, detail) }
+    }
+
+    /// The caller is too fast.
+    pub(crate) fn rate_limited(wait_seconds: u64, per_second: u32) -> Self {
+        let detail = format!("the token may send {per_second} requests per second");
+        Self { retry_after: Some(wait_seconds.max(1)), ..Self::new(Code::RateLimited, detail) }
+    }
+
+    /// Single values are wrong.
+    pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
+        Self { errors, ..Self::new(Code::FieldInvalid, "the request has values that are not accepted") }
+    }
+
+    fn body(&self) -> ProblemBody {
+        ProblemBody {
+            kind: format!("/problems/{}", self.code),
+            title: self.code.title().to_owned(),
+            status: self.status_code().as_u16(),
+            detail: self.detail.clone(),
+            instance: request::current_id(),
+            code: self.code.to_string(),
+            how: self.how.clone().unwrap_or_else(|| self.code.how().to_owned()),
+            errors: self.errors.iter().map(FieldProblem::from).collect(),
+        }
+    }
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        let code = error.code();
+        if code.kind() == ErrorKind::Internal {
+            // The cause may name paths and rows that are none of the caller's business.
+            error!(code = %code, error = %Chain(&error), "Request failed: {code}");
+            return Self::new(code, "the cause is in the service's log under this request id");
+        }
+        Self {
+            how: error.how(),
+            errors: error.fields().to_vec(),
+            retry_after: (code.kind() == ErrorKind::Unavailable).then_some(RETRY_SECONDS),
+            ..Self::new(code, Chain(&error).to_string())
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        match self.code.kind() {
+            ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            ErrorKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            ErrorKind::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            ErrorKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::UnsupportedMedia => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorKind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            ErrorKind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorKind::PreconditionRequired => StatusCode::PRECONDITION_REQUIRED,
+            ErrorKind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            ErrorKind::BadGateway => StatusCode::BAD_GATEWAY,
+            ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+            ErrorKind::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+            ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((ALLOW, HeaderValue::from_static(allow)));
+        }
+        if self.code.kind() == ErrorKind::Unauthenticated {
+            response.insert_header(("WWW-Authenticate", "Bearer"));
+        }
+        if matches!(self.code.kind(), ErrorKind::TooLarge | ErrorKind::TooSlow | ErrorKind::Invalid) {
+            // What is left of the body would be taken for the next request.
+            response.insert_header((CONNECTION, HeaderValue::from_static("close")));
+        }
+        response.content_type("application/problem+json").json(self.body())
+    }
+}

@@ -1,0 +1,34 @@
+//! How many requests a token may send.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
+
+use super::problem::Problem;
+use crate::domain::TokenId;
+
+/// One bucket for each token; a second's worth may come at once.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    per_second: NonZeroU32,
+    limiter: RateLimiter<TokenId, HashMapStateStore<TokenId>, DefaultClock>,
+}
+
+impl Rates {
+    /// The same rate for every token.
+    pub(crate) fn new(per_second: u32) -> Self {
+        let per_second = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
+        Self { per_second, limiter: RateLimiter::hashmap(Quota::per_second(per_second)) }
+    }
+
+    /// Takes one request out of the token's bucket.
+    pub(super) fn admit(&self, token: TokenId) -> Result<(), Problem> {
+        self.limiter.check_key(&token).map_err(|refused| {
+            let wait: Duration = refused.wait_time_from(DefaultClock::default().now());
+            Problem::rate_limited(wait.as_secs() + 1, self.per_second.get())
+        })
+    }
+}

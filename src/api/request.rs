@@ -1,0 +1,111 @@
+//! What surrounds every request: its id, its span, the Host check, and headers that every answer carries.
+
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpMessage, ResponseError};
+use tracing::{Instrument, debug, info_span};
+
+use super::App;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Longest request id taken from a caller.
+const MAX_ID_BYTES: usize = 128;
+
+tokio::task_local! {
+    static CURRENT: RequestId;
+}
+
+/// The id of a request, as a caller gave it or as we drew it.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// The id of the request that this task answers.
+pub(super) fn current_id() -> String {
+    CURRENT.try_with(|id| id.0.clone()).unwrap_or_default()
+}
+
+/// Runs one request.
+pub(super) async fn surround<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let started = Instant::now();
+    let id = RequestId(given_id(request.headers()).unwrap_or_else(|| uuid::Uuid::now_v7().to_string()));
+    let trace = request.headers().get(&TRACEPARENT).filter(|value| is_traceparent(value)).cloned();
+    let (method, path) = (request.method().clone(), crate::domain::escape(request.path()));
+    let span = info_span!("http.request", request.id = %id.0, http.method = %method, http.path = %path);
+    request.extensions_mut().insert(id.clone());
+    let answer = async {
+        let hosts = request.app_data::<Data<App>>().map(|app| std::sync::Arc::clone(&app.hosts));
+        let host_fits = hosts.map_or(Ok(()), |hosts| hosts.check(request.head()));
+        let mut response = match host_fits {
+            Ok(()) => next.call(request).await?.map_into_boxed_body(),
+            Err(problem) => request.into_response(problem.error_response()),
+        };
+        let headers = response.headers_mut();
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if let Ok(value) = HeaderValue::from_str(&id.0) {
+            headers.insert(REQUEST_ID, value);
+        }
+        if let Some(trace) = trace {
+            headers.insert(TRACEPARENT, trace);
+        }
+        debug!(http.status = response.status().as_u16(), duration_us = started.elapsed().as_micros(), "Answered");
+        Ok(response)
+    };
+    CURRENT.scope(id.clone(), answer.instrument(span)).await
+}
+
+/// An id of the caller's, if it can go into logs and headers as it is.
+fn given_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(&REQUEST_ID)?.to_str().ok()?;
+    let fits = (1..=MAX_ID_BYTES).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+    fits.then(|| id.to_owned())
+}
+
+/// Whether the header has the form of W3C trace context, version 00.
+fn is_traceparent(value: &HeaderValue) -> bool {
+    let Ok(text) = value.to_str() else { return false };
+    let fields: Vec<&str> = text.split('-').collect();
+    let hex = |field: &str, digits: usize| {
+        field.len() == digits && field.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
+    matches!(fields[..], ["00", trace, parent, flags] if hex(trace, 32) && hex(parent, 16) && hex(flags, 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_harmless_request_ids_are_taken_over() {
+        let id = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_static(text));
+            given_id(&headers)
+        };
+        assert_eq!(id("ci-42.a_b").as_deref(), Some("ci-42.a_b"));
+        assert_eq!(id("a b"), None);
+        assert_eq!(id("\"quoted\""), None);
+    }
+
+    #[test]
+    fn traceparent_is_taken_over_in_its_exact_form_only() {
+        let fits = |text: &'static str| is_traceparent(&HeaderValue::from_static(text));
+        assert!(fits("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+        assert!(!fits("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"));
+        assert!(!fits("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+        assert!(!fits("garbage"));
+    }
+}

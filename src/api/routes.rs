@@ -1,0 +1,47 @@
+//! The table of routes.
+
+use actix_web::web::{self, ServiceConfig, delete, get, post};
+use actix_web::{HttpRequest, HttpResponse, Resource};
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::problem::Problem;
+use super::{audit, install, keys, openapi, plugins, system, tokens, update};
+
+/// Adds every route.
+pub(super) fn configure(config: &mut ServiceConfig) {
+    config
+        .service(at("/healthz", "GET").route(get().to(system::healthz)))
+        .service(at("/health", "GET").route(get().to(system::health)))
+        .service(at("/readyz", "GET").route(get().to(system::readyz)))
+        .service(at("/api/system", "GET").route(get().to(system::system)))
+        .service(at("/api/plugins", "GET").route(get().to(plugins::list)))
+        .service(at("/api/plugins/install", "POST").route(post().to(install::install)))
+        .service(
+            at("/api/plugins/{id}", "GET, DELETE")
+                .route(get().to(plugins::show))
+                .route(delete().to(plugins::uninstall)),
+        )
+        .service(at("/api/plugins/{id}/manifest", "GET").route(get().to(plugins::manifest)))
+        .service(at("/api/plugins/{id}/versions", "GET").route(get().to(plugins::versions)))
+        .service(at("/api/plugins/{id}/update", "POST").route(post().to(update::update)))
+        .service(at("/api/keys", "GET, POST").route(get().to(keys::list)).route(post().to(keys::add)))
+        .service(at("/api/keys/{key_id}", "DELETE").route(delete().to(keys::revoke)))
+        .service(at("/api/tokens", "GET, POST").route(get().to(tokens::list)).route(post().to(tokens::create)))
+        .service(at("/api/tokens/{id}", "DELETE").route(delete().to(tokens::revoke)))
+        .service(at("/api/audit", "GET").route(get().to(audit::list)))
+        .service(at("/api/audit/verify", "GET").route(get().to(audit::verify)))
+        .service(SwaggerUi::new("/docs/{_:.*}").url("/api/openapi.json", openapi::document()))
+        .service(web::redirect("/docs", "/docs/"))
+        .default_service(web::to(nothing_here));
+}
+
+/// An address whose other methods answer 405 and say which are allowed.
+fn at(path: &'static str, allow: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move |request: HttpRequest| async move {
+        Err::<HttpResponse, _>(Problem::method_not_allowed(request.method().as_str(), allow))
+    }))
+}
+
+async fn nothing_here(request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Err(Problem::not_found(request.path()))
+}

@@ -1,0 +1,116 @@
+//! The HTTP server: bound before anything else is started, so that a taken port is an error of the start.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::middleware::from_fn;
+use actix_web::web::Data;
+use actix_web::{App as Router, HttpServer};
+
+use super::host::AllowedHosts;
+use super::rate::Rates;
+use super::{App, request, routes};
+use crate::config::Config;
+use crate::domain::{Code, Refusal};
+use crate::service::Service;
+use crate::shutdown::Shutdown;
+
+/// How long a client may take for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long requests under way may go on once the service is asked to stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the server did not start or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address cannot be listened on.
+    #[error("failed to listen on {listen}")]
+    Bind {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The server ended with an error.
+    #[error("failed to serve")]
+    Serve(#[source] io::Error),
+}
+
+impl Refusal for ServerError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Bind { .. } => Code::ConfigInvalid,
+            Self::Serve(_) => Code::Internal,
+        }
+    }
+
+    fn how(&self) -> Option<String> {
+        match self {
+            Self::Bind { listen, .. } => {
+                Some(format!("end the program that uses port {}, or choose another with --listen", listen.port()))
+            }
+            Self::Serve(_) => None,
+        }
+    }
+}
+
+/// A server that listens and does not answer yet.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Takes the address. Port 0 takes any free port.
+pub fn bind(listen: SocketAddr) -> Result<Bound, ServerError> {
+    let bound = TcpListener::bind(listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (address, listener) = bound.map_err(|source| ServerError::Bind { listen, source })?;
+    Ok(Bound { listener, address })
+}
+
+impl Bound {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests until asked to stop; requests under way may end.
+    pub async fn serve(self, service: Arc<Service>, shutdown: Shutdown) -> Result<(), ServerError> {
+        let config: &Config = service.config();
+        let app = Data::new(App {
+            hosts: Arc::new(AllowedHosts::new(self.address, &config.server.allowed_hosts)),
+            rates: Arc::new(Rates::new(config.server.requests_per_second)),
+            service: Arc::clone(&service),
+        });
+        let server = HttpServer::new(move || {
+            Router::new().app_data(app.clone()).wrap(from_fn(request::surround)).configure(routes::configure)
+        })
+        .client_request_timeout(HEAD_TIMEOUT)
+        .keep_alive(KEEP_ALIVE)
+        .max_connections(connections_per_worker(config))
+        .shutdown_timeout(DRAIN.as_secs())
+        .disable_signals()
+        .listen(self.listener)
+        .map_err(ServerError::Serve)?
+        .run();
+        let handle = server.handle();
+        shutdown.spawn("http.stop", |token| async move {
+            token.cancelled().await;
+            handle.stop(true).await;
+        });
+        server.await.map_err(ServerError::Serve)
+    }
+}
+
+/// actix counts connections for each of its workers.
+fn connections_per_worker(config: &Config) -> usize {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    config.server.max_connections.div_ceil(workers).max(1)
+}

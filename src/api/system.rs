@@ -1,0 +1,87 @@
+//! The service itself: alive, ready, what it is.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+
+use super::App;
+use super::openapi::{LookProblems, OpenProblems};
+use super::permit::{NoBody, Permit, Read};
+use super::problem::Problem;
+use crate::domain::{Chain, PluginStatus, SignaturePolicy};
+use crate::wire::{Check, Health, PluginHealth, Readiness, System};
+
+/// Tells that the process answers.
+#[utoipa::path(get, path = "/healthz", tag = "system", security(()),
+    responses((status = 200, description = "It answers", body = String, content_type = "text/plain"), OpenProblems))]
+pub(super) async fn healthz(_body: NoBody) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
+}
+
+/// Tells how the service and the enabled plugins are.
+#[utoipa::path(get, path = "/health", tag = "system", security(()),
+    responses((status = 200, description = "How it is", body = Health), OpenProblems))]
+pub(super) async fn health(_body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let ready = checks(&app).await.iter().all(|check| check.ok);
+    let status = if ready { "healthy" } else { "degraded" };
+    let plugins = app.service.plugins_by_status(PluginStatus::Enabled).await.unwrap_or_default();
+    let plugins: BTreeMap<_, _> =
+        plugins.into_iter().map(|name| (name.to_string(), PluginHealth { state: "unloaded".to_owned() })).collect();
+    Ok(HttpResponse::Ok().json(Health { status: status.to_owned(), timestamp: app.service.now().to_string(), plugins }))
+}
+
+/// Tells whether the service can do its work, and what is missing.
+#[utoipa::path(get, path = "/readyz", tag = "system", security(()),
+    responses((status = 200, description = "It can", body = Readiness),
+        (status = 503, description = "Something is missing", body = Readiness), OpenProblems))]
+pub(super) async fn readyz(_body: NoBody, app: Data<App>) -> HttpResponse {
+    let checks = checks(&app).await;
+    let ready = checks.iter().all(|check| check.ok);
+    let checks = checks.into_iter().map(|check| (check.check, if check.ok { "ok".to_owned() } else { check.detail }));
+    let body = Readiness { ready, checks: checks.collect() };
+    if ready { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
+}
+
+/// Tells what is running here.
+#[utoipa::path(get, path = "/api/system", tag = "system",
+    responses((status = 200, description = "What is running", body = System), LookProblems))]
+pub(super) async fn system(_permit: Permit<Read>, _body: NoBody, app: Data<App>) -> HttpResponse {
+    let config = app.service.config();
+    HttpResponse::Ok().json(System {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        insecure_dev: config.insecure_dev,
+        signatures: match config.security.signatures {
+            SignaturePolicy::Required => "required".to_owned(),
+            SignaturePolicy::Off => "off".to_owned(),
+        },
+        started_at: app.service.started_at().to_string(),
+        doctor: checks(&app).await,
+    })
+}
+
+/// What the service needs, and whether it is there.
+async fn checks(app: &App) -> Vec<Check> {
+    let check = |name: &str, result: Result<String, String>| Check {
+        check: name.to_owned(),
+        ok: result.is_ok(),
+        detail: result.unwrap_or_else(|text| text),
+    };
+    let service = &app.service;
+    let database = service.check_database().await;
+    let needed = service.needed_mb();
+    let disk = service.free_mb().map_err(|error| Chain(&error).to_string()).and_then(|free| {
+        let text = format!("{free} MiB free");
+        if free >= needed { Ok(text) } else { Err(format!("{text}; installs need {needed} MiB: free some space")) }
+    });
+    let verified = if service.is_verified() {
+        Ok("stored plugins are verified".to_owned())
+    } else {
+        Err("stored plugins are being verified; wait a moment".to_owned())
+    };
+    vec![
+        check("database", database.map(|()| "answers".to_owned()).map_err(|error| Chain(&error).to_string())),
+        check("disk", disk),
+        check("packages", verified),
+    ]
+}

@@ -1,0 +1,202 @@
+//! Turns what the use cases return into what travels.
+
+use crate::domain::{Growth, PermissionRequest, SignatureStatus, TrustedKey};
+use crate::service::{InstallOutcome, PluginView, UpdateOutcome, UpdateStatus, VersionsView};
+use crate::store::audit::Entry;
+use crate::store::tokens::TokenRecord;
+use crate::wire;
+
+pub(super) fn permission(request: &PermissionRequest) -> wire::PermissionItem {
+    let permission = request.permission.to_string();
+    if request.scope.is_empty() {
+        wire::PermissionItem::Whole(permission)
+    } else {
+        wire::PermissionItem::Scoped { permission, scope: request.scope.clone() }
+    }
+}
+
+fn permissions(view: &PluginView) -> wire::PermissionsView {
+    let requested = view.manifest.requested();
+    let list = |requests: &[PermissionRequest]| requests.iter().map(permission).collect::<Vec<_>>();
+    wire::PermissionsView {
+        required: list(&requested.required),
+        optional: list(&requested.optional),
+        granted: Vec::new(),
+        denied: Vec::new(),
+        // Nobody has decided on anything yet.
+        pending: list(&requested.required),
+    }
+}
+
+fn signature(view: &PluginView) -> wire::SignatureView {
+    wire::SignatureView {
+        status: view.serving.signature_status.as_str().to_owned(),
+        key_id: view.serving.key_id.map(|id| id.to_string()),
+        label: match view.serving.signature_status {
+            SignatureStatus::Valid => view.signer_label.clone(),
+            SignatureStatus::Unsigned | SignatureStatus::Untrusted => None,
+        },
+    }
+}
+
+fn status(view: &PluginView) -> &'static str {
+    if view.plugin.quarantine.is_some() { "quarantined" } else { view.plugin.status.as_str() }
+}
+
+fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+pub(super) fn installed(outcome: &InstallOutcome) -> wire::Installed {
+    let view = &outcome.view;
+    wire::Installed {
+        plugin_id: view.plugin.id.to_string(),
+        name: view.plugin.name.to_string(),
+        version: view.plugin.serving.to_string(),
+        status: status(view).to_owned(),
+        digest: view.serving.digest.to_string(),
+        permissions: permissions(view),
+        network: texts(&view.manifest.network),
+        risks: texts(&view.manifest.risks()),
+        signature: signature(view),
+        warnings: outcome.warnings.clone(),
+    }
+}
+
+pub(super) fn summary(view: &PluginView) -> wire::PluginSummary {
+    wire::PluginSummary {
+        id: view.plugin.id.to_string(),
+        name: view.plugin.name.to_string(),
+        version: view.plugin.serving.to_string(),
+        status: status(view).to_owned(),
+        state: "unloaded".to_owned(),
+        author: view.manifest.author.clone(),
+        description: view.manifest.description.clone(),
+        kind: view.manifest.kind.to_string(),
+        signature: view.serving.signature_status.as_str().to_owned(),
+        tags: view.manifest.tags.clone(),
+        capabilities: view.manifest.capabilities.clone(),
+        updated_at: view.plugin.updated_at.to_string(),
+    }
+}
+
+pub(super) fn detail(view: &PluginView) -> wire::PluginDetail {
+    let manifest = &view.manifest;
+    wire::PluginDetail {
+        summary: summary(view),
+        plugin_id: view.plugin.id.to_string(),
+        digest: view.serving.digest.to_string(),
+        email: manifest.email.clone(),
+        license: manifest.license.clone(),
+        hooks: manifest
+            .hooks
+            .iter()
+            .map(|hook| wire::HookView { name: hook.name.to_string(), priority: hook.priority.to_string() })
+            .collect(),
+        commands: manifest
+            .commands
+            .iter()
+            .map(|command| wire::CommandView {
+                name: command.name.clone(),
+                description: command.description.clone(),
+                usage: command.usage.clone(),
+            })
+            .collect(),
+        permissions: permissions(view),
+        network: texts(&manifest.network),
+        risks: texts(&manifest.risks()),
+        signed_by: signature(view),
+        versions: texts(&view.versions),
+        pending: view.pending.as_ref().map(|(version, growth)| wire::PendingView {
+            version: version.to_string(),
+            status: "pending_approval".to_owned(),
+            permission_diff: diff(growth),
+            signer_changed: view.plugin.signer_changed,
+        }),
+        quarantine: view.plugin.quarantine.as_ref().map(|quarantine| wire::QuarantineView {
+            reason: quarantine.reason.to_string(),
+            since: quarantine.since.to_string(),
+        }),
+        limits: view.limits.into(),
+        grants: Vec::new(),
+    }
+}
+
+fn diff(growth: &Growth) -> wire::PermissionDiff {
+    wire::PermissionDiff { added: growth.added.clone(), removed: growth.removed.clone() }
+}
+
+pub(super) fn updated(outcome: &UpdateOutcome) -> wire::Updated {
+    let status = match outcome.status {
+        UpdateStatus::Updated => "updated",
+        UpdateStatus::Unchanged => "unchanged",
+        UpdateStatus::PendingApproval => "pending_approval",
+    };
+    wire::Updated {
+        plugin_id: outcome.plugin_id.to_string(),
+        status: status.to_owned(),
+        version: outcome.version.to_string(),
+        previous_version: outcome.previous.to_string(),
+        permission_diff: diff(&outcome.growth),
+        signer_changed: outcome.signer_changed,
+        warnings: outcome.warnings.clone(),
+    }
+}
+
+pub(super) fn versions(view: &VersionsView) -> wire::VersionList {
+    wire::VersionList {
+        versions: view
+            .versions
+            .iter()
+            .map(|version| wire::VersionView {
+                version: version.version.to_string(),
+                digest: version.digest.to_string(),
+                installed_at: version.installed_at.to_string(),
+                served: version.served,
+                signer: version.key_id.map(|id| id.to_string()),
+            })
+            .collect(),
+        serving: view.plugin.serving.to_string(),
+        floor: view.floor.to_string(),
+        pending: view.plugin.pending.as_ref().map(ToString::to_string),
+    }
+}
+
+pub(super) fn key(key: &TrustedKey) -> wire::KeyView {
+    wire::KeyView {
+        key_id: key.key.id().to_string(),
+        label: key.label.clone(),
+        public_key: key.key.to_string(),
+        names: texts(&key.names),
+        not_before: key.not_before.map(|time| time.to_string()),
+        not_after: key.not_after.map(|time| time.to_string()),
+        revoked_at: key.revoked_at.map(|time| time.to_string()),
+        reason: key.reason.clone(),
+    }
+}
+
+pub(super) fn token(token: &TokenRecord) -> wire::TokenView {
+    wire::TokenView {
+        id: token.id.to_string(),
+        label: token.label.clone(),
+        scopes: texts(token.scopes.as_slice()),
+        plugins: token.plugins.as_deref().map(texts),
+        created_at: token.created_at.to_string(),
+        expires_at: token.expires_at.map(|time| time.to_string()),
+        last_used_at: token.last_used_at.map(|time| time.to_string()),
+        revoked_at: token.revoked_at.map(|time| time.to_string()),
+    }
+}
+
+pub(super) fn audit_entry(entry: Entry) -> wire::AuditEntry {
+    wire::AuditEntry {
+        seq: entry.seq,
+        at: entry.at.to_string(),
+        actor: entry.actor,
+        action: entry.action,
+        plugin: entry.plugin,
+        detail: entry.detail,
+        request_id: entry.request_id,
+        hash: entry.hash,
+    }
+}

@@ -1,0 +1,76 @@
+//! The audit log: reading it, and proving that nobody changed it.
+
+use std::path::Path;
+
+use super::data_dir::{DataDir, KeyNeeded};
+use super::{Caller, Service, ServiceError};
+use crate::domain::{Code, Refusal};
+use crate::store::audit::{self, AuditKey, Entry, Filter, Head, NewEntry, Verdict};
+use crate::store::{Missing, Store, StoreError};
+
+impl Service {
+    /// Lists rows that the caller may see, newest first. A token for certain plugins sees rows about those alone.
+    pub async fn list_audit(&self, caller: &Caller, filter: &Filter, limit: i64) -> Result<Vec<Entry>, ServiceError> {
+        let mut reader = self.store.reader().await?;
+        let may_see = |entry: &Entry| match (&caller.plugins, &entry.plugin) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(_), Some(name)) => name.parse().is_ok_and(|name| caller.may_see(&name)),
+        };
+        let mut filter = filter.clone();
+        let mut seen = Vec::new();
+        loop {
+            let rows = audit::list(&mut reader, &filter, limit).await?;
+            let Some(last) = rows.last().map(|row| row.seq) else { return Ok(seen) };
+            seen.extend(rows.into_iter().filter(may_see));
+            if i64::try_from(seen.len()).is_ok_and(|count| count >= limit) {
+                seen.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+                return Ok(seen);
+            }
+            filter.before = Some(last);
+        }
+    }
+
+    /// Walks the whole chain.
+    pub async fn verify_audit(&self, expected: Option<&Head>) -> Result<Head, ServiceError> {
+        let verdict = audit::verify(&mut *self.store.reader().await?, &self.audit_key, expected).await?;
+        whole(verdict)
+    }
+
+    /// Writes a row that reports no change, such as a refused install.
+    pub(super) async fn record(&self, entry: NewEntry) -> Result<(), ServiceError> {
+        let mut tx = self.store.begin().await?;
+        audit::append(&mut tx, &self.audit_key, &entry).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Reports a refused change. The refusal itself is what the caller has to learn, also if this row cannot be written.
+    pub(super) async fn record_refusal(&self, entry: NewEntry, refusal: &ServiceError) {
+        let mut entry = entry;
+        if let Some(detail) = entry.detail.as_object_mut() {
+            detail.insert("code".to_owned(), refusal.code().as_str().into());
+            detail.insert("text".to_owned(), crate::domain::escape(&refusal.to_string()).into());
+        }
+        if let Err(error) = self.record(entry).await {
+            tracing::error!(error = %crate::domain::Chain(&error), code = %Code::Internal, "Failed to record a refusal");
+        }
+    }
+}
+
+fn whole(verdict: Verdict) -> Result<Head, ServiceError> {
+    match verdict {
+        Verdict::Whole(head) => Ok(head),
+        Verdict::Broken(found) => Err(ServiceError::AuditBroken { found }),
+    }
+}
+
+/// Walks the chain of a data directory whose service is stopped.
+pub async fn verify_offline(data_dir: &Path, expected: Option<&Head>) -> Result<Head, ServiceError> {
+    let data = DataDir::open_existing(data_dir)?;
+    let key = AuditKey::derive(&data.master_key(KeyNeeded::MustExist)?);
+    let store = Store::open(&data.database(), Missing::Refuse).await?;
+    let verdict = audit::verify(&mut *store.reader().await?, &key, expected).await;
+    store.close().await;
+    whole(verdict?)
+}

@@ -1,0 +1,69 @@
+//! Who asks, and what for.
+
+use serde_json::Value;
+
+use super::{Service, ServiceError};
+use crate::domain::{NamePattern, PluginName, Scope, ScopeSet, TokenId};
+use crate::store::audit::NewEntry;
+
+/// The holder of a token, for the length of one request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The token.
+    pub token: TokenId,
+    /// What it allows.
+    pub scopes: ScopeSet,
+    /// The plugins it is for; all when absent.
+    pub plugins: Option<Vec<NamePattern>>,
+    /// The request.
+    pub request_id: String,
+}
+
+impl Caller {
+    /// Tells whether the token is for this plugin.
+    pub fn may_see(&self, name: &PluginName) -> bool {
+        self.plugins.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(name)))
+    }
+
+    /// Refuses a token that lacks a scope.
+    pub fn require(&self, scope: Scope) -> Result<(), ServiceError> {
+        if self.scopes.allows(scope) { Ok(()) } else { Err(ServiceError::ScopeMissing { scope }) }
+    }
+
+    /// Refuses a token that is for other plugins.
+    pub fn require_plugin(&self, name: &PluginName) -> Result<(), ServiceError> {
+        if self.may_see(name) { Ok(()) } else { Err(ServiceError::PluginOutOfReach { name: name.clone() }) }
+    }
+}
+
+/// Who is named in the audit log.
+#[derive(Clone, Debug)]
+pub enum Actor {
+    /// The service itself.
+    Service,
+    /// The holder of a token.
+    Caller(Caller),
+}
+
+impl Service {
+    /// Prepares an audit row.
+    pub(super) fn entry(
+        &self,
+        actor: &Actor,
+        action: &'static str,
+        plugin: Option<&PluginName>,
+        detail: Value,
+    ) -> NewEntry {
+        let (actor, request_id) = match actor {
+            Actor::Service => ("service".to_owned(), None),
+            Actor::Caller(caller) => (caller.token.to_string(), Some(caller.request_id.clone())),
+        };
+        NewEntry { at: self.now(), actor, action, plugin: plugin.map(ToString::to_string), detail, request_id }
+    }
+}
+
+impl From<&Caller> for Actor {
+    fn from(caller: &Caller) -> Self {
+        Self::Caller(caller.clone())
+    }
+}

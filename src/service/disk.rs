@@ -1,0 +1,29 @@
+//! Room on the disk of the data directory, asked for before an upload begins.
+
+use rustix::fs::statvfs;
+
+use super::{Service, ServiceError};
+
+const MIB: u64 = 1024 * 1024;
+
+impl Service {
+    /// Free space in MiB on the disk of the data directory.
+    pub fn free_mb(&self) -> Result<u64, ServiceError> {
+        let found = statvfs(self.data.root()).map_err(|error| ServiceError::File {
+            action: "look at the disk of the data directory".to_owned(),
+            source: error.into(),
+        })?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize) / MIB)
+    }
+
+    /// What the operator wants to keep free, in MiB.
+    pub fn needed_mb(&self) -> u64 {
+        self.config.storage.min_free_bytes / MIB
+    }
+
+    /// Refuses an install while the disk is nearly full, so that the database can always be written.
+    pub(super) fn require_free_disk(&self) -> Result<(), ServiceError> {
+        let (free_mb, needed_mb) = (self.free_mb()?, self.needed_mb());
+        if free_mb < needed_mb { Err(ServiceError::DiskFull { free_mb, needed_mb }) } else { Ok(()) }
+    }
+}

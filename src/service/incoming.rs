@@ -1,0 +1,104 @@
+//! An archive on its way in: staged, hashed, not yet believed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::{Service, ServiceError};
+use crate::domain::Digest;
+use crate::package::{Receiver, Signature, Upload};
+
+/// Chunks of an upload that wait to be written.
+const QUEUED_CHUNKS: usize = 16;
+
+/// A staging folder and one of the places for uploads; both are given back when it is dropped.
+#[derive(Debug)]
+pub struct Staging {
+    pub(super) folder: TempDir,
+    _place: OwnedSemaphorePermit,
+}
+
+/// An uploaded archive with what was said about it.
+#[derive(Debug)]
+pub struct Incoming {
+    pub(super) staging: Staging,
+    pub(super) upload: Upload,
+    pub(super) signature: Option<SentSignature>,
+    pub(super) expected: Option<Digest>,
+}
+
+/// A .minisig file as it was sent.
+#[derive(Clone, Debug)]
+pub struct SentSignature {
+    pub(super) text: String,
+    pub(super) parsed: Signature,
+}
+
+impl SentSignature {
+    /// Reads the text; what is kept for later verification is the text itself.
+    pub fn parse(text: String) -> Result<Self, ServiceError> {
+        let parsed = text.parse()?;
+        Ok(Self { text, parsed })
+    }
+}
+
+/// Takes an archive chunk by chunk and writes it on a thread of its own, so that memory stays flat and no
+/// thread that answers requests waits for the disk.
+#[derive(Debug)]
+pub struct UploadWriter {
+    chunks: mpsc::Sender<Bytes>,
+    done: tokio::task::JoinHandle<Result<Upload, ServiceError>>,
+}
+
+impl Service {
+    /// Makes a place to upload to; refused when the disk is nearly full or all places are taken.
+    pub fn stage(self: &Arc<Self>) -> Result<Staging, ServiceError> {
+        let place = self.admit_upload()?;
+        self.require_free_disk()?;
+        Ok(Staging { folder: self.data.stage()?, _place: place })
+    }
+
+    /// Starts to write an archive into a staging folder.
+    pub fn start_upload(&self, staging: &Staging) -> Result<UploadWriter, ServiceError> {
+        let mut receiver = Receiver::create(staging.folder.path(), &self.config.limits)?;
+        let (chunks, mut queue) = mpsc::channel::<Bytes>(QUEUED_CHUNKS);
+        let done = tokio::task::spawn_blocking(move || {
+            while let Some(chunk) = queue.blocking_recv() {
+                receiver.write(&chunk)?;
+            }
+            Ok(receiver.finish()?)
+        });
+        Ok(UploadWriter { chunks, done })
+    }
+}
+
+impl UploadWriter {
+    /// Queues a chunk; an error of an earlier one, such as a full disk or an archive that is too large, ends the upload.
+    pub async fn write(&mut self, chunk: Bytes) -> Result<(), ServiceError> {
+        if self.chunks.send(chunk).await.is_ok() {
+            return Ok(());
+        }
+        let ended = (&mut self.done).await.unwrap_or(Err(ServiceError::TaskDied { name: "upload" }));
+        Err(ended.err().unwrap_or(ServiceError::TaskDied { name: "upload" }))
+    }
+
+    /// Waits until everything is written.
+    pub async fn finish(self) -> Result<Upload, ServiceError> {
+        drop(self.chunks);
+        self.done.await.unwrap_or(Err(ServiceError::TaskDied { name: "upload" }))
+    }
+}
+
+impl Incoming {
+    /// Puts together what arrived.
+    pub fn new(staging: Staging, upload: Upload, signature: Option<SentSignature>, expected: Option<Digest>) -> Self {
+        Self { staging, upload, signature, expected }
+    }
+
+    /// What the request said, for telling it from another one.
+    pub fn fingerprint(&self) -> String {
+        self.upload.digest().to_string()
+    }
+}

@@ -1,0 +1,295 @@
+//! Install: verify, inspect, check, unpack, publish, record. Killed at any point it is wholly there or not at all:
+//! what was published without its row is removed at the next start.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use semver::Version;
+use serde_json::json;
+
+use super::{Caller, Incoming, PluginView, SentSignature, Service, ServiceError};
+use crate::config::Config;
+use crate::domain::{
+    Digest, Manifest, PluginId, PluginRef, PluginStatus, Runtime, SignaturePolicy, SignatureStatus, Timestamp,
+    TrustedKey,
+};
+use crate::package::{Contents, EntryPath, InspectedArchive, Signer, StagedPackage};
+use crate::store::plugins::{Floor, PluginRecord, VersionRecord};
+use crate::store::{self, StoreError, audit};
+
+/// A plugin that was installed.
+#[derive(Debug)]
+pub struct InstallOutcome {
+    /// The plugin as it is shown.
+    pub view: PluginView,
+    /// What could be better about the package.
+    pub warnings: Vec<String>,
+}
+
+/// An archive that passed every check that needs no registry.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) archive: InspectedArchive,
+    pub(super) manifest: Manifest,
+    pub(super) warnings: Vec<String>,
+    pub(super) signature: Option<SentSignature>,
+    pub(super) staging: super::Staging,
+}
+
+impl Service {
+    /// Installs a new plugin.
+    pub async fn install(
+        self: &Arc<Self>,
+        caller: &Caller,
+        incoming: Incoming,
+    ) -> Result<InstallOutcome, ServiceError> {
+        let digest = incoming.upload.digest();
+        let result = self.try_install(caller, incoming).await;
+        if let Err(refusal) = &result {
+            let entry = self.entry(&caller.into(), "plugin.refused", None, json!({"digest": digest}));
+            self.record_refusal(entry, refusal).await;
+        }
+        result
+    }
+
+    async fn try_install(&self, caller: &Caller, incoming: Incoming) -> Result<InstallOutcome, ServiceError> {
+        let candidate = self.examine(caller, incoming).await?;
+        let name = candidate.manifest.name.clone();
+        let _changing = self.names.lock(&name).await;
+        let (existing, floor) = {
+            let mut reader = self.store.reader().await?;
+            let existing = store::plugins::find(&mut reader, &PluginRef::Name(name.clone())).await?;
+            (existing, store::plugins::find_floor(&mut reader, &name).await?)
+        };
+        if let Some(existing) = existing {
+            return Err(ServiceError::PluginExists { name, version: existing.serving });
+        }
+        self.check_floor(&candidate, floor.as_ref(), super::Downgrade::Refuse)?;
+
+        let warnings = candidate.warnings.clone();
+        let now = self.now();
+        let plugin = PluginRecord {
+            id: PluginId::generate(),
+            name,
+            status: PluginStatus::Installed,
+            serving: candidate.manifest.version.clone(),
+            pending: None,
+            signer_changed: false,
+            quarantine: None,
+            installed_at: now,
+            updated_at: now,
+        };
+        let version = self.publish(candidate, plugin.id, true).await?;
+        let recorded = self.record_install(caller, &plugin, &version).await;
+        if recorded.is_err() {
+            self.forget_content(version.digest).await?;
+        }
+        recorded?;
+        let view = self.view(plugin).await?;
+        Ok(InstallOutcome { view, warnings })
+    }
+
+    async fn record_install(
+        &self,
+        caller: &Caller,
+        plugin: &PluginRecord,
+        version: &VersionRecord,
+    ) -> Result<(), ServiceError> {
+        let mut tx = self.store.begin().await?;
+        store::plugins::insert(&mut tx, plugin).await?;
+        store::plugins::insert_version(&mut tx, version).await?;
+        let signed = version.signature_status == SignatureStatus::Valid;
+        store::plugins::raise_floor(&mut tx, &plugin.name, &version.version, signed).await?;
+        let detail = version_detail(version);
+        let entry = self.entry(&caller.into(), "plugin.installed", Some(&plugin.name), detail);
+        audit::append(&mut tx, &self.audit_key, &entry).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Every check that needs no registry, cheapest and least trusting first.
+    pub(super) async fn examine(&self, caller: &Caller, incoming: Incoming) -> Result<Candidate, ServiceError> {
+        let Incoming { staging, upload, signature, expected } = incoming;
+        if let Some(expected) = expected.filter(|expected| *expected != upload.digest()) {
+            return Err(ServiceError::DigestMismatch { expected, found: upload.digest() });
+        }
+        let keys = store::keys::list(&mut *self.store.reader().await?).await?;
+        let (policy, limits, now) = (self.config.security.signatures, self.config.limits, self.now());
+        let kept = signature.clone();
+        let archive = Self::blocking("inspect", move || {
+            let parsed = signature.as_ref().map(|signature| &signature.parsed);
+            let verified = upload.verify(parsed, &keys, policy, now)?;
+            Ok(verified.inspect(&limits)?)
+        })
+        .await?;
+        let manifest = Manifest::parse(archive.manifest_bytes())?;
+        archive.check_scope(&manifest.name)?;
+        caller.require_plugin(&manifest.name)?;
+        archive.check_contents(&contents(&manifest))?;
+        check_requirements(&manifest, &self.config)?;
+        let warnings = warnings(&manifest, &archive);
+        Ok(Candidate { archive, manifest, warnings, signature: kept, staging })
+    }
+
+    /// Refuses versions below what has served, and unsigned versions of a name that was signed.
+    pub(super) fn check_floor(
+        &self,
+        candidate: &Candidate,
+        floor: Option<&Floor>,
+        downgrade: super::Downgrade,
+    ) -> Result<(), ServiceError> {
+        let Some(floor) = floor else { return Ok(()) };
+        let Manifest { name, version, .. } = &candidate.manifest;
+        let unsigned = !matches!(candidate.archive.signer(), Signer::Trusted(_));
+        if floor.ever_signed && unsigned && self.config.security.signatures == SignaturePolicy::Required {
+            return Err(ServiceError::SignatureDropped { name: name.clone() });
+        }
+        if *version < floor.version && downgrade == super::Downgrade::Refuse {
+            let (name, version, floor) = (name.clone(), version.clone(), floor.version.clone());
+            return Err(ServiceError::DowngradeRefused { name, version, floor });
+        }
+        Ok(())
+    }
+
+    /// Unpacks the candidate and moves archive and package to their places, in that order, on disk for good.
+    pub(super) async fn publish(
+        &self,
+        candidate: Candidate,
+        plugin_id: PluginId,
+        served: bool,
+    ) -> Result<VersionRecord, ServiceError> {
+        let Candidate { archive, manifest, signature, staging, .. } = candidate;
+        let digest = archive.digest();
+        let places = Places {
+            archive: self.data.archive(digest),
+            signature: self.data.signature(digest),
+            packages: self.data.packages(),
+        };
+        let (limits, now) = (self.config.limits, self.now());
+        Self::blocking("publish", move || {
+            let text = signature.map(|signature| signature.text);
+            let unpacked = archive.unpack(&staging.folder.path().join("package"), &contents(&manifest), &limits)?;
+            let record = version_record(&archive, &manifest, &unpacked, text.clone(), plugin_id, served, now)?;
+            places.take(&archive, text.as_deref(), unpacked, digest)?;
+            Ok(record)
+        })
+        .await
+    }
+
+    /// Removes what was published for a version that was not recorded, unless another version has the same bytes.
+    pub(super) async fn forget_content(&self, digest: Digest) -> Result<(), ServiceError> {
+        let kept = store::plugins::list_digests(&mut *self.store.reader().await?).await?;
+        if !kept.contains(&digest) {
+            self.manifests.forget(digest);
+            self.data.remove_content(digest)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the parts of an installed version go.
+struct Places {
+    archive: PathBuf,
+    signature: PathBuf,
+    packages: PathBuf,
+}
+
+impl Places {
+    fn take(
+        &self,
+        archive: &InspectedArchive,
+        signature: Option<&str>,
+        unpacked: StagedPackage,
+        digest: Digest,
+    ) -> Result<(), ServiceError> {
+        let file_error = |action: &str| {
+            let action = action.to_owned();
+            move |source| ServiceError::File { action, source }
+        };
+        if let Some(text) = signature {
+            std::fs::write(&self.signature, text).map_err(file_error("keep the signature"))?;
+        }
+        std::fs::rename(archive.path(), &self.archive).map_err(file_error("keep the archive"))?;
+        // `publish` ends with one syncfs for all of it, then makes the package visible under its name.
+        unpacked.publish(&self.packages, digest)?;
+        Ok(())
+    }
+}
+
+/// What the package must contain for this manifest.
+pub(super) fn contents(manifest: &Manifest) -> Contents<'_> {
+    Contents {
+        main: &manifest.main,
+        needs_vendor: manifest.needs_vendor(),
+        always_executable: manifest.runtime != Runtime::Python,
+    }
+}
+
+fn check_requirements(manifest: &Manifest, config: &Config) -> Result<(), ServiceError> {
+    let ours: Version = env!("CARGO_PKG_VERSION").parse().expect("cargo checks the version of the package");
+    if let Some(wanted) = manifest.plugbay.as_ref().filter(|wanted| !wanted.matches(&ours)) {
+        return Err(ServiceError::PlugbayTooOld { wanted: wanted.to_string() });
+    }
+    let limits = manifest.resources.or(&config.sandbox.defaults);
+    let fields = limits.above(&config.sandbox.ceiling);
+    if fields.is_empty() { Ok(()) } else { Err(ServiceError::LimitsExceedCeiling { fields }) }
+}
+
+fn warnings(manifest: &Manifest, archive: &InspectedArchive) -> Vec<String> {
+    let mut warnings = manifest.warnings();
+    if "Dockerfile".parse::<EntryPath>().is_ok_and(|path| archive.has_file(&path)) {
+        warnings.push("Dockerfile is kept and never built".to_owned());
+    }
+    warnings
+}
+
+fn version_record(
+    archive: &InspectedArchive,
+    manifest: &Manifest,
+    unpacked: &StagedPackage,
+    signature: Option<String>,
+    plugin_id: PluginId,
+    served: bool,
+    now: Timestamp,
+) -> Result<VersionRecord, ServiceError> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let files = serde_json::to_string(unpacked.files()).map_err(|error| ServiceError::File {
+        action: "list the files of the package".to_owned(),
+        source: error.into(),
+    })?;
+    let signature_status = match archive.signer() {
+        Signer::Trusted(_) => SignatureStatus::Valid,
+        Signer::Untrusted(_) => SignatureStatus::Untrusted,
+        Signer::Unsigned => SignatureStatus::Unsigned,
+    };
+    Ok(VersionRecord {
+        plugin_id,
+        version: manifest.version.clone(),
+        digest: archive.digest(),
+        manifest: text(archive.manifest_bytes()),
+        default_config: archive.default_config().map(text),
+        files,
+        signature_status,
+        key_id: archive.signer().key_id(),
+        signature,
+        archive_bytes: archive.size(),
+        served,
+        installed_at: now,
+    })
+}
+
+/// What the audit log tells about a version.
+pub(super) fn version_detail(version: &VersionRecord) -> serde_json::Value {
+    json!({
+        "version": version.version,
+        "digest": version.digest,
+        "signature": version.signature_status,
+        "key_id": version.key_id,
+    })
+}
+
+/// The label of the key that signed a version, while it is registered.
+pub(super) fn label_of(keys: &[TrustedKey], version: &VersionRecord) -> Option<String> {
+    let id = version.key_id?;
+    keys.iter().find(|key| key.key.id() == id).map(|key| key.label.clone())
+}

@@ -1,0 +1,72 @@
+//! Signing keys: registered with the names they may sign, revoked with a reason.
+
+use serde_json::json;
+
+use super::{Caller, Service, ServiceError};
+use crate::domain::{KeyId, NamePattern, PublicKey, Timestamp, TrustedKey, escape};
+use crate::store::{self, StoreError, audit};
+
+/// A key to register.
+#[derive(Clone, Debug)]
+pub struct NewTrustedKey {
+    /// The key.
+    pub key: PublicKey,
+    /// The operator's name for it.
+    pub label: String,
+    /// Plugins it may sign.
+    pub names: Vec<NamePattern>,
+    /// It signs nothing before this time.
+    pub not_before: Option<Timestamp>,
+    /// It signs nothing from this time on.
+    pub not_after: Option<Timestamp>,
+}
+
+impl Service {
+    /// Registers a key. A second one with the same id is refused, whatever it is.
+    pub async fn add_key(&self, caller: &Caller, new: NewTrustedKey) -> Result<TrustedKey, ServiceError> {
+        let NewTrustedKey { key, label, names, not_before, not_after } = new;
+        let key = TrustedKey { key, label, names, not_before, not_after, revoked_at: None, reason: None };
+        let id = key.key.id();
+        let mut tx = self.store.begin().await?;
+        match store::keys::insert(&mut tx, &key, self.now()).await {
+            Err(StoreError::Exists) => return Err(ServiceError::KeyExists { id }),
+            other => other?,
+        }
+        let detail = json!({"key_id": id, "label": key.label, "names": key.names});
+        let entry = self.entry(&caller.into(), "key.added", None, detail);
+        audit::append(&mut tx, &self.audit_key, &entry).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(key)
+    }
+
+    /// Every key, revoked ones included.
+    pub async fn list_keys(&self) -> Result<Vec<TrustedKey>, ServiceError> {
+        Ok(store::keys::list(&mut *self.store.reader().await?).await?)
+    }
+
+    /// Revokes a key and quarantines what it signed. Revoking it again changes nothing.
+    pub async fn revoke_key(
+        &self,
+        caller: &Caller,
+        wanted: &str,
+        reason: Option<&str>,
+    ) -> Result<TrustedKey, ServiceError> {
+        let unknown = || ServiceError::KeyUnknown { wanted: escape(wanted) };
+        let id: KeyId = wanted.parse().map_err(|_not_an_id| unknown())?;
+        let mut tx = self.store.begin().await?;
+        let keys = store::keys::list(&mut tx).await?;
+        let mut key = keys.into_iter().find(|key| key.key.id() == id).ok_or_else(unknown)?;
+        if key.revoked_at.is_none() {
+            let now = self.now();
+            store::keys::revoke(&mut tx, id, reason, now).await?;
+            key.revoked_at = Some(now);
+            key.reason = reason.map(str::to_owned);
+            let detail = json!({"key_id": id, "label": key.label, "reason": reason});
+            let entry = self.entry(&caller.into(), "key.revoked", None, detail);
+            audit::append(&mut tx, &self.audit_key, &entry).await?;
+            tx.commit().await.map_err(StoreError::from)?;
+            self.quarantine_what_revoked_keys_signed().await?;
+        }
+        Ok(key)
+    }
+}

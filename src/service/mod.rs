@@ -1,0 +1,114 @@
+//! The use cases: install, update, uninstall, look up, trust, hand out tokens, verify.
+//!
+//! Everything that changes the registry runs as a task of its own, so that a caller who hangs up does not
+//! leave half a change behind, and writes its audit row in the transaction of the change.
+
+mod audit;
+mod caller;
+mod data_dir;
+mod disk;
+mod download;
+mod error;
+mod idempotency;
+mod incoming;
+mod install;
+mod keys;
+mod name_locks;
+mod registry;
+mod tokens;
+mod uninstall;
+mod update;
+mod upkeep;
+mod verification;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::config::Config;
+use crate::domain::{Clock, Timestamp};
+use crate::shutdown::Shutdown;
+use crate::store::Store;
+use crate::store::audit::AuditKey;
+
+pub use audit::verify_offline;
+pub use caller::{Actor, Caller};
+pub use data_dir::{DataDir, DataDirError};
+pub use download::Download;
+pub use error::ServiceError;
+pub use idempotency::{Begun, Remember};
+pub use incoming::{Incoming, SentSignature, Staging, UploadWriter};
+pub use install::InstallOutcome;
+pub use keys::NewTrustedKey;
+pub use registry::{Listing, PluginView, VersionsView};
+pub use tokens::{NewTokenRequest, TokenBook};
+pub use update::{Downgrade, UpdateOutcome, UpdateStatus};
+
+/// Everything the use cases share. One per process.
+#[derive(Debug)]
+pub struct Service {
+    config: Config,
+    clock: Arc<dyn Clock>,
+    data: DataDir,
+    store: Store,
+    audit_key: AuditKey,
+    tokens: TokenBook,
+    names: name_locks::NameLocks,
+    idempotency: idempotency::InFlight,
+    uploads: Arc<Semaphore>,
+    manifests: registry::ManifestCache,
+    verified: AtomicBool,
+    shutdown: Shutdown,
+    started_at: Timestamp,
+}
+
+impl Service {
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// When this process was started.
+    pub fn started_at(&self) -> Timestamp {
+        self.started_at
+    }
+
+    /// Who may do what.
+    pub fn tokens(&self) -> &TokenBook {
+        &self.tokens
+    }
+
+    /// A place to upload to. Refused at once when too many uploads are under way, which bounds the disk they take.
+    pub fn admit_upload(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
+        Arc::clone(&self.uploads).try_acquire_owned().map_err(|_none_left| ServiceError::TooManyUploads)
+    }
+
+    /// Runs a change to its end, also when whoever asked for it goes away.
+    pub async fn to_the_end<T: Send + 'static>(
+        self: &Arc<Self>,
+        name: &'static str,
+        change: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let (tx, rx) = oneshot::channel();
+        self.shutdown.spawn(name, |_| async move {
+            // The receiver is gone when the caller hung up; the change is made all the same.
+            tx.send(change.await).ok();
+        });
+        rx.await.unwrap_or(Err(ServiceError::TaskDied { name }))
+    }
+
+    /// Runs work that blocks, such as hashing and unpacking, outside the threads that answer requests.
+    async fn blocking<T: Send + 'static>(
+        name: &'static str,
+        work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let span = tracing::Span::current();
+        tokio::task::spawn_blocking(move || span.in_scope(work)).await.unwrap_or(Err(ServiceError::TaskDied { name }))
+    }
+}

@@ -1,0 +1,200 @@
+//! Update: a new version of an installed plugin. It serves at once if its signer is the same and it asks for
+//! nothing more; otherwise it waits beside the version that serves.
+
+use std::sync::Arc;
+
+use semver::Version;
+use serde_json::json;
+
+use super::install::{Candidate, version_detail};
+use super::{Caller, Incoming, Service, ServiceError};
+use crate::domain::{Growth, PluginId, PluginRef, SignaturePolicy, SignatureStatus};
+use crate::package::Signer;
+use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::{self, StoreError, audit};
+
+/// Whether a version lower than one that has served is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Downgrade {
+    /// Refuse it.
+    Refuse,
+    /// The operator wants it.
+    Allow,
+}
+
+/// What became of the new version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateStatus {
+    /// It serves.
+    Updated,
+    /// It was known already, with the same bytes.
+    Unchanged,
+    /// It waits for an administrator.
+    PendingApproval,
+}
+
+/// What an update did.
+#[derive(Debug)]
+pub struct UpdateOutcome {
+    /// The plugin.
+    pub plugin_id: PluginId,
+    /// What became of the new version.
+    pub status: UpdateStatus,
+    /// The version that was sent.
+    pub version: Version,
+    /// The version that served before.
+    pub previous: Version,
+    /// What it asks for beyond the version that served before.
+    pub growth: Growth,
+    /// It comes from another signer.
+    pub signer_changed: bool,
+    /// What could be better about the package.
+    pub warnings: Vec<String>,
+}
+
+impl Service {
+    /// Brings in a new version of the plugin `wanted`.
+    pub async fn update(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: &str,
+        incoming: Incoming,
+        downgrade: Downgrade,
+    ) -> Result<UpdateOutcome, ServiceError> {
+        let plugin = self.find_plugin(caller, wanted).await?;
+        let digest = incoming.upload.digest();
+        let result = self.try_update(caller, &plugin, incoming, downgrade).await;
+        if let Err(refusal) = &result {
+            let entry =
+                self.entry(&caller.into(), "plugin.update_refused", Some(&plugin.name), json!({"digest": digest}));
+            self.record_refusal(entry, refusal).await;
+        }
+        result
+    }
+
+    async fn try_update(
+        &self,
+        caller: &Caller,
+        plugin: &PluginRecord,
+        incoming: Incoming,
+        downgrade: Downgrade,
+    ) -> Result<UpdateOutcome, ServiceError> {
+        let candidate = self.examine(caller, incoming).await?;
+        let (wanted, found) = (&plugin.name, &candidate.manifest.name);
+        if wanted != found {
+            return Err(ServiceError::WrongPlugin { wanted: wanted.clone(), found: found.clone() });
+        }
+        let _changing = self.names.lock(found).await;
+        // Looked up again: another change may have come first.
+        let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+        let (versions, floor) = {
+            let mut reader = self.store.reader().await?;
+            let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
+            (versions, store::plugins::find_floor(&mut reader, &plugin.name).await?)
+        };
+        let serving = versions.iter().find(|version| version.version == plugin.serving).cloned();
+        let serving = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
+        let older = self.manifests.get(&serving)?;
+        let growth = candidate.manifest.growth(&older);
+        let mut outcome = UpdateOutcome {
+            plugin_id: plugin.id,
+            status: UpdateStatus::Unchanged,
+            version: candidate.manifest.version.clone(),
+            previous: plugin.serving.clone(),
+            growth,
+            signer_changed: self.signer_changed(&candidate, &serving),
+            warnings: candidate.warnings.clone(),
+        };
+        if let Some(known) = versions.iter().find(|version| version.version == outcome.version) {
+            let found = candidate.archive.digest();
+            if known.digest != found {
+                let (name, version) = (plugin.name, outcome.version);
+                return Err(ServiceError::VersionConflict {
+                    name,
+                    version,
+                    known: known.digest.to_string(),
+                    found: found.to_string(),
+                });
+            }
+            return Ok(outcome);
+        }
+        self.check_floor(&candidate, floor.as_ref(), downgrade)?;
+
+        let serves = !outcome.signer_changed && outcome.growth.added.is_empty();
+        outcome.status = if serves { UpdateStatus::Updated } else { UpdateStatus::PendingApproval };
+        let version = self.publish(candidate, plugin.id, serves).await?;
+        let replaced = plugin.pending.take();
+        if serves {
+            plugin.serving = version.version.clone();
+            plugin.signer_changed = false;
+        } else {
+            plugin.pending = Some(version.version.clone());
+            plugin.signer_changed = outcome.signer_changed;
+        }
+        plugin.updated_at = self.now();
+        let recorded = self.record_update(caller, &plugin, &version, replaced.as_ref(), &outcome).await;
+        if recorded.is_err() {
+            self.forget_content(version.digest).await?;
+        }
+        recorded?;
+        self.remove_unreferenced(&versions).await?;
+        Ok(outcome)
+    }
+
+    /// A version from another signer waits, also where the serving one was not signed at all.
+    fn signer_changed(&self, candidate: &Candidate, serving: &VersionRecord) -> bool {
+        match candidate.archive.signer() {
+            Signer::Trusted(key) => serving.key_id != Some(key.key.id()),
+            Signer::Untrusted(id) => serving.key_id != Some(*id),
+            Signer::Unsigned => {
+                serving.key_id.is_some() && self.config.security.signatures == SignaturePolicy::Required
+            }
+        }
+    }
+
+    async fn record_update(
+        &self,
+        caller: &Caller,
+        plugin: &PluginRecord,
+        version: &VersionRecord,
+        replaced: Option<&Version>,
+        outcome: &UpdateOutcome,
+    ) -> Result<(), ServiceError> {
+        let mut tx = self.store.begin().await?;
+        if let Some(replaced) = replaced {
+            store::plugins::delete_version(&mut tx, plugin.id, replaced).await?;
+        }
+        store::plugins::insert_version(&mut tx, version).await?;
+        store::plugins::update(&mut tx, plugin).await?;
+        if version.served {
+            let signed = version.signature_status == SignatureStatus::Valid;
+            store::plugins::raise_floor(&mut tx, &plugin.name, &version.version, signed).await?;
+        }
+        let action = if version.served { "plugin.updated" } else { "plugin.update_pending" };
+        let mut detail = version_detail(version);
+        detail["previous_version"] = json!(outcome.previous);
+        detail["added"] = json!(outcome.growth.added);
+        detail["signer_changed"] = json!(outcome.signer_changed);
+        audit::append(&mut tx, &self.audit_key, &self.entry(&caller.into(), action, Some(&plugin.name), detail))
+            .await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Removes the content of versions that were replaced.
+    async fn remove_unreferenced(&self, before: &[VersionRecord]) -> Result<(), ServiceError> {
+        for version in before {
+            self.forget_content(version.digest).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds a plugin that the caller may see.
+    pub(super) async fn find_plugin(&self, caller: &Caller, wanted: &str) -> Result<PluginRecord, ServiceError> {
+        let unknown = || ServiceError::PluginUnknown { wanted: crate::domain::escape(wanted) };
+        let reference = PluginRef::parse(wanted).ok_or_else(unknown)?;
+        let plugin = store::plugins::find(&mut *self.store.reader().await?, &reference).await?;
+        // A plugin out of the token's reach is not told from one that does not exist.
+        plugin.filter(|plugin| caller.may_see(&plugin.name)).ok_or_else(unknown)
+    }
+}

@@ -1,0 +1,127 @@
+//! Opening the service, and what it does now and then by itself.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::Semaphore;
+use tracing::{error, info};
+
+use super::data_dir::KeyNeeded;
+use super::idempotency::InFlight;
+use super::name_locks::NameLocks;
+use super::registry::ManifestCache;
+use super::{Actor, DataDir, Service, ServiceError, TokenBook};
+use crate::config::Config;
+use crate::domain::{Chain, Clock};
+use crate::shutdown::Shutdown;
+use crate::store::audit::{self, AuditKey};
+use crate::store::{self, Missing, Store, StoreError};
+
+/// How often the service looks after itself.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// How often the head of the audit chain goes to the log.
+const HEAD_PERIOD: Duration = Duration::from_hours(1);
+
+/// How long an answer to a request with an Idempotency-Key is kept.
+const ANSWERS_KEPT: Duration = Duration::from_hours(24);
+
+impl Service {
+    /// Opens data directory and database, and makes the first token if there is none.
+    pub async fn open(config: Config, clock: Arc<dyn Clock>, shutdown: Shutdown) -> Result<Arc<Self>, ServiceError> {
+        let data = DataDir::open(&config.server.data_dir)?;
+        let was_used = data.master_key_file().exists() || data.admin_token().exists();
+        let missing = if was_used { Missing::Refuse } else { Missing::Create };
+        let store = Store::open(&data.database(), missing).await?;
+        let chain_begun = audit::head(&mut *store.reader().await?).await?.is_some();
+        let needed = if chain_begun { KeyNeeded::MustExist } else { KeyNeeded::MayBeNew };
+        let audit_key = AuditKey::derive(&data.master_key(needed)?);
+        let tokens = TokenBook::load(&store).await?;
+        let referenced: HashSet<_> =
+            store::plugins::list_digests(&mut *store.reader().await?).await?.into_iter().collect();
+        data.remove_left_overs(&referenced)?;
+        let service = Arc::new(Self {
+            uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
+            started_at: clock.now(),
+            config,
+            clock,
+            data,
+            store,
+            audit_key,
+            tokens,
+            names: NameLocks::default(),
+            idempotency: InFlight::default(),
+            manifests: ManifestCache::default(),
+            verified: AtomicBool::new(false),
+            shutdown,
+        });
+        if !chain_begun {
+            let detail = json!({"version": env!("CARGO_PKG_VERSION")});
+            service.record(service.entry(&Actor::Service, "service.initialized", None, detail)).await?;
+        }
+        service.ensure_first_token().await?;
+        Ok(service)
+    }
+
+    /// Starts the task that verifies what is stored and looks after the rest.
+    pub fn start_upkeep(self: &Arc<Self>) {
+        let service = Arc::clone(self);
+        self.shutdown.spawn("upkeep", |token| async move {
+            if let Err(error) = service.verify_everything().await {
+                error!(error = %Chain(&error), "Failed to verify the stored plugins");
+            }
+            let mut ticks = tokio::time::interval(PERIOD);
+            let mut head_logged_at = None;
+            loop {
+                tokio::select! {
+                    () = token.cancelled() => break,
+                    _ = ticks.tick() => {}
+                }
+                if let Err(error) = service.look_after().await {
+                    error!(error = %Chain(&error), "Failed to look after the database");
+                }
+                let now = service.now();
+                if head_logged_at.is_none_or(|at| now.since(at) >= HEAD_PERIOD) {
+                    head_logged_at = Some(now);
+                    service.log_head().await;
+                }
+            }
+        });
+    }
+
+    async fn look_after(&self) -> Result<(), ServiceError> {
+        self.note_token_uses().await?;
+        self.quarantine_what_revoked_keys_signed().await?;
+        let oldest = self.now().minus(ANSWERS_KEPT);
+        let mut tx = self.store.begin().await?;
+        store::idempotency::forget(&mut tx, oldest).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
+    /// Puts the head of the audit chain into the log, where whoever can write the database cannot change it.
+    async fn log_head(&self) {
+        let head = async { audit::head(&mut *self.store.reader().await?).await }.await;
+        match head {
+            Ok(Some(head)) => info!(audit.head = %head, "The audit log ends with {head}"),
+            Ok(None) => error!("The audit log has no head"),
+            Err(error) => error!(error = %Chain(&error), "Failed to read the head of the audit log"),
+        }
+    }
+
+    /// Ends the service once every task has ended.
+    pub async fn close(&self) {
+        self.note_token_uses().await.ok();
+        self.log_head().await;
+        self.store.close().await;
+    }
+
+    /// Tells whether the database answers.
+    pub async fn check_database(&self) -> Result<(), ServiceError> {
+        audit::head(&mut *self.store.reader().await?).await?;
+        Ok(())
+    }
+}

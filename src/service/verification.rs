@@ -1,0 +1,146 @@
+//! Signatures bind for life: what is stored is verified again at every start, and a revoked key takes down
+//! what it signed. A plugin is held back while the cause lasts and released when it is gone.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::{Actor, Service, ServiceError};
+use crate::domain::{Chain, Code, Quarantine, QuarantineReason, Refusal, SignaturePolicy, SignatureStatus, TrustedKey};
+use crate::package::{PackageFile, Signature, Upload, verify_tree};
+use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::{self, StoreError, audit};
+
+impl Service {
+    /// Whether everything stored was verified since the start.
+    pub fn is_verified(&self) -> bool {
+        self.verified.load(Ordering::Acquire)
+    }
+
+    /// Verifies the serving version of every plugin.
+    pub(super) async fn verify_everything(&self) -> Result<(), ServiceError> {
+        let (plugins, keys) = {
+            let mut reader = self.store.reader().await?;
+            (store::plugins::list(&mut reader).await?, store::keys::list(&mut reader).await?)
+        };
+        for plugin in plugins {
+            let versions = store::plugins::list_versions(&mut *self.store.reader().await?, Some(plugin.id)).await?;
+            let Some(serving) = versions.into_iter().find(|version| version.version == plugin.serving) else {
+                return Err(StoreError::missing("versions", &plugin.name).into());
+            };
+            let found = self.judge(serving, keys.clone()).await?;
+            self.settle(plugin, found).await?;
+        }
+        self.verified.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Holds back what revoked keys signed.
+    pub(super) async fn quarantine_what_revoked_keys_signed(&self) -> Result<(), ServiceError> {
+        let (plugins, versions, keys) = {
+            let mut reader = self.store.reader().await?;
+            (
+                store::plugins::list(&mut reader).await?,
+                store::plugins::list_versions(&mut reader, None).await?,
+                store::keys::list(&mut reader).await?,
+            )
+        };
+        let revoked: HashSet<_> = keys.iter().filter(|key| key.revoked_at.is_some()).map(|key| key.key.id()).collect();
+        for plugin in plugins.into_iter().filter(|plugin| plugin.quarantine.is_none()) {
+            let signer = versions
+                .iter()
+                .find(|version| version.plugin_id == plugin.id && version.version == plugin.serving)
+                .and_then(|version| version.key_id);
+            if signer.is_some_and(|id| revoked.contains(&id)) {
+                self.settle(plugin, Some(QuarantineReason::KeyRevoked)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with a stored version, if anything.
+    async fn judge(
+        &self,
+        version: VersionRecord,
+        keys: Vec<TrustedKey>,
+    ) -> Result<Option<QuarantineReason>, ServiceError> {
+        let stored = Stored {
+            archive: self.data.archive(version.digest),
+            package: self.data.package(version.digest),
+            policy: self.config.security.signatures,
+            limits: self.config.limits,
+            version,
+            keys,
+        };
+        Self::blocking("verify", move || stored.judge()).await
+    }
+
+    /// Writes down what was found, if it is news.
+    async fn settle(&self, mut plugin: PluginRecord, found: Option<QuarantineReason>) -> Result<(), ServiceError> {
+        if plugin.quarantine.as_ref().map(|quarantine| quarantine.reason) == found {
+            return Ok(());
+        }
+        let now = self.now();
+        plugin.quarantine = found.map(|reason| Quarantine { reason, since: now });
+        plugin.updated_at = now;
+        let (action, name) = (if found.is_some() { "plugin.quarantined" } else { "plugin.released" }, &plugin.name);
+        let mut tx = self.store.begin().await?;
+        store::plugins::update(&mut tx, &plugin).await?;
+        let entry = self.entry(&Actor::Service, action, Some(name), json!({"reason": found}));
+        audit::append(&mut tx, &self.audit_key, &entry).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        if let Some(reason) = found {
+            warn!(plugin.name = %name, %reason, "Quarantined `{name}`: {reason}");
+        } else {
+            info!(plugin.name = %name, "Released `{name}` from quarantine");
+        }
+        Ok(())
+    }
+}
+
+/// A version as it lies on disk, with what it is judged by.
+struct Stored {
+    archive: PathBuf,
+    package: PathBuf,
+    policy: SignaturePolicy,
+    limits: crate::domain::ArchiveLimits,
+    version: VersionRecord,
+    keys: Vec<TrustedKey>,
+}
+
+impl Stored {
+    fn judge(self) -> Result<Option<QuarantineReason>, ServiceError> {
+        let tampered = Ok(Some(QuarantineReason::PackageTampered));
+        let Ok(upload) = Upload::read(&self.archive, &self.limits.without_upload_bound()) else {
+            return tampered;
+        };
+        if upload.digest() != self.version.digest {
+            return tampered;
+        }
+        let files: Vec<PackageFile> = serde_json::from_str(&self.version.files)
+            .map_err(|error| StoreError::bad_row("versions", self.version.digest, error))?;
+        if let Err(error) = verify_tree(&self.package, &files) {
+            warn!(error = %Chain(&error), digest = %self.version.digest, "A stored package was changed");
+            return tampered;
+        }
+        Ok(self.judge_signature(upload))
+    }
+
+    fn judge_signature(&self, upload: Upload) -> Option<QuarantineReason> {
+        // The row's own word is not believed: the signature is read and verified as if it had just arrived.
+        let signature = self.version.signature.as_deref().map(str::parse::<Signature>).transpose();
+        let Ok(signature) = signature else { return Some(QuarantineReason::SignatureUnverified) };
+        if self.policy == SignaturePolicy::Off && self.version.signature_status != SignatureStatus::Valid {
+            return None;
+        }
+        // A key's period says when it may bring something in, so it is looked at as of that time.
+        match upload.verify(signature.as_ref(), &self.keys, self.policy, self.version.installed_at) {
+            Ok(_) => None,
+            Err(error) if error.code() == Code::KeyRevoked => Some(QuarantineReason::KeyRevoked),
+            Err(_) => Some(QuarantineReason::SignatureUnverified),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Builds every part from the configuration, wires them, and stops them in order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::api::{self, Bound, ServerError};
+use crate::config::Config;
+use crate::domain::{Clock, Code, Refusal, SignaturePolicy, SystemClock};
+use crate::service::{Service, ServiceError};
+use crate::shutdown::{DrainTimeout, Shutdown};
+use crate::store::audit::Head;
+
+/// How long everything may take to stop; a second signal does not wait.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why the service did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum StartupError {
+    /// The data directory or the database cannot be used.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// The address cannot be used.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// Something did not stop in time.
+    #[error(transparent)]
+    Drain(#[from] DrainTimeout),
+    /// A task died while the service ran.
+    #[error("a task died while the service ran; the log tells which")]
+    TaskDied,
+    /// The process could not be set up.
+    #[error("failed to {action}")]
+    Process {
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Refusal for StartupError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Service(error) => error.code(),
+            Self::Server(error) => error.code(),
+            Self::Drain(_) | Self::TaskDied | Self::Process { .. } => Code::Internal,
+        }
+    }
+
+    fn how(&self) -> Option<String> {
+        match self {
+            Self::Service(error) => error.how(),
+            Self::Server(error) => error.how(),
+            Self::Drain(_) | Self::TaskDied | Self::Process { .. } => None,
+        }
+    }
+}
+
+/// A service with everything it needs, not yet answering.
+#[derive(Debug)]
+pub struct Running {
+    service: Arc<Service>,
+    bound: Bound,
+    shutdown: Shutdown,
+}
+
+impl Running {
+    /// Opens everything. Nothing answers until [`Running::run`].
+    pub async fn start(config: Config) -> Result<Self, StartupError> {
+        Self::start_with_clock(config, Arc::new(SystemClock)).await
+    }
+
+    /// As [`Running::start`], with a clock that tests can move.
+    pub async fn start_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartupError> {
+        // The platform's verifier asks for a process-wide provider; the second service of a test finds it set.
+        rustls::crypto::ring::default_provider().install_default().ok();
+        let shutdown = Shutdown::default();
+        let bound = api::bind(config.server.listen)?;
+        let service = Service::open(config, clock, shutdown.clone()).await?;
+        Ok(Self { service, bound, shutdown })
+    }
+
+    /// Where it will answer.
+    pub fn address(&self) -> SocketAddr {
+        self.bound.address()
+    }
+
+    /// Asks everything to stop when called.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Answers requests until it is asked to stop, then stops in order.
+    pub async fn run(self) -> Result<(), StartupError> {
+        let Self { service, bound, shutdown } = self;
+        announce(&service, bound.address());
+        service.start_upkeep();
+        let served = bound.serve(Arc::clone(&service), shutdown.clone()).await;
+        let drained = shutdown.drain(STOP_TIMEOUT).await;
+        service.close().await;
+        info!("Stopped");
+        served?;
+        if drained? { Ok(()) } else { Err(StartupError::TaskDied) }
+    }
+}
+
+/// Runs a service until the process is asked to stop by SIGTERM or SIGINT.
+pub async fn serve(config: Config) -> Result<(), StartupError> {
+    let running = Running::start(config).await?;
+    let shutdown = running.shutdown();
+    let listen = |kind| signal(kind).map_err(|source| StartupError::Process { action: "listen for signals", source });
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let mut hang_up = listen(SignalKind::hangup())?;
+    let run = running.run();
+    tokio::pin!(run);
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            result = &mut run => return result,
+            _ = hang_up.recv() => info!("Ignoring SIGHUP; restart the service to read a changed configuration"),
+            () = async { tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} } } => {
+                if asked {
+                    warn!("Stopping at once");
+                    return Ok(());
+                }
+                asked = true;
+                info!("Stopping; requests under way may end");
+                shutdown.stop();
+            }
+        }
+    }
+}
+
+fn announce(service: &Service, address: SocketAddr) {
+    let config = service.config();
+    if config.insecure_dev {
+        warn!("Started with --insecure-dev: for development only");
+    }
+    if config.security.signatures == SignaturePolicy::Off {
+        warn!("Signatures are off: anybody with a token of scope install decides what is installed");
+    }
+    info!(listen = %address, data_dir = %config.server.data_dir.display(), "Listening on http://{address}");
+}
+
+/// Verifies the audit chain of a data directory whose service is stopped.
+pub async fn verify_audit(data_dir: &Path, expected: Option<&str>) -> Result<Head, VerifyError> {
+    let expected = expected.map(str::parse::<Head>).transpose()?;
+    Ok(crate::service::verify_offline(data_dir, expected.as_ref()).await?)
+}
+
+/// Why an audit chain was not verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The expected head cannot be read.
+    #[error(transparent)]
+    Head(#[from] crate::store::audit::HeadError),
+    /// The chain is broken, or the data directory cannot be used.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}

@@ -1,0 +1,63 @@
+//! The service itself.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Whether the service is alive, and how its plugins are.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `healthy` or `degraded`.
+    #[schema(example = "healthy")]
+    pub status: String,
+    /// The service's time.
+    #[schema(format = DateTime)]
+    pub timestamp: String,
+    /// Enabled plugins by name.
+    pub plugins: BTreeMap<String, PluginHealth>,
+}
+
+/// How one plugin is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PluginHealth {
+    /// What is true now.
+    pub state: String,
+}
+
+/// Whether the service can do its work, and what is missing.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Readiness {
+    /// Everything it needs is there.
+    pub ready: bool,
+    /// `ok`, or what is wrong and how to mend it.
+    pub checks: BTreeMap<String, String>,
+}
+
+/// What is running here.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct System {
+    /// Version of plugbay.
+    pub version: String,
+    /// Started with `--insecure-dev`.
+    pub insecure_dev: bool,
+    /// `required` or `off`.
+    #[schema(example = "required")]
+    pub signatures: String,
+    /// When it was started.
+    #[schema(format = DateTime)]
+    pub started_at: String,
+    /// What was checked.
+    pub doctor: Vec<Check>,
+}
+
+/// One thing that was checked.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Check {
+    /// What.
+    pub check: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What was found, and how to mend it.
+    pub detail: String,
+}

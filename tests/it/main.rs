@@ -1,0 +1,18 @@
+//! The whole service over HTTP, one file for each thing it manages.
+#![expect(clippy::unwrap_used, reason = "a failed step should stop the test")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod audit;
+mod data_dir;
+mod download;
+mod idempotency;
+mod install;
+mod keys;
+mod openapi;
+mod plugins;
+mod problems;
+mod tokens;
+mod update;
+mod verification;
