@@ -29,9 +29,12 @@ pub(crate) fn is_invisible(character: char) -> bool {
 
 /// The known word that differs least from `word`, if the difference is small enough to be a slip.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let length = word.chars().count();
+    let allowed = (length / 3).clamp(1, 3);
     known
         .into_iter()
+        // Words of very different length are far apart. Foreign text may be long, and comparing is quadratic.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)

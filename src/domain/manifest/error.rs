@@ -3,6 +3,9 @@
 use crate::domain::yaml::{Mistake, Mistakes};
 use crate::domain::{Code, FieldError, Refusal};
 
+/// Mistakes that are told: a hostile manifest must not make an answer of megabytes.
+const MAX_TOLD: usize = 100;
+
 const FILE: &str = "plugin.yaml";
 
 /// Every mistake in one plugin.yaml, or in the config.yaml beside it.
@@ -20,7 +23,13 @@ impl ManifestError {
         let mut codes = found.iter().map(|mistake| mistake.code.unwrap_or(Code::ManifestInvalid));
         let first = codes.next().unwrap_or(Code::ManifestInvalid);
         let code = if codes.all(|code| code == first) { first } else { Code::ManifestInvalid };
-        Self { code, file: FILE, fields: found.into_iter().map(|mistake| mistake.error).collect() }
+        let total = found.len();
+        let mut fields: Vec<FieldError> = found.into_iter().map(|mistake| mistake.error).collect();
+        if total > MAX_TOLD {
+            fields.truncate(MAX_TOLD);
+            fields.push(FieldError::at("", format!("and {} more mistakes", total - MAX_TOLD)));
+        }
+        Self { code, file: FILE, fields }
     }
 }
 

@@ -141,6 +141,9 @@ impl Manifest {
         if self.class.is_some() && self.runtime != Runtime::Python {
             warnings.push(format!("`class` is ignored: the runtime is {}", self.runtime));
         }
+        if !self.dependencies.is_empty() && self.runtime != Runtime::Python {
+            warnings.push(format!("`dependencies` are ignored: the runtime is {}", self.runtime));
+        }
         let listens = !self.hooks.is_empty() || !self.commands.is_empty();
         if listens && !self.declares(Permission::ChatAccess) {
             warnings.push("hooks and commands are never called without the permission `chat_access`".to_owned());

@@ -5,7 +5,11 @@ use std::collections::HashSet;
 use serde_yaml::granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, StrInput, options};
 
 use super::{Entry, Mark, Node, Plain, Scalar, Style, Value};
+use crate::domain::text::is_invisible;
 use crate::domain::{FieldError, escape};
+
+/// Bytes of a key. Every value below it repeats the key in its pointer, and pointers are printed as they are.
+const MAX_KEY_BYTES: usize = 128;
 
 /// What a document may weigh.
 #[derive(Clone, Copy, Debug)]
@@ -194,6 +198,10 @@ impl<'a> Reader<'a> {
             };
             if key.text.is_empty() || (key.style == Style::Plain && Plain::of(&key.text) == Plain::Nothing) {
                 return Err(error(mark, pointer, "a key is missing before `:`"));
+            }
+            if key.text.len() > MAX_KEY_BYTES || key.text.chars().any(|c| c.is_control() || is_invisible(c)) {
+                let message = format!("a key has at most {MAX_KEY_BYTES} bytes and no control or invisible characters");
+                return Err(error(mark, pointer, message));
             }
             if key.text == "<<" && key.style == Style::Plain {
                 return Err(error(mark, pointer, "merge keys (`<<`) are not read; write the values out"));

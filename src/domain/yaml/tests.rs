@@ -68,6 +68,8 @@ fn duplicate_keys_are_refused_at_the_second() {
 
 #[test]
 fn keys_are_text() {
+    assert!(refused("\"a\\e[31m\": 1").message.contains("a key has at most 128 bytes"));
+    assert!(refused(format!("{}: 1", "k".repeat(129))).message.contains("a key has at most 128 bytes"));
     assert!(refused("[a]: 1").message.contains("a key must be text"));
     assert!(refused(": 1").message.contains("a key is missing"));
 }

@@ -1,6 +1,7 @@
 //! What plugin.yaml may say, and what is said about the rest.
 
 mod ask;
+mod cost;
 mod refused;
 mod schema;
 
@@ -99,8 +100,10 @@ fn the_least_manifest_is_valid_and_warned_about() {
 
 #[test]
 fn what_would_never_happen_is_warned_about() {
-    let warnings = accepted(&with("hooks: [on_message]\nruntime: exec\nclass: X")).warnings().join("\n");
+    let warnings =
+        accepted(&with("hooks: [on_message]\nruntime: exec\nclass: X\ndependencies: [a]")).warnings().join("\n");
     assert!(warnings.contains("`class` is ignored"), "{warnings}");
+    assert!(warnings.contains("`dependencies` are ignored"), "{warnings}");
     assert!(warnings.contains("chat_access"), "{warnings}");
 }
 
