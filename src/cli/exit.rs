@@ -53,7 +53,8 @@ impl Exit {
             | Code::KeyExpired
             | Code::KeyRevoked
             | Code::KeyWeak
-            | Code::KeyInvalid => Self::Signature,
+            | Code::KeyInvalid
+            | Code::SecretKeyInvalid => Self::Signature,
             _ => Self::of_kind(code.kind()),
         }
     }

@@ -134,6 +134,7 @@ codes! {
     KeyRevoked "key-revoked" Refused "The key is revoked" "ask the author for an archive signed with another key";
     KeyWeak "key-weak" Refused "The key is weak" "make a new pair: plugbay keygen";
     KeyInvalid "key-invalid" Refused "The text is not a minisign public key" "paste the second line of NAME.pub; it begins with RW";
+    SecretKeyInvalid "secret-key-invalid" Refused "The secret key cannot be used" "name the .key file that plugbay keygen or minisign -G wrote";
     KeyExists "key-exists" Conflict "A key with this id is registered" "plugbay key list";
     KeyUnknown "key-unknown" NotFound "There is no such key" "plugbay key list";
     PackageTampered "package-tampered" Conflict "Files of the package were changed after the install" "uninstall the plugin and install it again from its archive";

@@ -24,9 +24,9 @@ impl Limit {
     /// The setting below `limits`.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::UploadBytes => "upload_bytes",
-            Self::UnpackedBytes => "unpacked_bytes",
-            Self::FileBytes => "file_bytes",
+            Self::UploadBytes => "upload_mb",
+            Self::UnpackedBytes => "unpacked_mb",
+            Self::FileBytes => "file_mb",
             Self::Entries => "entries",
             Self::Ratio => "ratio",
         }
@@ -296,7 +296,7 @@ impl Refusal for PackageError {
             Self::SignatureScope { .. } => Code::SignatureScope,
             Self::KeyExpired { .. } => Code::KeyExpired,
             Self::KeyRevoked { .. } => Code::KeyRevoked,
-            Self::SecretKey { .. } => Code::KeyInvalid,
+            Self::SecretKey { .. } => Code::SecretKeyInvalid,
             Self::Key(error) => error.code(),
             Self::PackageTampered { .. } => Code::PackageTampered,
             Self::Io { source, .. } => match source.kind() {
