@@ -4,6 +4,7 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+mod api;
 mod target;
 
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ const NOT_APPLICABLE: &[(u16, &str)] = &[
 ];
 
 fn tables() -> Vec<&'static [Attack]> {
-    vec![]
+    [vec![], api::TABLES.to_vec()].concat()
 }
 
 #[test]

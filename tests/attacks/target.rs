@@ -1,11 +1,11 @@
 //! A service in a process of its own, between files it must not touch.
 
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder};
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 
 use crate::support::app::{Answer, form, send};
+use crate::support::process::Process;
 
 /// Memory that one attack may cost.
 const MAX_GROWTH_KIB: u64 = 64 * 1024;
@@ -30,12 +31,13 @@ type Fingerprint = (u64, u32, i64, Vec<u8>);
 /// The service under attack.
 pub struct Target {
     folder: tempfile::TempDir,
-    process: Child,
+    pub process: Process,
     pub address: String,
     pub token: String,
     pub runtime: Runtime,
     pub client: Client,
     canaries: BTreeMap<PathBuf, Fingerprint>,
+    flags: Vec<String>,
     audit_rows: u64,
     plugins: Value,
     idle_kib: u64,
@@ -64,21 +66,11 @@ impl Target {
         }
         let data = folder.path().join("around/data");
         fs::write(folder.path().join("plugbay.yaml"), config).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "starts the program under test")]
-        let mut process = Command::new(env!("CARGO_BIN_EXE_plugbay"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(&data)
-            .args(flags)
-            .arg("--config")
-            .arg(folder.path().join("plugbay.yaml"))
-            .env("PLUGBAY__SERVER__REQUESTS_PER_SECOND", "100000")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let address = read_address(&mut process);
+        let process = Process::serve(&data, &folder.path().join("plugbay.yaml"), flags);
+        let address = process.address.clone();
         let token = fs::read_to_string(data.join("admin.token")).unwrap().trim().to_owned();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build().unwrap();
         let mut target = Self {
             canaries: BTreeMap::new(),
             folder,
@@ -87,12 +79,22 @@ impl Target {
             token,
             runtime,
             client,
+            flags: flags.iter().copied().map(str::to_owned).collect(),
             audit_rows: 0,
             plugins: Value::Null,
             idle_kib: 0,
         };
         target.remember();
         target
+    }
+
+    /// Stops the service, lets the test look at what it left, and starts it again.
+    pub fn restart(&mut self, between: impl FnOnce(&Self)) {
+        assert!(self.process.stop().success(), "{}", self.process.log());
+        between(self);
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        self.process = Process::serve(&self.data(), &self.folder.path().join("plugbay.yaml"), &flags);
+        self.address = self.process.address.clone();
     }
 
     /// The data directory.
@@ -160,15 +162,20 @@ impl Target {
         let installed = self.install(archive, None);
         assert_eq!(installed.status.as_u16(), 201, "{what}: {}", installed.text);
         let name = installed.json()["name"].as_str().unwrap().to_owned();
-        self.send(self.request(Method::DELETE, &format!("/api/plugins/{name}"))).expect(204);
+        self.uninstall(&name);
         self.unchanged(what, 2);
         installed.json()
+    }
+
+    /// Removes a plugin that an attack installed.
+    pub fn uninstall(&self, name: &str) {
+        self.send(self.request(Method::DELETE, &format!("/api/plugins/{name}"))).expect(204);
     }
 
     /// Checks that nothing but this many rows of the audit log has changed.
     #[track_caller]
     pub fn unchanged(&mut self, what: &str, new_audit_rows: u64) {
-        assert!(self.process.try_wait().unwrap().is_none(), "{what}: the service ended");
+        assert!(self.process.is_running(), "{what}: the service ended");
         assert_eq!(self.client_health(), 200, "{what}");
         let deadline = Instant::now() + CLEANED_UP;
         while fs::read_dir(self.data().join("staging")).unwrap().count() > 0 {
@@ -186,7 +193,7 @@ impl Target {
 
     /// Stops the service, which must have lived to the end.
     pub fn finish(mut self) {
-        assert!(self.process.try_wait().unwrap().is_none(), "the service ended");
+        assert!(self.process.is_running(), "the service ended");
     }
 
     fn client_health(&self) -> u16 {
@@ -228,25 +235,4 @@ fn fingerprint(path: &Path) -> Fingerprint {
     let metadata = fs::symlink_metadata(path).unwrap();
     let content = if metadata.is_file() { Sha256::digest(fs::read(path).unwrap()).to_vec() } else { Vec::new() };
     (metadata.ino(), metadata.mode(), metadata.mtime(), content)
-}
-
-/// Waits for the line that names the address; the rest of the log is read to nowhere.
-fn read_address(process: &mut Child) -> String {
-    let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-    let address = loop {
-        let line = log.next().expect("the service logs where it listens").unwrap();
-        let found = line.split("http://").nth(1).and_then(|rest| rest.split(['"', ' ']).next());
-        if let Some(address) = found.filter(|_| line.contains("Listening")) {
-            break address.to_owned();
-        }
-    };
-    std::thread::spawn(move || log.for_each(drop));
-    address
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
 }
