@@ -219,6 +219,8 @@ fn kinds_modes_and_names_are_checked() {
         &with(ZipEntry::stored("größe", "").both(|f| f.flags = 0)),
         Code::PathInvalid,
     );
+    let twice = ZipForge::new().add(ZipEntry::folder("./")).add(ZipEntry::folder("./")).bytes();
+    assert_refused("the root twice", &twice, Code::PathCollision);
     let latin = ZipEntry::stored(b"caf\xe9", "").both(|f| f.flags = 1 << 11);
     assert_refused("not UTF-8", &with(latin), Code::PathInvalid);
     assert_refused("long name", &with(ZipEntry::stored("x".repeat(60_000), "")), Code::PathInvalid);
@@ -236,6 +238,7 @@ fn forms_of_honest_programs_are_accepted() {
         ("made on DOS", with(file().with(|e| (e.made_by, e.attributes) = (20, 0x20)))),
         ("level flags", with(file().both(|f| f.flags = 6))),
         ("comments", forged(|z| (z.comment, z.entries[0].comment) = (b"hello".to_vec(), b"x".to_vec()))),
+        ("the root itself", ZipForge::new().add(ZipEntry::folder("./")).file("./plugin.yaml", "x").bytes()),
         ("empty files", with(ZipEntry::stored("x", ""))),
         ("a zip in a zip", with(ZipEntry::stored("x.whl", ZipForge::plugin().bytes()))),
     ];
