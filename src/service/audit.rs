@@ -45,6 +45,12 @@ impl Service {
         Ok(())
     }
 
+    /// Reports an archive that was refused before it was wholly there.
+    pub async fn record_refused_upload(&self, caller: &Caller, code: Code, text: &str) {
+        let detail = serde_json::json!({"code": code.as_str(), "text": crate::domain::escape(text)});
+        self.record_or_log(self.entry(&caller.into(), "plugin.refused", None, detail)).await;
+    }
+
     /// Reports a refused change. The refusal itself is what the caller has to learn, also if this row cannot be written.
     pub(super) async fn record_refusal(&self, entry: NewEntry, refusal: &ServiceError) {
         let mut entry = entry;
@@ -52,8 +58,12 @@ impl Service {
             detail.insert("code".to_owned(), refusal.code().as_str().into());
             detail.insert("text".to_owned(), crate::domain::escape(&refusal.to_string()).into());
         }
+        self.record_or_log(entry).await;
+    }
+
+    async fn record_or_log(&self, entry: NewEntry) {
         if let Err(error) = self.record(entry).await {
-            tracing::error!(error = %crate::domain::Chain(&error), code = %Code::Internal, "Failed to record a refusal");
+            tracing::error!(error = %crate::domain::Chain(&error), "Failed to record a refusal");
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A service in a process of its own, between files it must not touch.
 
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -30,6 +32,7 @@ type Fingerprint = (u64, u32, i64, Vec<u8>);
 /// The service under attack.
 pub struct Target {
     folder: tempfile::TempDir,
+    flags: Vec<String>,
     process: Child,
     pub address: String,
     pub token: String,
@@ -62,26 +65,16 @@ impl Target {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, b"canary").unwrap();
         }
-        let data = folder.path().join("around/data");
         fs::write(folder.path().join("plugbay.yaml"), config).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "starts the program under test")]
-        let mut process = Command::new(env!("CARGO_BIN_EXE_plugbay"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(&data)
-            .args(flags)
-            .arg("--config")
-            .arg(folder.path().join("plugbay.yaml"))
-            .env("PLUGBAY__SERVER__REQUESTS_PER_SECOND", "100000")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let address = read_address(&mut process);
-        let token = fs::read_to_string(data.join("admin.token")).unwrap().trim().to_owned();
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let (process, address) = spawn(folder.path(), &flags);
+        let token = fs::read_to_string(folder.path().join("around/data/admin.token")).unwrap().trim().to_owned();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         let mut target = Self {
             canaries: BTreeMap::new(),
             folder,
+            flags,
             process,
             address,
             token,
@@ -110,7 +103,7 @@ impl Target {
     }
 
     pub fn send(&self, request: RequestBuilder) -> Answer {
-        self.runtime.block_on(send(request))
+        self.runtime.block_on(async { send(request).await })
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -160,9 +153,14 @@ impl Target {
         let installed = self.install(archive, None);
         assert_eq!(installed.status.as_u16(), 201, "{what}: {}", installed.text);
         let name = installed.json()["name"].as_str().unwrap().to_owned();
-        self.send(self.request(Method::DELETE, &format!("/api/plugins/{name}"))).expect(204);
+        self.uninstall(&name);
         self.unchanged(what, 2);
         installed.json()
+    }
+
+    /// Removes a plugin that an attack installed.
+    pub fn uninstall(&self, name: &str) {
+        self.send(self.request(Method::DELETE, &format!("/api/plugins/{name}"))).expect(204);
     }
 
     /// Checks that nothing but this many rows of the audit log has changed.
@@ -182,6 +180,29 @@ impl Target {
         assert_eq!(self.snapshot(), self.canaries, "{what}: something outside the data directory changed");
         let grown = self.peak_kib().saturating_sub(self.idle_kib);
         assert!(grown < MAX_GROWTH_KIB, "{what}: memory grew by {grown} KiB");
+    }
+
+    /// Ends the service in the middle of whatever it does.
+    pub fn stop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts it again on the same data.
+    pub fn restart(&mut self) {
+        (self.process, self.address) = spawn(self.folder.path(), &self.flags);
+        let deadline = Instant::now() + PATIENCE;
+        while self.send(self.client.get(self.url("/readyz"))).status != 200 {
+            assert!(Instant::now() < deadline, "the service does not get ready");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts it again on the same data, with signatures needed.
+    pub fn restart_signed(&mut self) {
+        fs::write(self.folder.path().join("plugbay.yaml"), "").unwrap();
+        self.flags.clear();
+        self.restart();
     }
 
     /// Stops the service, which must have lived to the end.
@@ -228,6 +249,23 @@ fn fingerprint(path: &Path) -> Fingerprint {
     let metadata = fs::symlink_metadata(path).unwrap();
     let content = if metadata.is_file() { Sha256::digest(fs::read(path).unwrap()).to_vec() } else { Vec::new() };
     (metadata.ino(), metadata.mode(), metadata.mtime(), content)
+}
+
+/// Starts the program in a folder with its configuration, and waits until it answers.
+fn spawn(folder: &Path, flags: &[String]) -> (Child, String) {
+    #[expect(clippy::disallowed_methods, reason = "starts the program under test")]
+    let mut process = Command::new(env!("CARGO_BIN_EXE_plugbay"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(folder.join("around/data"))
+        .args(flags)
+        .arg("--config")
+        .arg(folder.join("plugbay.yaml"))
+        .env("PLUGBAY__SERVER__REQUESTS_PER_SECOND", "100000")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let address = read_address(&mut process);
+    (process, address)
 }
 
 /// Waits for the line that names the address; the rest of the log is read to nowhere.

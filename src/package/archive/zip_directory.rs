@@ -164,7 +164,7 @@ impl Head {
             0o060_000 => Some("block device"),
             0o010_000 => Some("FIFO"),
             0o140_000 => Some("socket"),
-            _ => Some("entry of an unknown type"),
+            _ => Some("thing of an unknown type"),
         };
         let found = found.or((self.attributes & DOS_VOLUME != 0).then_some("volume label"));
         if let Some(found) = found {
