@@ -3,15 +3,15 @@
 //! The modules stand in the order of their layers: each may use the ones above it in this list, as
 //! `tests/architecture.rs` spells out. `docs/ARCHITECTURE.md` tells the whole.
 
-pub mod api;
-pub mod cli;
-pub mod config;
 pub mod domain;
-pub mod egress;
-pub mod package;
-pub mod service;
 pub mod shutdown;
-pub mod startup;
-pub mod store;
+pub mod config;
 pub mod telemetry;
 pub mod wire;
+pub mod package;
+pub mod store;
+pub mod egress;
+pub mod service;
+pub mod api;
+pub mod startup;
+pub mod cli;

@@ -10,7 +10,7 @@ use super::paging::{Page, invalid, query};
 use super::permit::{Audit, NoBody, Permit};
 use super::problem::Problem;
 use super::{App, view};
-use crate::store::audit::Filter;
+use crate::service::AuditFilter;
 use crate::wire::{AuditList, AuditVerified};
 
 /// Which rows to list.
@@ -43,7 +43,7 @@ pub(super) async fn list(
 ) -> Result<HttpResponse, Problem> {
     let AuditQuery { plugin, actor, since, limit, cursor } = query(&request)?;
     let page = Page::parse(limit, cursor.as_deref())?;
-    let filter = Filter {
+    let filter = AuditFilter {
         plugin: plugin.map(|name| name.parse()).transpose().map_err(|error| bad("plugin", &error))?,
         actor,
         since: since.map(|time| time.parse()).transpose().map_err(|error| bad("since", &error))?,

@@ -14,9 +14,9 @@ use super::permit::{Install, Permit};
 use super::problem::Problem;
 use super::{App, view};
 use crate::domain::{Code, Digest, FieldError, TokenId, escape};
-use crate::package::Upload;
-use crate::service::{Begun, Caller, Download, Incoming, Remember, SentSignature, Service, ServiceError, Staging};
-use crate::store::idempotency::IdempotencyKey;
+use crate::service::{
+    Begun, Caller, Download, IdempotencyKey, Incoming, Remember, SentSignature, Service, ServiceError, Staging, Upload,
+};
 use crate::wire::{InstallFromUrl, Installed};
 
 /// Longest `signature` and `sha256` part.

@@ -1,9 +1,7 @@
 //! Turns what the use cases return into what travels.
 
 use crate::domain::{Growth, PermissionRequest, SignatureStatus, TrustedKey};
-use crate::service::{InstallOutcome, PluginView, UpdateOutcome, UpdateStatus, VersionsView};
-use crate::store::audit::Entry;
-use crate::store::tokens::TokenRecord;
+use crate::service::{AuditEntry, InstallOutcome, PluginView, TokenRecord, UpdateOutcome, UpdateStatus, VersionsView};
 use crate::wire;
 
 pub(super) fn permission(request: &PermissionRequest) -> wire::PermissionItem {
@@ -188,7 +186,7 @@ pub(super) fn token(token: &TokenRecord) -> wire::TokenView {
     }
 }
 
-pub(super) fn audit_entry(entry: Entry) -> wire::AuditEntry {
+pub(super) fn audit_entry(entry: AuditEntry) -> wire::AuditEntry {
     wire::AuditEntry {
         seq: entry.seq,
         at: entry.at.to_string(),

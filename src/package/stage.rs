@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use tracing::instrument;
 
 use super::archive::{Archive, Entry, EntryKind};
 use super::beneath::{FILE_MODE, Folder, RUNNABLE_MODE};
@@ -53,6 +54,7 @@ impl Drop for Staging {
 impl InspectedArchive {
     /// Unpacks into a new folder. What the manifest needs is checked first; the archive is read again and must be what
     /// [`super::VerifiedArchive::inspect`] saw.
+    #[instrument(name = "package.unpack", skip_all, fields(archive.digest = %self.archive.digest))]
     pub fn unpack(
         &self,
         into: &Path,
@@ -119,6 +121,7 @@ impl StagedPackage {
 
     /// Moves the package to `<packages>/<digest in hex>` in one step, after everything in it is on disk. If an equal
     /// package is there already, that one is kept and this one removed.
+    #[instrument(name = "package.publish", skip_all, fields(archive.digest = %digest))]
     pub fn publish(mut self, packages: &Path, digest: Digest) -> Result<PathBuf, PackageError> {
         let target = packages.join(digest.to_hex());
         self.folder.seal()?;

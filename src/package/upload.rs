@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use blake2::Blake2b512;
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
+use tracing::instrument;
 
 use super::archive::BUFFER_BYTES;
 use super::error::Limit;
@@ -139,6 +140,7 @@ impl Upload {
     }
 
     /// Checks the signature over the packed bytes, before any parser sees them.
+    #[instrument(name = "package.verify", skip_all, fields(archive.digest = %self.archive.digest))]
     pub fn verify(
         self,
         signature: Option<&Signature>,
@@ -232,6 +234,7 @@ impl VerifiedArchive {
     }
 
     /// Reads the whole archive against every rule and writes nothing.
+    #[instrument(name = "package.inspect", skip_all, fields(archive.digest = %self.archive.digest))]
     pub fn inspect(self, limits: &ArchiveLimits) -> Result<InspectedArchive, PackageError> {
         InspectedArchive::read(self, limits)
     }

@@ -32,6 +32,11 @@ use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::store::audit::AuditKey;
 
+// What lower layers return and callers pass on, so that the API names this layer alone.
+pub use crate::package::Upload;
+pub use crate::store::audit::{Entry as AuditEntry, Filter as AuditFilter};
+pub use crate::store::idempotency::IdempotencyKey;
+pub use crate::store::tokens::TokenRecord;
 pub use audit::verify_offline;
 pub use caller::{Actor, Caller};
 pub use data_dir::{DataDir, DataDirError};

@@ -4,8 +4,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use plugbay::domain::{ArchiveLimits, Code, Refusal};
-use plugbay::package::{Contents, InspectedArchive, PackageError, PackageFile, StagedPackage, verify_tree};
+use plugbay::domain::{ArchiveLimits, Code, Refusal, SignaturePolicy, TrustedKey};
+use plugbay::package::{
+    Contents, InspectedArchive, PackageError, PackageFile, SecretKey, Signature, StagedPackage, Upload, verify_tree,
+};
 
 use crate::forge::{MANIFEST, TarEntry, TarForge};
 use crate::inspect;
@@ -82,6 +84,34 @@ fn programs_are_executable_whatever_their_mode_was() {
     let staged = archive().unpack(&folder.path().join("staged"), &contents, &ArchiveLimits::default()).unwrap();
     let executable: Vec<bool> = staged.files().iter().map(|file| file.executable).collect();
     assert_eq!(executable, [false, true, true, false]);
+}
+
+#[test]
+fn a_key_signs_only_names_it_is_registered_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("archive");
+    fs::write(&path, TarForge::plugin().gz()).unwrap();
+    let limits = ArchiveLimits::default();
+    let key = SecretKey::generate().unwrap();
+    let upload = Upload::read(&path, &limits).unwrap();
+    let signature: Signature = key.sign(&upload, "").unwrap().parse().unwrap();
+    let trusted = TrustedKey {
+        key: key.public_key().clone(),
+        label: "acme".to_owned(),
+        names: vec!["acme-*".parse().unwrap(), "my-plugin".parse().unwrap()],
+        not_before: None,
+        not_after: None,
+        revoked_at: None,
+        reason: None,
+    };
+    let now = "2027-01-01T00:00:00Z".parse().unwrap();
+    let verified = upload.verify(Some(&signature), &[trusted], SignaturePolicy::Required, now).unwrap();
+    let inspected = verified.inspect(&limits).unwrap();
+    let check = |name: &str| inspected.check_scope(&name.parse().unwrap());
+    assert!(check("my_plugin").is_ok() && check("acme-mail").is_ok());
+    let error = check("other").unwrap_err();
+    assert_eq!(error.code(), Code::SignatureScope);
+    assert!(error.to_string().contains("may sign `acme-*`, `my-plugin`, not `other`"), "{error}");
 }
 
 #[test]

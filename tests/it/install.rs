@@ -186,21 +186,21 @@ async fn uploads_beyond_the_places_are_told_to_wait() {
         .body(body);
     let slow = send(slow);
     tokio::pin!(slow);
-    let archive = package(&manifest("my-plugin", "1.0.0"));
-    let busy = loop {
-        let answer = tokio::select! {
+    // The slow upload has its place once its folder is there.
+    while std::fs::read_dir(app.data().join("staging")).unwrap().count() == 0 {
+        tokio::select! {
             early = &mut slow => panic!("{early:?}"),
-            answer = app.install(&archive, None) => answer,
-        };
-        // Until the slow upload has taken the only place, others find one.
-        if answer.status.as_u16() == 503 {
-            break answer;
+            () = tokio::time::sleep(std::time::Duration::from_millis(2)) => {}
         }
+    }
+    let archive = package(&manifest("my-plugin", "1.0.0"));
+    let busy = tokio::select! {
+        early = &mut slow => panic!("{early:?}"),
+        answer = app.install(&archive, None) => answer,
     };
     busy.expect_problem(503, "unavailable");
     assert_eq!(busy.headers["retry-after"], "1");
     drop(tx);
     slow.await.expect_problem(400, "bad-request");
-    app.delete("/api/plugins/my-plugin").await;
     app.install(&archive, None).await.expect(201);
 }

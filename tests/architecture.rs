@@ -1,0 +1,240 @@
+//! The direction of imports, as data: a module may name only the modules listed for it. Also the length of files.
+#![expect(clippy::unwrap_used, reason = "a failed step should stop the test")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each module may name in `crate::…`. Everything may name `domain`; nothing names what is above it.
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("shutdown", &[]),
+    ("config", &["domain"]),
+    ("telemetry", &["config"]),
+    ("wire", &["domain"]),
+    ("package", &["config", "domain"]),
+    ("store", &["config", "domain"]),
+    ("egress", &["config", "domain", "shutdown"]),
+    ("service", &["config", "domain", "egress", "package", "shutdown", "store"]),
+    ("api", &["config", "domain", "service", "shutdown", "wire"]),
+    ("startup", &["api", "config", "domain", "egress", "package", "service", "shutdown", "store", "telemetry", "wire"]),
+    ("cli", &["config", "domain", "package", "startup", "telemetry", "wire"]),
+];
+
+/// Crates that one module alone may name.
+const OWNED: &[(&str, &str)] =
+    &[("sqlx", "store"), ("actix_web", "api"), ("actix_multipart", "api"), ("clap", "cli"), ("serde_yaml", "domain")];
+
+/// Longest hand-written file.
+const MAX_LINES: usize = 400;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file below a folder whose name ends so.
+fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && name != "node_modules" {
+                folders.push(path);
+            } else if endings.iter().any(|ending| name.ends_with(ending)) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The text without comments and without what stands in quotes; line breaks stay.
+fn code_of(text: &str) -> String {
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if rest.starts_with("//") {
+            rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
+        } else if first == '"' {
+            let mut end = 1;
+            while end < rest.len() && !rest[end..].starts_with('"') {
+                end += if rest[end..].starts_with('\\') {
+                    2
+                } else {
+                    rest[end..].chars().next().map_or(1, char::len_utf8)
+                };
+            }
+            let literal = &rest[..(end + 1).min(rest.len())];
+            code.extend(literal.chars().filter(|character| *character == '\n'));
+            rest = &rest[literal.len()..];
+        } else {
+            code.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    code
+}
+
+/// Every path that the code names, with its line: `use` trees are spelled out, `super` is resolved.
+fn paths(module: &[String], text: &str) -> Vec<(usize, Vec<String>)> {
+    let code = code_of(text);
+    let mut found = Vec::new();
+    for root in ["crate::", "super::"] {
+        let mut from = 0;
+        while let Some(at) = code[from..].find(root).map(|at| at + from) {
+            from = at + root.len();
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|character| character.is_alphanumeric() || character == '_' || character == ':') {
+                continue;
+            }
+            let line = code[..at].matches('\n').count() + 1;
+            let (mut base, mut rest) = (Vec::new(), &code[from..]);
+            if root == "super::" {
+                base = module.to_vec();
+                base.pop();
+                while let Some(further) = rest.strip_prefix("super::") {
+                    base.pop();
+                    rest = further;
+                }
+            }
+            for path in tree(rest) {
+                found.push((line, base.iter().cloned().chain(path).collect()));
+            }
+        }
+    }
+    found
+}
+
+/// Spells out `a::{b, c::d}`.
+fn tree(text: &str) -> Vec<Vec<String>> {
+    let word: String = text.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect();
+    let rest = &text[word.len()..];
+    if word.is_empty() {
+        let Some(inside) = rest.strip_prefix('{') else { return vec![Vec::new()] };
+        return split_list(inside).iter().flat_map(|item| tree(item)).collect();
+    }
+    let Some(further) = rest.strip_prefix("::") else { return vec![vec![word]] };
+    tree(further).into_iter().map(|path| [vec![word.clone()], path].concat()).collect()
+}
+
+/// The items of a list up to its closing brace.
+fn split_list(text: &str) -> Vec<String> {
+    let (mut items, mut depth) = (vec![String::new()], 0);
+    for character in text.chars() {
+        match character {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => items.push(String::new()),
+            _ => {
+                depth += i32::from(character == '{') - i32::from(character == '}');
+                items.last_mut().unwrap().push(character);
+            }
+        }
+    }
+    items.iter().map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+}
+
+/// Modules of a file below src/, such as `["store", "audit"]`.
+fn module_of(file: &str) -> Vec<String> {
+    let path = file.trim_end_matches(".rs");
+    let path = path.strip_suffix("/mod").unwrap_or(path);
+    path.split('/').map(str::to_owned).collect()
+}
+
+/// Imports of one file that are not allowed, as `file:line: …`.
+fn violations(file: &str, text: &str) -> Vec<String> {
+    let module = module_of(file);
+    let allowed: BTreeMap<_, _> = ALLOWED.iter().copied().collect();
+    let own = module[0].as_str();
+    let Some(allowed) = allowed.get(own) else {
+        return if own == "lib" || own == "main" {
+            Vec::new()
+        } else {
+            vec![format!("{file}: `{own}` is not in the list")]
+        };
+    };
+    let mut found = Vec::new();
+    for (line, path) in paths(&module, text) {
+        let Some(target) = path.first().map(String::as_str) else { continue };
+        let is_module = ALLOWED.iter().any(|(name, _)| *name == target);
+        if is_module && target != own && !allowed.contains(&target) {
+            found.push(format!("{file}:{line}: `{own}` must not name `{target}`"));
+        }
+    }
+    let code = code_of(text);
+    for (name, owner) in OWNED.iter().filter(|(_, owner)| *owner != own) {
+        for (index, line) in code.lines().enumerate() {
+            let names = line.match_indices(&format!("{name}::")).any(|(at, _)| {
+                !line[..at].ends_with(|character: char| character.is_alphanumeric() || character == '_')
+            });
+            if names {
+                found.push(format!("{file}:{}: only `{owner}` may name the crate `{name}`", index + 1));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn modules_name_only_what_is_below_them() {
+    let src = root().join("src");
+    let mut found = Vec::new();
+    for path in files(&src, &[".rs"]) {
+        let file = path.strip_prefix(&src).unwrap().to_string_lossy().into_owned();
+        found.extend(violations(&file, &fs::read_to_string(&path).unwrap()));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn every_form_of_an_upward_import_is_found() {
+    let forms = [
+        "use crate::service::Service;",
+        "use crate::{domain::Code, service::Service};",
+        "use crate::{\n    domain::{Code, Digest},\n    service,\n};",
+        "pub use crate::service;",
+        "use super::super::super::service::Service;",
+        "fn f() { crate::service::run() }",
+        "use sqlx::Sqlite; use crate::api::App;",
+    ];
+    for form in forms {
+        assert!(!violations("store/audit/rows.rs", form).is_empty(), "{form}");
+    }
+    assert_eq!(
+        violations("store/audit.rs", "\n\nuse crate::api::App;"),
+        ["store/audit.rs:3: `store` must not name `api`"]
+    );
+    assert_eq!(violations("api/x.rs", "use sqlx::Sqlite;"), ["api/x.rs:1: only `store` may name the crate `sqlx`"]);
+}
+
+#[test]
+fn allowed_imports_are_not_found() {
+    let fine = [
+        "use crate::domain::{Code, Refusal};",
+        "use super::StoreError;",
+        "// crate::service is above\nlet text = \"crate::service\";",
+        "use super::super::super::domain::Code;",
+        "mycrate::service::run()",
+    ];
+    for form in fine {
+        assert_eq!(violations("store/audit/rows.rs", form), Vec::<String>::new(), "{form}");
+    }
+}
+
+#[test]
+fn hand_written_files_stay_short() {
+    let endings = [".rs", ".py", ".sh", ".go", ".cjs", ".sql"];
+    let folders =
+        ["src", "tests", "scripts", "benches", "fuzz", "migrations", "plugin-template", "sdk", "shim", "plugins"];
+    let long: Vec<_> = folders
+        .iter()
+        .flat_map(|folder| files(&root().join(folder), &endings))
+        .filter_map(|path| {
+            let lines = fs::read_to_string(&path).unwrap().lines().count();
+            (lines > MAX_LINES).then(|| format!("{}: {lines} lines", path.display()))
+        })
+        .collect();
+    assert!(long.is_empty(), "longer than {MAX_LINES} lines:\n{}", long.join("\n"));
+}
