@@ -70,8 +70,11 @@ step() { printf '\n== %s\n' "$1"; }
 
 # Prints a command in a form that can be copied, then runs it.
 run() {
+    local word
     printf '$'
-    printf ' %q' "$@"
+    for word in "$@"; do
+        if [[ $word =~ ^[A-Za-z0-9_./:=,+-]+$ ]]; then printf ' %s' "$word"; else printf ' %s' "${word@Q}"; fi
+    done
     printf '\n'
     "$@"
 }
@@ -236,9 +239,10 @@ pack() {
 }
 
 step "The author's side: a key, a plugin, a signed archive"
-if [ -e "$key.key" ]; then
+if [ -e "$key.key" ] && [ -e "$key.pub" ]; then
     echo "The key of an earlier run is used: $key.key"
 else
+    rm -f "$key.key" "$key.pub"
     run "$bin" keygen --no-password --output "$key"
 fi
 if [ -e "$example/plugin.yaml" ]; then
