@@ -6,7 +6,7 @@ use super::data_dir::{DataDir, KeyNeeded};
 use super::{Caller, Service, ServiceError};
 use crate::domain::{Code, Refusal};
 use crate::store::audit::{self, AuditKey, Entry, Filter, Head, NewEntry, Verdict};
-use crate::store::{Missing, Store, StoreError};
+use crate::store::{Missing, Store};
 
 impl Service {
     /// Lists rows that the caller may see, newest first. A token for certain plugins sees rows about those alone.
@@ -41,7 +41,7 @@ impl Service {
     pub(super) async fn record(&self, entry: NewEntry) -> Result<(), ServiceError> {
         let mut tx = self.store.begin().await?;
         audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use crate::domain::{
 };
 use crate::package::{Contents, EntryPath, InspectedArchive, Signature, Signer, StagedPackage};
 use crate::store::plugins::{Floor, PluginRecord, VersionRecord};
-use crate::store::{self, StoreError, audit};
+use crate::store::{self, audit};
 
 /// A plugin that was installed.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Service {
         let detail = version_detail(version);
         let entry = self.entry(&caller.into(), "plugin.installed", Some(&plugin.name), detail);
         audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         Ok(())
     }
 

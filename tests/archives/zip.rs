@@ -2,7 +2,7 @@
 
 use plugbay::domain::Code;
 
-use crate::forge::{ZipEntry, ZipForge};
+use crate::forge::{ZipEntry, ZipForge, extra, unicode_path};
 use crate::{assert_accepted, assert_refused};
 
 fn with(entry: ZipEntry) -> Vec<u8> {
@@ -15,17 +15,6 @@ fn forged(change: impl FnOnce(&mut ZipForge)) -> Vec<u8> {
 
 fn file() -> ZipEntry {
     ZipEntry::deflated("x", "12345 12345 12345 12345")
-}
-
-fn extra(id: u16, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(content.len()).unwrap();
-    [&id.to_le_bytes(), &length.to_le_bytes(), content].concat()
-}
-
-fn unicode_path(name: &str, other: &str) -> Vec<u8> {
-    let mut crc = flate2::Crc::new();
-    crc.update(name.as_bytes());
-    extra(0x7075, &[&[1], crc.sum().to_le_bytes().as_slice(), other.as_bytes()].concat())
 }
 
 #[test]

@@ -26,12 +26,12 @@ fn trusting(target: &mut Target) -> Author {
     // Signatures are needed here, so the service of the table is replaced.
     *target = Target::start_signed();
     let author = Author::new();
-    trust(target, &author, json!(["*"]));
+    trust(target, &author, &["*"]);
     target.remember();
     author
 }
 
-fn trust(target: &Target, author: &Author, names: serde_json::Value) {
+fn trust(target: &Target, author: &Author, names: &[&str]) {
     let key = json!({"public_key": author.public_key(), "label": "acme", "names": names});
     target.post("/api/keys", &key).expect(201);
 }
@@ -114,7 +114,7 @@ fn keys(target: &mut Target) {
     target.refuses_signed("a borrowed id", &archive, Some(&file(&forged, "made by a test", &global)), INVALID);
 
     let narrow = Author::new();
-    trust(target, &narrow, json!(["other-*"]));
+    trust(target, &narrow, &["other-*"]);
     target.remember();
     target.refuses_signed("a key for other names", &archive, Some(&narrow.sign(&archive)), &["signature-scope"]);
 

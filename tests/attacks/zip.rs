@@ -2,7 +2,7 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
-use crate::forge::{ZipEntry, ZipForge};
+use crate::forge::{ZipEntry, ZipForge, extra, unicode_path};
 use crate::target::Target;
 use crate::{Attack, attack};
 
@@ -30,17 +30,6 @@ fn with(entry: ZipEntry) -> Vec<u8> {
 
 fn forged(change: impl FnOnce(&mut ZipForge)) -> Vec<u8> {
     ZipForge::plugin().with(change).bytes()
-}
-
-fn extra(id: u16, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(content.len()).unwrap();
-    [&id.to_le_bytes(), &length.to_le_bytes(), content].concat()
-}
-
-fn unicode_path(name: &str, other: &str) -> Vec<u8> {
-    let mut crc = flate2::Crc::new();
-    crc.update(name.as_bytes());
-    extra(0x7075, &[&[1], crc.sum().to_le_bytes().as_slice(), other.as_bytes()].concat())
 }
 
 fn records_that_disagree(target: &mut Target) {

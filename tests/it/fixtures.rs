@@ -81,7 +81,9 @@ async fn every_tools_archive_installs_or_names_the_setting_to_change() {
         let mut packed = source.clone();
         packed.retain(|path, _| !wanted.missing.contains(path));
         if !wanted.modes {
-            packed.values_mut().for_each(|(_, executable)| *executable = false);
+            for (_, executable) in packed.values_mut() {
+                *executable = false;
+            }
         }
         assert_eq!(found, packed, "{}", wanted.file);
         app.delete("/api/plugins/honest-plugin").await.expect(204);
@@ -92,8 +94,9 @@ async fn every_tools_archive_installs_or_names_the_setting_to_change() {
 fn every_committed_archive_is_expected() {
     let text = fs::read_to_string(folder().join("expected.json")).unwrap();
     for entry in fs::read_dir(folder()).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".gz") || name.ends_with(".zip") {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.extension().is_some_and(|ending| ending == "gz" || ending == "zip") {
             assert!(text.contains(&format!("\"{name}\"")), "{name} is not in expected.json");
         }
     }
