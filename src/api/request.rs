@@ -13,6 +13,9 @@ use tracing::{Instrument, debug, info_span};
 use super::App;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Tells every client that the service runs with `--insecure-dev`.
+const INSECURE_DEV: HeaderName = HeaderName::from_static(crate::wire::INSECURE_DEV_HEADER);
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Longest request id taken from a caller.
@@ -43,8 +46,8 @@ pub(super) async fn surround<B: MessageBody + 'static>(
     let span = info_span!("http.request", request.id = %id.0, http.method = %method, http.path = %path);
     request.extensions_mut().insert(id.clone());
     let answer = async {
-        let hosts = request.app_data::<Data<App>>().map(|app| std::sync::Arc::clone(&app.hosts));
-        let host_fits = hosts.map_or(Ok(()), |hosts| hosts.check(request.head()));
+        let app = request.app_data::<Data<App>>().cloned();
+        let host_fits = app.as_ref().map_or(Ok(()), |app| app.hosts.check(request.head()));
         let mut response = match host_fits {
             Ok(()) => next.call(request).await?.map_into_boxed_body(),
             Err(problem) => request.into_response(problem.error_response()),
@@ -56,6 +59,9 @@ pub(super) async fn surround<B: MessageBody + 'static>(
         }
         if let Ok(value) = HeaderValue::from_str(&id.0) {
             headers.insert(REQUEST_ID, value);
+        }
+        if app.is_some_and(|app| app.service.config().insecure_dev) {
+            headers.insert(INSECURE_DEV, HeaderValue::from_static("true"));
         }
         if let Some(trace) = trace {
             headers.insert(TRACEPARENT, trace);
