@@ -50,7 +50,7 @@ impl Connection {
             client,
             url: url.trim_end_matches('/').to_owned(),
             token: find_token(context)?,
-            output: context.output,
+            output: context.output.clone(),
         })
     }
 
