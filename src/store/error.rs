@@ -59,6 +59,14 @@ impl StoreError {
         Self::BadRow { table, row: row.to_string(), found: found.to_string() }
     }
 
+    /// An insert that can meet a row of the same key; any other violation is our bug.
+    pub(super) fn of_insert(error: sqlx::Error) -> Self {
+        match error.as_database_error() {
+            Some(database) if database.is_unique_violation() => Self::Exists,
+            _ => error.into(),
+        }
+    }
+
     /// A row that another row refers to is not there.
     pub(crate) fn missing(table: &'static str, row: impl std::fmt::Display) -> Self {
         Self::bad_row(table, row, "the row is missing")
