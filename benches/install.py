@@ -173,7 +173,8 @@ def machine() -> str:
             model = line.split(":", 1)[1].strip()
             break
     load = os.getloadavg()[0]
-    return f"{os.cpu_count()} cores ({model}), {platform.system()} {platform.release()}, load before {load:.1f}"
+    kernel = platform.release().split("-")[0]
+    return f"{os.cpu_count()} cores ({model}), {platform.system()} {kernel}, load before {load:.1f}"
 
 
 def table(rows: list[Row]) -> str:
