@@ -161,7 +161,7 @@ fi
 echo "Rust $rust, $(cc --version | head -n 1), $(python3 --version)"
 
 step "Build"
-echo "A debug build: it takes half the time of a release build, and what is shown here does not wait for it."
+echo "A debug build: it takes a third of the time of a release build, and nothing shown here needs more speed."
 run cargo build --locked --bin plugbay
 
 # -- The service --------------------------------------------------------------------------------------------------
