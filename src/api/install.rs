@@ -14,9 +14,9 @@ use super::openapi::UploadProblems;
 use super::permit::{Install, Permit};
 use super::problem::Problem;
 use super::{App, view};
-use crate::domain::{Code, Digest, FieldError, TokenId, escape};
+use crate::domain::{Code, Digest, ErrorKind, FieldError, TokenId, escape};
 use crate::service::{
-    Begun, Caller, Download, IdempotencyKey, Incoming, Remember, SentSignature, Service, ServiceError, Staging, Upload,
+    Begun, Caller, Download, IdempotencyKey, Incoming, Remember, Service, ServiceError, Staging, Upload,
 };
 use crate::wire::{InstallFromUrl, Installed};
 
@@ -59,7 +59,7 @@ pub(super) async fn install(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = permit.0;
-    let incoming = receive(&app.service, &request, payload).await?;
+    let incoming = receive(&app.service, &caller, &request, payload).await?;
     let remember = match once(&app.service, &caller, &request, &incoming).await? {
         Once::Replay(answer) => return Ok(answer),
         Once::Run(remember) => remember,
@@ -126,12 +126,24 @@ fn idempotency_key(token: TokenId, request: &HttpRequest, key: &str) -> Idempote
     IdempotencyKey { token, route: format!("{} {}", request.method(), request.path()), key: key.to_owned() }
 }
 
-/// Takes in an archive: uploaded, or fetched from where the request says.
+/// Takes in an archive: uploaded, or fetched from where the request says. One that is refused for what it is, not for
+/// how the request is written, is reported in the audit log as every refused install is.
 pub(super) async fn receive(
     service: &Arc<Service>,
+    caller: &Caller,
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<Incoming, Problem> {
+    let received = take_in(service, request, payload).await;
+    if let Err(problem) = &received
+        && matches!(problem.code().kind(), ErrorKind::TooLarge | ErrorKind::Refused)
+    {
+        service.record_refused_upload(caller, problem.code(), problem.detail()).await;
+    }
+    received
+}
+
+async fn take_in(service: &Arc<Service>, request: &HttpRequest, payload: Payload) -> Result<Incoming, Problem> {
     match body::media_type(request.headers()).as_str() {
         "multipart/form-data" => receive_upload(service, request, payload).await,
         "application/json" => {
@@ -159,9 +171,8 @@ async fn receive_upload(service: &Arc<Service>, request: &HttpRequest, payload: 
         parts.take(service, &staging, field, &limits).await?;
     }
     let upload = parts.file.ok_or_else(|| Problem::new(Code::BadRequest, "the part `file` is missing"))?;
-    let signature = parts.signature.map(SentSignature::parse).transpose()?;
     let expected = parts.sha256.as_deref().map(parse_digest).transpose()?;
-    Ok(Incoming::new(staging, upload, signature, expected))
+    Ok(Incoming::new(staging, upload, parts.signature, expected))
 }
 
 /// Every chunk is searched for the boundary, so a long one would make a small body costly.

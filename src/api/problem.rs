@@ -54,6 +54,16 @@ impl Problem {
         Self { errors, ..Self::new(Code::FieldInvalid, "the request has values that are not accepted") }
     }
 
+    /// Its code.
+    pub(crate) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// What happened this time.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     fn body(&self) -> ProblemBody {
         ProblemBody {
             kind: format!("/problems/{}", self.code),

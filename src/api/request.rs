@@ -20,6 +20,9 @@ use super::{App, body};
 use crate::domain::Code;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Tells every client that the service runs with `--insecure-dev`.
+const INSECURE_DEV: HeaderName = HeaderName::from_static(crate::wire::INSECURE_DEV_HEADER);
+
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Longest request id taken from a caller.
@@ -54,6 +57,7 @@ pub(super) async fn surround<B: MessageBody + 'static>(
         if let Some(connection) = &connection {
             connection.begin();
         }
+        let app = request.app_data::<Data<App>>().cloned();
         let mut response = match admit(&request) {
             Ok(()) => as_problem(next.call(request).await?.map_into_boxed_body()),
             Err(problem) => request.into_response(problem.error_response()),
@@ -65,6 +69,9 @@ pub(super) async fn surround<B: MessageBody + 'static>(
         }
         if let Ok(value) = HeaderValue::from_str(&id.0) {
             headers.insert(REQUEST_ID, value);
+        }
+        if app.is_some_and(|app| app.service.config().insecure_dev) {
+            headers.insert(INSECURE_DEV, HeaderValue::from_static("true"));
         }
         if let Some(trace) = trace {
             headers.insert(TRACEPARENT, trace);

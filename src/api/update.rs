@@ -43,7 +43,7 @@ pub(super) async fn update(
     let downgrade = if allow_downgrade == Some(true) { Downgrade::Allow } else { Downgrade::Refuse };
     // Asked first, so that nobody uploads 64 MiB to learn that the name is wrong.
     app.service.show_plugin(&caller, &id).await?;
-    let incoming = receive(&app.service, &request, payload).await?;
+    let incoming = receive(&app.service, &caller, &request, payload).await?;
     let remember = match once(&app.service, &caller, &request, &incoming).await? {
         Once::Replay(answer) => return Ok(answer),
         Once::Run(remember) => remember,

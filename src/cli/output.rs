@@ -20,6 +20,7 @@ pub(super) enum Format {
 }
 
 /// How to write.
+#[derive(Clone)]
 pub(super) struct Output {
     format: Format,
     quiet: bool,

@@ -19,7 +19,7 @@ pub(super) struct ServeArguments {
     #[arg(long, value_name = "FILE", env = "PLUGBAY_CONFIG")]
     config: Option<PathBuf>,
     /// Address and port to listen on; port 0 takes any free one
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_listen)]
     listen: Option<SocketAddr>,
     /// Where everything is kept
     #[arg(long, value_name = "DIR")]
@@ -35,8 +35,15 @@ pub(super) struct ServeArguments {
     allow_plain_http: bool,
 }
 
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_not_an_address| "expected address and port, such as 127.0.0.1:8000".to_owned())
+}
+
 pub(super) fn serve(arguments: ServeArguments, context: &Context) -> Result<(), Failure> {
     let ServeArguments { config, listen, data_dir, check_config, insecure_dev, allow_plain_http } = arguments;
+    if let Some(path) = config.as_deref().filter(|path| !path.exists()) {
+        return Err(Failure::missing(path));
+    }
     let config = Config::load(Overrides { config, listen, data_dir, insecure_dev, allow_plain_http })?;
     if check_config {
         let file = config.file.as_ref().map(|file| file.display().to_string());

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
-use super::{Code, KeyId, NamePattern, PluginName, Refusal, Timestamp, escape};
+use super::{Code, KeyId, NamePattern, PluginName, Refusal, Timestamp};
 
 /// The two letters minisign puts before every Ed25519 public key.
 const ALGORITHM: [u8; 2] = *b"Ed";
@@ -26,11 +26,11 @@ pub struct PublicKey {
 /// Why a text is not a usable public key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Not minisign's form.
-    #[error("`{found}` is not a minisign public key: expected 56 base64 characters beginning with RW, or a .pub file")]
+    /// Not minisign's form. The text is not repeated: what was pasted may be the secret half.
+    #[error("expected 56 base64 characters beginning with RW, or a .pub file with them; found {found}")]
     Form {
-        /// The text, escaped.
-        found: String,
+        /// What it is instead.
+        found: &'static str,
     },
     /// A point of small order or one that is not encoded canonically verifies forged signatures.
     #[error("key {id} is weak: its point has a small order or is not encoded canonically")]
@@ -76,7 +76,8 @@ impl FromStr for PublicKey {
 
     /// Reads the base64 text alone, or a whole `.pub` file with its comment line.
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let form = || KeyError::Form { found: escape(text.trim()) };
+        let found = if text.contains("secret key") { "a secret key, which must stay secret" } else { "other text" };
+        let form = || KeyError::Form { found };
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let line = lines.find(|line| !line.starts_with("untrusted comment:")).ok_or_else(form)?;
         if lines.next().is_some() {
@@ -90,7 +91,9 @@ impl FromStr for PublicKey {
             return Err(form());
         }
         let id = KeyId::from_bytes(id.try_into().map_err(|_wrong_length| form())?);
-        Self::new(id, point.try_into().map_err(|_wrong_length| form())?)
+        let key = Self::new(id, point.try_into().map_err(|_wrong_length| form())?)?;
+        // The decoder takes padding inside the text; one key has one text.
+        if key.to_string() == line { Ok(key) } else { Err(form()) }
     }
 }
 
@@ -171,9 +174,17 @@ mod tests {
 
     #[test]
     fn other_texts_are_not_keys() {
-        for text in ["", "RWQ", "untrusted comment: x", &format!("{KEY}\n{KEY}"), &KEY.replace("RWQ", "RUQ")] {
+        let padded = format!("{}=={}", &KEY[..2], &KEY[2..]);
+        for text in ["", "RWQ", "untrusted comment: x", &padded, &format!("{KEY}\n{KEY}"), &KEY.replace("RWQ", "RUQ")] {
             assert!(matches!(text.parse::<PublicKey>(), Err(KeyError::Form { .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn a_secret_key_given_by_mistake_is_not_repeated() {
+        let text = "untrusted comment: minisign encrypted secret key\nRWRTY0IyABCDEF\n";
+        let error = text.parse::<PublicKey>().unwrap_err().to_string();
+        assert!(error.contains("a secret key") && !error.contains("RWRTY"), "{error}");
     }
 
     #[test]

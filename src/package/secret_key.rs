@@ -170,6 +170,9 @@ impl Parts {
             return Err(form());
         }
         let bytes = Zeroizing::new(BASE64.decode(line.as_bytes()).map_err(|_not_base64| form())?);
+        if *Zeroizing::new(BASE64.encode(&bytes)) != *line {
+            return Err(form());
+        }
         let mut rest = bytes.as_slice();
         let algorithm: [u8; 2] = take(&mut rest)?;
         let kdf: [u8; 2] = take(&mut rest)?;

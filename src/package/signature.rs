@@ -141,11 +141,13 @@ pub(super) fn is_comment(text: &str) -> bool {
     text.chars().all(|character| character == '\t' || !character.is_control())
 }
 
-/// Reads base64 with its padding, without white space, and with zero bits at its end: one text for one value.
-pub(super) fn decode<const N: usize>(line: &str) -> Result<[u8; N], PackageError> {
+/// Reads base64 with its padding, without white space, and with zero bits at its end: one text for one value. The decoder
+/// also takes padding in the middle of a text, so the result is written back and compared.
+fn decode<const N: usize>(line: &str) -> Result<[u8; N], PackageError> {
     BASE64
         .decode(line.as_bytes())
         .ok()
+        .filter(|bytes| BASE64.encode(bytes) == line)
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or_else(|| form(format!("expected {N} bytes in base64, found `{}`", escape(line))))
 }
@@ -251,10 +253,14 @@ mod tests {
         let join = |lines: [&str; 4]| format!("{}\n", lines.join("\n"));
         let bare = first.trim_end_matches('=');
         let bits = format!("{}B=", &first[..first.len() - 2]);
-        let longer = BASE64.encode(&[BASE64.decode(first.as_bytes()).unwrap(), vec![0]].concat());
-        let shorter = BASE64.encode(&BASE64.decode(first.as_bytes()).unwrap()[1..]);
+        let decoded = BASE64.decode(first.as_bytes()).unwrap();
+        let longer = BASE64.encode(&[decoded.as_slice(), &[0]].concat());
+        let shorter = BASE64.encode(&decoded[1..]);
+        let (head, tail) = decoded.split_at(50);
+        let padded_inside = BASE64.encode(head) + &BASE64.encode(tail);
         let others = [
             String::new(),
+            join([untrusted, &padded_inside, trusted, second]),
             format!("{text}\n"),
             format!("{text}x"),
             format!("\n{text}"),

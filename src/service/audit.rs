@@ -6,7 +6,7 @@ use super::data_dir::{DataDir, KeyNeeded};
 use super::{Caller, Service, ServiceError};
 use crate::domain::{Code, Refusal};
 use crate::store::audit::{self, AuditKey, Entry, Filter, Head, NewEntry, Verdict};
-use crate::store::{Missing, Store, StoreError};
+use crate::store::{Missing, Store};
 
 impl Service {
     /// Lists rows that the caller may see, newest first. A token for certain plugins sees rows about those alone.
@@ -41,8 +41,14 @@ impl Service {
     pub(super) async fn record(&self, entry: NewEntry) -> Result<(), ServiceError> {
         let mut tx = self.store.begin().await?;
         audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         Ok(())
+    }
+
+    /// Reports an archive that was refused before it was wholly there.
+    pub async fn record_refused_upload(&self, caller: &Caller, code: Code, text: &str) {
+        let detail = serde_json::json!({"code": code.as_str(), "text": crate::domain::escape(text)});
+        self.record_or_log(self.entry(&caller.into(), "plugin.refused", None, detail)).await;
     }
 
     /// Reports a refused change. The refusal itself is what the caller has to learn, also if this row cannot be written.
@@ -52,8 +58,12 @@ impl Service {
             detail.insert("code".to_owned(), refusal.code().as_str().into());
             detail.insert("text".to_owned(), crate::domain::escape(&refusal.to_string()).into());
         }
+        self.record_or_log(entry).await;
+    }
+
+    async fn record_or_log(&self, entry: NewEntry) {
         if let Err(error) = self.record(entry).await {
-            tracing::error!(error = %crate::domain::Chain(&error), code = %Code::Internal, "Failed to record a refusal");
+            tracing::error!(error = %crate::domain::Chain(&error), "Failed to record a refusal");
         }
     }
 }

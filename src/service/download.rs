@@ -11,7 +11,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use url::{Host, Url};
 
-use super::{Incoming, SentSignature, Service, ServiceError};
+use super::{Incoming, Service, ServiceError};
 use crate::domain::{Code, Digest, Refusal, escape};
 use crate::egress::policy;
 
@@ -110,7 +110,7 @@ impl Service {
         Ok(Incoming::new(staging, upload, signature, download.expected))
     }
 
-    async fn fetch_signature(&self, download: &Download, archive: &Url) -> Result<Option<SentSignature>, ServiceError> {
+    async fn fetch_signature(&self, download: &Download, archive: &Url) -> Result<Option<String>, ServiceError> {
         let url = if let Some(url) = &download.signature_url {
             self.checked_url(url)?
         } else {
@@ -138,7 +138,7 @@ impl Service {
                 break;
             }
         }
-        Ok(Some(SentSignature::parse(String::from_utf8_lossy(&text).into_owned())?))
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
 
     /// Asks for a file, following redirects one by one.

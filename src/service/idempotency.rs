@@ -57,7 +57,7 @@ impl Service {
         let answer = Answer { fingerprint: remember.fingerprint.clone(), status, body };
         let mut tx = self.store.begin().await?;
         store::idempotency::insert(&mut tx, &remember.key, &answer, self.now()).await?;
-        tx.commit().await.map_err(store::StoreError::from)?;
+        tx.commit().await?;
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{Service, ServiceError};
 use crate::domain::Digest;
-use crate::package::{Receiver, Signature, Upload};
+use crate::package::{Receiver, Upload};
 
 /// Chunks of an upload that wait to be written.
 const QUEUED_CHUNKS: usize = 16;
@@ -25,23 +25,9 @@ pub struct Staging {
 pub struct Incoming {
     pub(super) staging: Staging,
     pub(super) upload: Upload,
-    pub(super) signature: Option<SentSignature>,
+    /// The text of the .minisig file.
+    pub(super) signature: Option<String>,
     pub(super) expected: Option<Digest>,
-}
-
-/// A .minisig file as it was sent.
-#[derive(Clone, Debug)]
-pub struct SentSignature {
-    pub(super) text: String,
-    pub(super) parsed: Signature,
-}
-
-impl SentSignature {
-    /// Reads the text; what is kept for later verification is the text itself.
-    pub fn parse(text: String) -> Result<Self, ServiceError> {
-        let parsed = text.parse()?;
-        Ok(Self { text, parsed })
-    }
 }
 
 /// Takes an archive chunk by chunk and writes it on a thread of its own, so that memory stays flat and no
@@ -93,7 +79,7 @@ impl UploadWriter {
 
 impl Incoming {
     /// Puts together what arrived.
-    pub fn new(staging: Staging, upload: Upload, signature: Option<SentSignature>, expected: Option<Digest>) -> Self {
+    pub fn new(staging: Staging, upload: Upload, signature: Option<String>, expected: Option<Digest>) -> Self {
         Self { staging, upload, signature, expected }
     }
 

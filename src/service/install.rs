@@ -7,15 +7,15 @@ use std::sync::Arc;
 use semver::Version;
 use serde_json::json;
 
-use super::{Caller, Incoming, PluginView, SentSignature, Service, ServiceError};
+use super::{Caller, Incoming, PluginView, Service, ServiceError};
 use crate::config::Config;
 use crate::domain::{
     Digest, Manifest, PluginId, PluginRef, PluginStatus, Runtime, SignaturePolicy, SignatureStatus, Timestamp,
     TrustedKey,
 };
-use crate::package::{Contents, EntryPath, InspectedArchive, Signer, StagedPackage};
+use crate::package::{Contents, EntryPath, InspectedArchive, Signature, Signer, StagedPackage};
 use crate::store::plugins::{Floor, PluginRecord, VersionRecord};
-use crate::store::{self, StoreError, audit};
+use crate::store::{self, audit};
 
 /// A plugin that was installed.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) struct Candidate {
     pub(super) archive: InspectedArchive,
     pub(super) manifest: Manifest,
     pub(super) warnings: Vec<String>,
-    pub(super) signature: Option<SentSignature>,
+    pub(super) signature: Option<String>,
     pub(super) staging: super::Staging,
 }
 
@@ -103,7 +103,7 @@ impl Service {
         let detail = version_detail(version);
         let entry = self.entry(&caller.into(), "plugin.installed", Some(&plugin.name), detail);
         audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         Ok(())
     }
 
@@ -115,10 +115,9 @@ impl Service {
         }
         let keys = store::keys::list(&mut *self.store.reader().await?).await?;
         let (policy, limits, now) = (self.config.security.signatures, self.config.limits, self.now());
-        let kept = signature.clone();
+        let parsed = signature.as_deref().map(str::parse::<Signature>).transpose()?;
         let archive = Self::blocking("inspect", move || {
-            let parsed = signature.as_ref().map(|signature| &signature.parsed);
-            let verified = upload.verify(parsed, &keys, policy, now)?;
+            let verified = upload.verify(parsed.as_ref(), &keys, policy, now)?;
             Ok(verified.inspect(&limits)?)
         })
         .await?;
@@ -131,7 +130,7 @@ impl Service {
         }
         check_requirements(&manifest, &self.config)?;
         let warnings = warnings(&manifest, &archive);
-        Ok(Candidate { archive, manifest, warnings, signature: kept, staging })
+        Ok(Candidate { archive, manifest, warnings, signature, staging })
     }
 
     /// Refuses versions below what has served, and unsigned versions of a name that was signed.
@@ -170,10 +169,9 @@ impl Service {
         };
         let (limits, now) = (self.config.limits, self.now());
         Self::blocking("publish", move || {
-            let text = signature.map(|signature| signature.text);
             let unpacked = archive.unpack(&staging.folder.path().join("package"), &contents(&manifest), &limits)?;
-            let record = version_record(&archive, &manifest, &unpacked, text.clone(), plugin_id, served, now)?;
-            places.take(&archive, text.as_deref(), unpacked, digest)?;
+            let record = version_record(&archive, &manifest, &unpacked, signature.clone(), plugin_id, served, now)?;
+            places.take(&archive, signature.as_deref(), unpacked, digest)?;
             Ok(record)
         })
         .await

@@ -35,7 +35,7 @@ impl Service {
         let detail = json!({"key_id": id, "label": key.label, "names": key.names});
         let entry = self.entry(&caller.into(), "key.added", None, detail);
         audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         Ok(key)
     }
 
@@ -64,7 +64,7 @@ impl Service {
             let detail = json!({"key_id": id, "label": key.label, "reason": reason});
             let entry = self.entry(&caller.into(), "key.revoked", None, detail);
             audit::append(&mut tx, &self.audit_key, &entry).await?;
-            tx.commit().await.map_err(StoreError::from)?;
+            tx.commit().await?;
             self.quarantine_what_revoked_keys_signed().await?;
         }
         Ok(key)

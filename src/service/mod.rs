@@ -43,7 +43,7 @@ pub use data_dir::{DataDir, DataDirError};
 pub use download::Download;
 pub use error::ServiceError;
 pub use idempotency::{Begun, Remember};
-pub use incoming::{Incoming, SentSignature, Staging, UploadWriter};
+pub use incoming::{Incoming, Staging, UploadWriter};
 pub use install::InstallOutcome;
 pub use keys::NewTrustedKey;
 pub use registry::{Listing, PluginView, VersionsView};

@@ -22,7 +22,10 @@ impl ManifestCache {
         if let Some(manifest) = cache.get(&version.digest) {
             return Ok(Arc::clone(manifest));
         }
-        let manifest = Arc::new(Manifest::parse(version.manifest.as_bytes())?);
+        // It was valid when it came in, so a caller cannot mend it.
+        let manifest = Manifest::parse(version.manifest.as_bytes())
+            .map_err(|error| StoreError::bad_row("versions", version.digest, error))?;
+        let manifest = Arc::new(manifest);
         cache.insert(version.digest, Arc::clone(&manifest));
         Ok(manifest)
     }

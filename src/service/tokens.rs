@@ -167,7 +167,7 @@ impl Service {
         let mut tx = self.store.begin().await?;
         store::tokens::insert(&mut tx, &record).await?;
         audit::append(&mut tx, &self.audit_key, &self.entry(actor, "token.created", None, detail)).await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         self.tokens.put(record.clone());
         Ok(record)
     }
@@ -204,7 +204,7 @@ impl Service {
             let detail = json!({"token": id, "label": revoked.label});
             let entry = self.entry(&caller.into(), "token.revoked", None, detail);
             audit::append(&mut tx, &self.audit_key, &entry).await?;
-            tx.commit().await.map_err(StoreError::from)?;
+            tx.commit().await?;
             self.tokens.put(revoked.clone());
         }
         Ok(revoked)
@@ -220,7 +220,7 @@ impl Service {
         for (id, used_at) in &uses {
             store::tokens::touch(&mut tx, *id, *used_at).await?;
         }
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         for record in store::tokens::list(&mut *self.store.reader().await?).await? {
             if uses.iter().any(|(id, _)| *id == record.id) {
                 self.tokens.put_used(record);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{Caller, Service, ServiceError};
-use crate::store::{self, StoreError, audit};
+use crate::store::{self, audit};
 
 impl Service {
     /// Removes a plugin with all its versions. Its floor stays.
@@ -19,7 +19,7 @@ impl Service {
         let detail = json!({"version": plugin.serving});
         let entry = self.entry(&caller.into(), "plugin.uninstalled", Some(&plugin.name), detail);
         audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         for version in versions {
             self.forget_content(version.digest).await?;
         }

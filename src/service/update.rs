@@ -177,7 +177,7 @@ impl Service {
         detail["signer_changed"] = json!(outcome.signer_changed);
         audit::append(&mut tx, &self.audit_key, &self.entry(&caller.into(), action, Some(&plugin.name), detail))
             .await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::domain::{Chain, Clock};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
-use crate::store::{self, Missing, Store, StoreError};
+use crate::store::{self, Missing, Store};
 
 /// How often the service looks after itself.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -98,7 +98,7 @@ impl Service {
         let oldest = self.now().minus(ANSWERS_KEPT);
         let mut tx = self.store.begin().await?;
         store::idempotency::forget(&mut tx, oldest).await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         Ok(())
     }
 

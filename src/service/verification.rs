@@ -91,7 +91,7 @@ impl Service {
         store::plugins::update(&mut tx, &plugin).await?;
         let entry = self.entry(&Actor::Service, action, Some(name), json!({"reason": found}));
         audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await.map_err(StoreError::from)?;
+        tx.commit().await?;
         if let Some(reason) = found {
             warn!(plugin.name = %name, %reason, "Quarantined `{name}`: {reason}");
         } else {

@@ -41,7 +41,15 @@ pub enum StoreError {
     /// A migration failed; the database is as it was before.
     #[error("failed to migrate database")]
     Migrate(#[source] sqlx::migrate::MigrateError),
-    /// The database answered with an error.
+    /// SQLite refused a statement.
+    #[error("the database refused: {message}")]
+    Refused {
+        /// What follows from its result code.
+        code: Code,
+        /// What it says.
+        message: String,
+    },
+    /// The database could not be asked.
     #[error("database query failed")]
     Query(#[source] sqlx::Error),
 }
@@ -49,6 +57,14 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn bad_row(table: &'static str, row: impl std::fmt::Display, found: impl std::fmt::Display) -> Self {
         Self::BadRow { table, row: row.to_string(), found: found.to_string() }
+    }
+
+    /// An insert that can meet a row of the same key; any other violation is our bug.
+    pub(super) fn of_insert(error: sqlx::Error) -> Self {
+        match error.as_database_error() {
+            Some(database) if database.is_unique_violation() => Self::Exists,
+            _ => error.into(),
+        }
     }
 
     /// A row that another row refers to is not there.
@@ -59,7 +75,11 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Query(error)
+        match error.as_database_error() {
+            // Its own text and that of its cause are the same.
+            Some(database) => Self::Refused { code: refusal_code(database), message: database.message().to_owned() },
+            None => Self::Query(error),
+        }
     }
 }
 
@@ -68,24 +88,20 @@ impl Refusal for StoreError {
         match self {
             Self::Corrupt { .. } => Code::DatabaseCorrupt,
             Self::SchemaNewer { .. } => Code::SchemaNewer,
-            Self::Exists | Self::BadRow { .. } | Self::Migrate(_) => Code::Internal,
-            Self::Query(error) => query_code(error),
+            Self::Refused { code, .. } => *code,
+            Self::Query(sqlx::Error::PoolTimedOut) => Code::DatabaseBusy,
+            Self::Exists | Self::BadRow { .. } | Self::Migrate(_) | Self::Query(_) => Code::Internal,
         }
     }
 }
 
 /// Primary result codes of SQLite; extended codes carry them in their low byte.
-fn query_code(error: &sqlx::Error) -> Code {
-    let number = error
-        .as_database_error()
-        .and_then(DatabaseError::code)
-        .and_then(|code| code.parse::<u32>().ok())
-        .map(|code| code & 0xff);
-    match (number, error) {
-        (Some(5 | 6), _) | (None, sqlx::Error::PoolTimedOut) => Code::DatabaseBusy,
-        (Some(8 | 14), _) => Code::DatabaseReadOnly,
-        (Some(13), _) => Code::StorageFull,
-        (Some(11 | 26), _) => Code::DatabaseCorrupt,
+fn refusal_code(error: &dyn DatabaseError) -> Code {
+    match error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff) {
+        Some(5 | 6) => Code::DatabaseBusy,
+        Some(8 | 14) => Code::DatabaseReadOnly,
+        Some(13) => Code::StorageFull,
+        Some(11 | 26) => Code::DatabaseCorrupt,
         _ => Code::Internal,
     }
 }

@@ -11,12 +11,14 @@ mod open;
 
 pub mod plugins;
 pub mod tokens;
+mod transaction;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqlitePool};
 
 pub use error::StoreError;
 pub use open::Missing;
+pub use transaction::WriteTransaction;
 
 /// The open database.
 #[derive(Clone, Debug)]
@@ -27,9 +29,8 @@ pub struct Store {
 
 impl Store {
     /// Begins the one write transaction there is at a time; it is undone unless committed.
-    pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        // IMMEDIATE: a transaction that reads first and writes later would fail on a locked database half-way.
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    pub async fn begin(&self) -> Result<WriteTransaction, StoreError> {
+        WriteTransaction::begin(self.writer.acquire().await?).await
     }
 
     /// A connection that only reads.

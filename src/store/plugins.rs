@@ -176,10 +176,7 @@ pub async fn insert(connection: &mut SqliteConnection, plugin: &PluginRecord) ->
     )
     .execute(connection)
     .await
-    .map_err(|error| match error.as_database_error() {
-        Some(database) if database.is_unique_violation() => StoreError::Exists,
-        _ => error.into(),
-    })?;
+    .map_err(StoreError::of_insert)?;
     Ok(())
 }
 

@@ -7,6 +7,9 @@ mod problem;
 mod system;
 mod tokens;
 
+/// Header of every answer of a service that was started with `--insecure-dev`.
+pub const INSECURE_DEV_HEADER: &str = "x-plugbay-insecure-dev";
+
 pub use audit::{AuditEntry, AuditList, AuditVerified};
 pub use keys::{KeyList, KeyView, NewKey};
 pub use plugins::{

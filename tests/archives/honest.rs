@@ -57,6 +57,7 @@ fn archives_of_common_programs_are_accepted() {
         ("bsdtar", "bsdtar --format=gnutar -czf out my-plugin".to_owned()),
         ("bsdtar", "LC_ALL=C bsdtar --format=pax -czf out my-plugin".to_owned()),
         ("bsdtar", "LC_ALL=C.UTF-8 bsdtar -a -cf out.zip my-plugin && mv out.zip out".to_owned()),
+        ("bsdtar", "LC_ALL=C.UTF-8 bsdtar -a -cf out.zip -C my-plugin . && mv out.zip out".to_owned()),
         ("busybox", "busybox tar czf out my-plugin".to_owned()),
         ("python3", format!("{PYTHON_TAR} 0")),
         ("python3", format!("{PYTHON_TAR} 1")),

@@ -2,7 +2,7 @@
 
 use plugbay::domain::Code;
 
-use crate::forge::{ZipEntry, ZipForge};
+use crate::forge::{ZipEntry, ZipForge, extra, unicode_path};
 use crate::{assert_accepted, assert_refused};
 
 fn with(entry: ZipEntry) -> Vec<u8> {
@@ -15,17 +15,6 @@ fn forged(change: impl FnOnce(&mut ZipForge)) -> Vec<u8> {
 
 fn file() -> ZipEntry {
     ZipEntry::deflated("x", "12345 12345 12345 12345")
-}
-
-fn extra(id: u16, content: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(content.len()).unwrap();
-    [&id.to_le_bytes(), &length.to_le_bytes(), content].concat()
-}
-
-fn unicode_path(name: &str, other: &str) -> Vec<u8> {
-    let mut crc = flate2::Crc::new();
-    crc.update(name.as_bytes());
-    extra(0x7075, &[&[1], crc.sum().to_le_bytes().as_slice(), other.as_bytes()].concat())
 }
 
 #[test]
@@ -219,6 +208,8 @@ fn kinds_modes_and_names_are_checked() {
         &with(ZipEntry::stored("größe", "").both(|f| f.flags = 0)),
         Code::PathInvalid,
     );
+    let twice = ZipForge::new().add(ZipEntry::folder("./")).add(ZipEntry::folder("./")).bytes();
+    assert_refused("the root twice", &twice, Code::PathCollision);
     let latin = ZipEntry::stored(b"caf\xe9", "").both(|f| f.flags = 1 << 11);
     assert_refused("not UTF-8", &with(latin), Code::PathInvalid);
     assert_refused("long name", &with(ZipEntry::stored("x".repeat(60_000), "")), Code::PathInvalid);
@@ -236,6 +227,7 @@ fn forms_of_honest_programs_are_accepted() {
         ("made on DOS", with(file().with(|e| (e.made_by, e.attributes) = (20, 0x20)))),
         ("level flags", with(file().both(|f| f.flags = 6))),
         ("comments", forged(|z| (z.comment, z.entries[0].comment) = (b"hello".to_vec(), b"x".to_vec()))),
+        ("the root itself", ZipForge::new().add(ZipEntry::folder("./")).file("./plugin.yaml", "x").bytes()),
         ("empty files", with(ZipEntry::stored("x", ""))),
         ("a zip in a zip", with(ZipEntry::stored("x.whl", ZipForge::plugin().bytes()))),
     ];

@@ -5,7 +5,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 mod api;
+#[path = "../support/forge/mod.rs"]
+mod forge;
+mod bombs;
+mod manifest;
+mod paths;
+mod signing;
+mod tar;
 mod target;
+mod zip;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -39,7 +47,8 @@ const NOT_APPLICABLE: &[(u16, &str)] = &[
 ];
 
 fn tables() -> Vec<&'static [Attack]> {
-    [vec![], api::TABLES.to_vec()].concat()
+    let archives = [paths::TABLE, tar::TABLE, zip::TABLE, bombs::TABLE, manifest::TABLE, signing::TABLE];
+    [&archives[..], &api::TABLES].concat()
 }
 
 #[test]
@@ -60,10 +69,43 @@ fn every_number_has_exactly_one_test_or_a_reason() {
     assert!(NOT_APPLICABLE.iter().all(|(_, reason)| !reason.is_empty()));
 }
 
+#[test]
+fn names_and_kinds_of_entries() {
+    run(paths::TABLE);
+}
+
+#[test]
+fn the_tar_format() {
+    run(tar::TABLE);
+}
+
+#[test]
+fn the_zip_format() {
+    run(zip::TABLE);
+}
+
+#[test]
+fn bombs_and_costs() {
+    run(bombs::TABLE);
+}
+
+#[test]
+fn hostile_manifests() {
+    run(manifest::TABLE);
+}
+
+#[test]
+fn signatures_keys_and_versions() {
+    run(signing::TABLE);
+}
+
 /// Runs one table, each attack against a fresh service.
 fn run(table: &[Attack]) {
     for attack in table {
-        println!("attack {:?}", attack.numbers);
+        #[expect(clippy::print_stdout, reason = "a failed test shows how far it came")]
+        {
+            println!("attack {:?}", attack.numbers);
+        }
         let mut target = Target::start();
         (attack.run)(&mut target);
         target.finish();

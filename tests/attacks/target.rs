@@ -31,13 +31,13 @@ type Fingerprint = (u64, u32, i64, Vec<u8>);
 /// The service under attack.
 pub struct Target {
     folder: tempfile::TempDir,
+    flags: Vec<String>,
     pub process: Process,
     pub address: String,
     pub token: String,
     pub runtime: Runtime,
     pub client: Client,
     canaries: BTreeMap<PathBuf, Fingerprint>,
-    flags: Vec<String>,
     audit_rows: u64,
     plugins: Value,
     idle_kib: u64,
@@ -64,37 +64,28 @@ impl Target {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, b"canary").unwrap();
         }
-        let data = folder.path().join("around/data");
         fs::write(folder.path().join("plugbay.yaml"), config).unwrap();
-        let process = Process::serve(&data, &folder.path().join("plugbay.yaml"), flags);
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let process = serve(folder.path(), &flags);
         let address = process.address.clone();
-        let token = fs::read_to_string(data.join("admin.token")).unwrap().trim().to_owned();
+        let token = fs::read_to_string(folder.path().join("around/data/admin.token")).unwrap().trim().to_owned();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client = Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build().unwrap();
         let mut target = Self {
             canaries: BTreeMap::new(),
             folder,
+            flags,
             process,
             address,
             token,
             runtime,
             client,
-            flags: flags.iter().copied().map(str::to_owned).collect(),
             audit_rows: 0,
             plugins: Value::Null,
             idle_kib: 0,
         };
         target.remember();
         target
-    }
-
-    /// Stops the service, lets the test look at what it left, and starts it again.
-    pub fn restart(&mut self, between: impl FnOnce(&Self)) {
-        assert!(self.process.stop().success(), "{}", self.process.log());
-        between(self);
-        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
-        self.process = Process::serve(&self.data(), &self.folder.path().join("plugbay.yaml"), &flags);
-        self.address = self.process.address.clone();
     }
 
     /// The data directory.
@@ -112,7 +103,7 @@ impl Target {
     }
 
     pub fn send(&self, request: RequestBuilder) -> Answer {
-        self.runtime.block_on(send(request))
+        self.runtime.block_on(async { send(request).await })
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -191,6 +182,35 @@ impl Target {
         assert!(grown < MAX_GROWTH_KIB, "{what}: memory grew by {grown} KiB");
     }
 
+    /// Ends the service in the middle of whatever it does.
+    pub fn stop(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks the service to stop; returns its log.
+    pub fn stop_in_order(&mut self) -> String {
+        assert!(self.process.stop().success(), "{}", self.process.log());
+        self.process.log()
+    }
+
+    /// Starts it again on the same data.
+    pub fn restart(&mut self) {
+        self.process = serve(self.folder.path(), &self.flags);
+        self.address = self.process.address.clone();
+        let deadline = Instant::now() + PATIENCE;
+        while self.send(self.client.get(self.url("/readyz"))).status != 200 {
+            assert!(Instant::now() < deadline, "the service does not get ready");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts it again on the same data, with signatures needed.
+    pub fn restart_signed(&mut self) {
+        fs::write(self.folder.path().join("plugbay.yaml"), "").unwrap();
+        self.flags.clear();
+        self.restart();
+    }
+
     /// Stops the service, which must have lived to the end.
     pub fn finish(mut self) {
         assert!(self.process.is_running(), "the service ended");
@@ -235,4 +255,10 @@ fn fingerprint(path: &Path) -> Fingerprint {
     let metadata = fs::symlink_metadata(path).unwrap();
     let content = if metadata.is_file() { Sha256::digest(fs::read(path).unwrap()).to_vec() } else { Vec::new() };
     (metadata.ino(), metadata.mode(), metadata.mtime(), content)
+}
+
+/// Starts the program in a folder with its configuration, and waits until it answers.
+fn serve(folder: &Path, flags: &[String]) -> Process {
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    Process::serve(&folder.join("around/data"), &folder.join("plugbay.yaml"), &flags)
 }

@@ -84,3 +84,69 @@ async fn a_nearly_full_disk_refuses_installs_and_nothing_else() {
     let ready = app.get("/readyz").await.expect(503);
     assert!(ready["checks"]["disk"].as_str().unwrap().contains("free some space"), "{ready}");
 }
+
+/// A folder on a file system of its own, which can be filled. Needs root.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = run("mount", &["-t", "tmpfs", "-o", "size=4m", "tmpfs", folder.path().to_str().unwrap()]);
+        mounted.then_some(Self(folder))
+    }
+
+    fn fill(&self) -> std::path::PathBuf {
+        let file = self.0.path().join("fill");
+        // Writing ends with an error when nothing is left.
+        std::io::copy(&mut std::io::repeat(0), &mut fs::File::create(&file).unwrap()).unwrap_err();
+        file
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run("umount", &["-l", self.0.path().to_str().unwrap()]);
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "mounts a disk for the test")]
+    let output = std::process::Command::new(program).args(arguments).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_nothing_and_is_forgotten_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        // Only root can mount a disk to fill.
+        return;
+    };
+    let data = disk.0.path().join("data");
+    let app = TestApp::setup().unsigned().with(|config| config.server.data_dir = data.clone()).start().await;
+    let archive = package(&manifest("my-plugin", "1.0.0"));
+    app.install(&archive, None).await.expect(201);
+    let noise: Vec<u8> = (0..8_000_000_u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let large =
+        crate::support::author::pack(&[("plugin.yaml", manifest("large", "1.0.0").as_bytes()), ("main.py", &noise)]);
+    app.install(&large, None).await.expect_problem(507, "storage-full");
+
+    let fill = disk.fill();
+    let body = serde_json::json!({"label": "x".repeat(200), "scopes": ["read"]});
+    let mut refused = 0;
+    while refused == 0 {
+        // The write-ahead log may have some room left.
+        let answer = app.post("/api/tokens", &body).await;
+        if answer.status.as_u16() != 201 {
+            answer.expect_problem(507, "storage-full");
+            refused += 1;
+        }
+    }
+    app.delete("/api/plugins/my-plugin").await.expect_problem(507, "storage-full");
+    app.get("/api/plugins/my-plugin").await.expect(200);
+
+    fs::remove_file(fill).unwrap();
+    app.post("/api/tokens", &body).await.expect(201);
+    app.install(&package(&manifest("other", "1.0.0")), None).await.expect(201);
+    app.get("/api/audit/verify").await.expect(200);
+    drop(app.stop().await);
+}

@@ -159,6 +159,7 @@ async fn a_server_that_stalls_cuts_off_or_sends_too_much_is_refused() {
         ("/cut".to_owned(), cut),
         ("/endless".to_owned(), endless),
         ("/encoded".to_owned(), encoded),
+        ("/large".to_owned(), ok(&archive)),
         ("/large.minisig".to_owned(), ok(&vec![b'x'; 100_000])),
     ]));
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();

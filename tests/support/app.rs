@@ -102,7 +102,7 @@ impl Setup {
         let (address, shutdown) = (running.address(), running.shutdown());
         #[expect(clippy::disallowed_methods, reason = "the test itself awaits it in `stop`")]
         let ended = tokio::spawn(async move { running.run().await.unwrap() });
-        let token = std::fs::read_to_string(self.folder.path().join("data/admin.token")).unwrap().trim().to_owned();
+        let token = std::fs::read_to_string(self.data().join("admin.token")).unwrap().trim().to_owned();
         // A proxy of the machine's has no business here.
         let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Ok(TestApp { setup: Some(self), address, token, client, shutdown, ended })
@@ -237,7 +237,7 @@ impl TestApp {
 
 impl Setup {
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.config.server.data_dir.clone()
     }
 }
 

@@ -65,6 +65,12 @@ impl Process {
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
+    /// Ends the service in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
     /// Waits until the service has ended and its log is read to the end.
     #[track_caller]
     pub fn wait(&mut self, patience: Duration) -> ExitStatus {
@@ -89,8 +95,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        self.kill();
     }
 }
 

@@ -11,7 +11,8 @@ use tokio::runtime::Runtime;
 
 use crate::cli::Context;
 use crate::cli::failure::{Failure, Local};
-use crate::wire::ProblemBody;
+use crate::cli::output::Output;
+use crate::wire::{INSECURE_DEV_HEADER, ProblemBody};
 
 /// Where a service listens unless told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8000";
@@ -25,6 +26,7 @@ pub(super) struct Connection {
     client: Client,
     url: String,
     token: Option<SecretString>,
+    output: Output,
 }
 
 impl Connection {
@@ -43,7 +45,13 @@ impl Connection {
             .build()
             .map_err(|error| Failure::local(Local::Failed, error.to_string(), "report this"))?;
         let url = context.environment.get("PLUGBAY_URL").unwrap_or(DEFAULT_URL);
-        Ok(Self { runtime, client, url: url.trim_end_matches('/').to_owned(), token: find_token(context)? })
+        Ok(Self {
+            runtime,
+            client,
+            url: url.trim_end_matches('/').to_owned(),
+            token: find_token(context)?,
+            output: context.output.clone(),
+        })
     }
 
     /// Begins a request.
@@ -85,6 +93,9 @@ impl Connection {
 
     async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.headers().contains_key(INSECURE_DEV_HEADER) {
+            self.output.message("warning: this service runs with --insecure-dev, for development only");
+        }
         let status = response.status();
         if status.is_success() {
             return Ok(response);

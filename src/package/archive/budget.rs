@@ -2,7 +2,7 @@
 
 use super::super::PackageError;
 use super::super::error::Limit;
-use crate::domain::{ArchiveLimits, escape};
+use crate::domain::ArchiveLimits;
 
 /// Unpacked bytes below which the ratio is not looked at: small packages of small files compress arbitrarily well.
 const RATIO_FROM_BYTES: u64 = 1024 * 1024;
@@ -39,9 +39,9 @@ impl Budget {
     }
 
     /// Refuses a file by the size its header announces. Readers refuse content that is longer than announced.
-    pub(super) fn announce_file(&self, entry: &str, size: u64) -> Result<(), PackageError> {
+    pub(super) fn announce_file(&self, place: &str, size: u64) -> Result<(), PackageError> {
         if size > self.limits.file_bytes {
-            return Err(exceeded(&format!("entry `{}`", escape(entry)), Limit::FileBytes, self.limits.file_bytes));
+            return Err(exceeded(place, Limit::FileBytes, self.limits.file_bytes));
         }
         Ok(())
     }

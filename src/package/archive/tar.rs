@@ -145,7 +145,7 @@ impl<R: Read> TarGz<R> {
             return Ok(None);
         }
         let path = EntryPath::parse(name)?;
-        self.budget.announce_file(path.as_str(), header.size)?;
+        self.budget.announce_file(&self.place, header.size)?;
         self.expect_content(header.size);
         Ok(Some(Entry { path, kind, size: header.size, executable: header.mode & 0o100 != 0 }))
     }

@@ -161,7 +161,7 @@ fn kind_of(flag: u8) -> HeaderKind {
         b'S' => HeaderKind::Other("sparse file"),
         b'D' => HeaderKind::Other("folder listing of an incremental backup"),
         b'M' | b'V' => HeaderKind::Other("part of a multi-volume archive"),
-        _ => HeaderKind::Other("entry of an unknown type"),
+        _ => HeaderKind::Other("thing of an unknown type"),
     }
 }
 

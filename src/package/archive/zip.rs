@@ -32,6 +32,7 @@ pub(in super::super) struct Zip<R> {
     /// The entry whose content comes next, and where its record ends.
     present: Option<(Central, u64)>,
     inflate: Inflate,
+    root_seen: bool,
 }
 
 impl<R: Read + Seek> Zip<R> {
@@ -41,32 +42,44 @@ impl<R: Read + Seek> Zip<R> {
         entries.sort_by_key(|entry| entry.offset);
         input.seek(SeekFrom::Start(0)).map_err(reading)?;
         let entries = entries.into_iter().peekable();
-        Ok(Self { input, budget, end, entries, position: 0, present: None, inflate: Inflate::new() })
+        Ok(Self { input, budget, end, entries, position: 0, present: None, inflate: Inflate::new(), root_seen: false })
     }
 
     pub(super) fn next(&mut self) -> Result<Option<Entry>, PackageError> {
-        if self.present.is_some() {
+        loop {
             self.content(&mut |_piece| Ok(()))?;
-        }
-        let Some(central) = self.entries.next() else {
-            if self.position != self.end.start {
-                return Err(PackageError::ambiguous("the archive", "bytes lie between its entries and its directory"));
+            let Some(central) = self.entries.next() else {
+                if self.position != self.end.start {
+                    let rule = "bytes lie between its entries and its directory";
+                    return Err(PackageError::ambiguous("the archive", rule));
+                }
+                return Ok(None);
+            };
+            if let Some(entry) = self.entry(central)? {
+                return Ok(Some(entry));
             }
-            return Ok(None);
-        };
+            if std::mem::replace(&mut self.root_seen, true) {
+                let (entry, rule) = ("./".to_owned(), "the archive's root appears twice");
+                return Err(PackageError::PathCollision { other: entry.clone(), entry, rule });
+            }
+        }
+    }
+
+    /// Checks where an entry lies and what its record says; nothing for the archive's root.
+    fn entry(&mut self, central: Central) -> Result<Option<Entry>, PackageError> {
         self.budget.entry()?;
         let place = place_of(&central);
         if central.offset != self.position {
             let rule = format!("its record begins at byte {}; expected byte {}", central.offset, self.position);
             return Err(PackageError::ambiguous(place, rule));
         }
-        self.budget.announce_file(central.path.as_str(), central.size)?;
+        self.budget.announce_file(&place, central.size)?;
         self.local(&central, &place)?;
         let record_end = self.entries.peek().map_or(self.end.start, |next| next.offset);
         let Central { ref path, kind, size, executable, .. } = central;
-        let entry = Entry { path: path.clone(), kind, size, executable };
+        let entry = path.clone().map(|path| Entry { path, kind, size, executable });
         self.present = Some((central, record_end));
-        Ok(Some(entry))
+        Ok(entry)
     }
 
     /// Reads the local record and compares it with the central one.
@@ -186,7 +199,7 @@ impl<R: Read + Seek> Zip<R> {
 }
 
 fn place_of(central: &Central) -> String {
-    format!("entry `{}`", escape(central.path.as_str()))
+    format!("entry `{}`", escape(&String::from_utf8_lossy(&central.name)))
 }
 
 fn stored(packed: &mut impl BufRead, piece: Sink<'_>) -> Result<(), PackageError> {

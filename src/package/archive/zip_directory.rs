@@ -25,7 +25,8 @@ const DOS_FOLDER: u32 = 0x10;
 /// One entry as the central directory describes it.
 #[derive(Debug)]
 pub(super) struct Central {
-    pub(super) path: EntryPath,
+    /// Nothing for the archive's root itself.
+    pub(super) path: Option<EntryPath>,
     pub(super) kind: EntryKind,
     pub(super) executable: bool,
     pub(super) name: Vec<u8>,
@@ -143,7 +144,11 @@ impl Head {
         if kind == EntryKind::Folder && size != 0 {
             return Err(PackageError::ambiguous(place, format!("it is a folder of {size} bytes")));
         }
-        let path = EntryPath::parse(plain.unwrap_or(&name))?;
+        // `bsdtar -a -cf FILE.zip .` begins with the folder itself, which is there already.
+        let path = match plain {
+            Some(b".") => None,
+            _ => Some(EntryPath::parse(plain.unwrap_or(&name))?),
+        };
         let Self { flags, crc, .. } = self;
         Ok(Central { path, kind, executable: mode & 0o100 != 0, name, flags, method, crc, packed, size, offset })
     }
@@ -159,7 +164,7 @@ impl Head {
             0o060_000 => Some("block device"),
             0o010_000 => Some("FIFO"),
             0o140_000 => Some("socket"),
-            _ => Some("entry of an unknown type"),
+            _ => Some("thing of an unknown type"),
         };
         let found = found.or((self.attributes & DOS_VOLUME != 0).then_some("volume label"));
         if let Some(found) = found {

@@ -1,6 +1,7 @@
 //! Attacks on the HTTP interface: who asks, how requests are framed, what is in them, and what is left of them.
 //! A request that reaches no use case (refused for its token, its form or its address) writes no row of the audit
-//! log; the number that each attack expects counts the changes made and refused by use cases.
+//! log; an upload or address that is too large or refused (413, 422) writes one, like a refused install. The number that
+//! each attack expects counts these and the changes made.
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
 mod access;

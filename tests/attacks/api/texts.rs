@@ -203,8 +203,8 @@ fn log_injection(target: &mut Target) {
         *target = Target::start_with(&config, &["--insecure-dev"]);
         let rows: u64 = INJECTIONS.iter().map(|text| inject(target, text)).sum();
         target.unchanged("injections", rows);
-        let mut log = String::new();
-        target.restart(|stopped| log = stopped.process.log());
+        let log = target.stop_in_order();
+        target.restart();
         assert!(log.lines().count() > 10, "{log}");
         for line in log.lines() {
             assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}' || c == '\u{2028}'), "{line:?}");
@@ -247,5 +247,6 @@ fn inject(target: &Target, text: &str) -> u64 {
     // A name inside an archive, which the refusal repeats.
     let archive = pack(&[("plugin.yaml", manifest("mine", "1.0.0").as_bytes()), (text, b"")]);
     target.install(&archive, None).expect_problem(422, "path-invalid");
-    1
+    // Each of the three installs before was refused for what it is, too.
+    4
 }

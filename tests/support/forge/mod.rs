@@ -7,7 +7,7 @@ mod zip;
 
 pub use gzip::{GzipForge, gzip};
 pub use tar::{TarEntry, TarForge};
-pub use zip::{ZipEntry, ZipForge};
+pub use zip::{ZipEntry, ZipForge, extra, unicode_path};
 
 /// The smallest manifest; its content is not read by the archive rules.
 pub const MANIFEST: &[u8] = b"name: my-plugin\nversion: 1.0.0\nmain: main.py\n";

@@ -253,6 +253,19 @@ impl ZipForge {
     }
 }
 
+/// One extra field.
+pub fn extra(id: u16, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap();
+    [&id.to_le_bytes(), &length.to_le_bytes(), content].concat()
+}
+
+/// The extra field that gives an entry named `name` another name.
+pub fn unicode_path(name: &str, other: &str) -> Vec<u8> {
+    let mut crc = Crc::new();
+    crc.update(name.as_bytes());
+    extra(0x7075, &[&[1], crc.sum().to_le_bytes().as_slice(), other.as_bytes()].concat())
+}
+
 /// ZIP64's end record and locator for a directory that ends where the record begins.
 pub fn zip64_end(count: u64, length: u64, start: u64) -> Vec<u8> {
     let mut bytes = b"PK\x06\x06".to_vec();

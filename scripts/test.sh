@@ -1,0 +1,202 @@
+#!/usr/bin/env bash
+# Runs every check and test. Needs Rust, a C compiler, Python 3 and git; the rest is installed where that is possible.
+# shellcheck disable=SC2317 # Steps are called by their names.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+usage() {
+    cat <<'USAGE'
+Runs every check and test, and shows what each took.
+
+Usage: scripts/test.sh [--only STEP]... [--list] [--no-install]
+
+  --only STEP   run this step alone (may be repeated)
+  --list        print the steps
+  --no-install  install nothing; say what is missing and fail
+  --help        print this
+
+PLUGBAY_FUZZ_SECONDS sets the time of mutation per target (default 20).
+Exit code: 0 if every step passed within 60 minutes, 2 for wrong usage, 1 otherwise.
+USAGE
+}
+
+budget=3600
+steps=(fmt shell clippy queries build test mutation doc template fixtures schemathesis quickstart chaos)
+# What makes no sense without a binary.
+after_build=" test mutation schemathesis quickstart chaos "
+bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
+work=target/test
+
+step_fmt() { cargo fmt --check; }
+step_shell() {
+    local script
+    for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+    if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+}
+step_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
+step_queries() { scripts/queries.sh --check; }
+step_build() { cargo build --locked; }
+# Mutation has a step of its own; here it only shows that it runs.
+step_test() { PLUGBAY_FUZZ_SECONDS=1 cargo test --locked --no-fail-fast; }
+step_mutation() { PLUGBAY_FUZZ_SECONDS=${PLUGBAY_FUZZ_SECONDS:-20} cargo test --locked --test mutation; }
+step_doc() { RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --locked --no-deps; }
+step_template() { (cd plugin-template/python && python3 -B -m unittest discover -s tests); }
+step_fixtures() { python3 -B tests/fixtures/archives/check.py; }
+step_chaos() { PLUGBAY_BIN=$bin scripts/chaos.sh install 20; }
+
+# Twice, because the second run meets what the first one left.
+step_quickstart() {
+    rm -rf "$work/quickstart"
+    scripts/quickstart.sh --no-install --once --dir "$work/quickstart"
+    scripts/quickstart.sh --no-install --once --dir "$work/quickstart"
+    rm -rf "$work/quickstart"
+}
+
+step_schemathesis() {
+    local folder=$work/schemathesis url=
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    # The limit of requests per token is not what is tested here.
+    echo 'server: { requests_per_second: 1000000 }' >"$folder/plugbay.yaml"
+    "$bin" serve --config "$folder/plugbay.yaml" --data-dir "$folder/data" --listen 127.0.0.1:0 >"$folder/log" 2>&1 &
+    service=$!
+    trap 'kill "$service" 2>/dev/null && wait "$service" || true' EXIT
+    for _ in $(seq 300); do
+        url=$(sed -n 's|.*Listening on \(http://[0-9.]*:[0-9]*\).*|\1|p' "$folder/log" | head -n 1)
+        if [ -n "$url" ] && [ -s "$folder/data/admin.token" ]; then break; fi
+        kill -0 "$service" || break
+        sleep 0.1
+    done
+    if [ -z "$url" ]; then
+        cat "$folder/log"
+        return 1
+    fi
+    scripts/schemathesis.sh "$url" "$(cat "$folder/data/admin.token")"
+    kill -0 "$service" || { echo "the service ended" && tail "$folder/log" && return 1; }
+}
+
+# -- Arguments ----------------------------------------------------------------------------------------------------
+
+chosen=()
+may_install=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+    # One step, for the loop below.
+    --inside)
+        "step_$2"
+        exit 0
+        ;;
+    --only)
+        if [[ " ${steps[*]} " != *" ${2:-} "* ]] || [ -z "${2:-}" ]; then
+            echo "error: --only: expected one of: ${steps[*]}" >&2
+            exit 2
+        fi
+        chosen+=("$2")
+        shift
+        ;;
+    --list) printf '%s\n' "${steps[@]}"; exit 0 ;;
+    --no-install) may_install=no ;;
+    -h | --help) usage; exit 0 ;;
+    *)
+        printf 'error: unknown argument: %s\n\n' "$1" >&2
+        usage >&2
+        exit 2
+        ;;
+    esac
+    shift
+done
+if [ ${#chosen[@]} -eq 0 ]; then chosen=("${steps[@]}"); fi
+
+exec </dev/null
+export RUST_BACKTRACE=${RUST_BACKTRACE:-0}
+for name in $(compgen -v PLUGBAY_ || true); do
+    # Settings of an installation must not reach the tests.
+    case $name in PLUGBAY_FUZZ_*) ;; *) unset "$name" ;; esac
+done
+
+# -- What the steps need ------------------------------------------------------------------------------------------
+
+if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+    PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
+fi
+missing=()
+if ! command -v cargo >/dev/null; then missing+=("Rust: https://rustup.rs"); fi
+if ! cargo fmt --version >/dev/null 2>&1; then missing+=("rustfmt: rustup component add rustfmt"); fi
+if ! cargo clippy --version >/dev/null 2>&1; then missing+=("clippy: rustup component add clippy"); fi
+packages=()
+if ! printf 'int main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null; then packages+=(gcc libc6-dev); fi
+if ! command -v git >/dev/null; then packages+=(git); fi
+if ! command -v minisign >/dev/null; then packages+=(minisign); fi
+if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3 python3-venv); fi
+if [ ${#packages[@]} -gt 0 ]; then
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] && [ "$may_install" = yes ]; then
+        echo "== install ${packages[*]}"
+        apt-get update -q
+        DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${packages[@]}"
+    else
+        sudo=$([ "$(id -u)" = 0 ] || echo "sudo ")
+        missing+=("${packages[*]}: ${sudo}apt-get update && ${sudo}apt-get install -y ${packages[*]}")
+    fi
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "error: this is missing:" >&2
+    printf '  %s\n' "${missing[@]}" >&2
+    exit 1
+fi
+
+# -- The steps ----------------------------------------------------------------------------------------------------
+
+running=
+interrupted() {
+    trap '' INT TERM
+    echo "interrupted" >&2
+    if [ -n "$running" ]; then
+        # timeout hands it on to everything the step has started.
+        kill -TERM "$running" 2>/dev/null || true
+        wait "$running" || true
+    fi
+    exit "$1"
+}
+trap 'interrupted 130' INT
+trap 'interrupted 143' TERM
+
+mkdir -p "$work"
+summary=()
+failed=0
+built=yes
+for step in "${chosen[@]}"; do
+    began=$SECONDS
+    left=$((budget - SECONDS))
+    if [ "$built" = no ] && [[ $after_build == *" $step "* ]]; then
+        summary+=("$(printf '%-14s %6s  skipped, because the build failed' "$step" -)")
+        continue
+    elif [ "$left" -le 0 ]; then
+        summary+=("$(printf '%-14s %6s  NOT RUN, because 60 minutes are over' "$step" -)")
+        failed=1
+        continue
+    fi
+    printf '\n== %s\n' "$step"
+    code=0
+    timeout --kill-after=30 "$left" bash "$0" --inside "$step" &
+    running=$!
+    wait "$running" || code=$?
+    running=
+    result=ok
+    if [ "$code" = 124 ] || [ "$code" = 137 ]; then
+        result="FAILED, because 60 minutes are over"
+    elif [ "$code" != 0 ]; then
+        result="FAILED with exit code $code"
+    fi
+    if [ "$code" != 0 ]; then
+        failed=1
+        if [ "$step" = build ]; then built=no; fi
+    fi
+    took=$((SECONDS - began))
+    printf -- '-- %s: %s, %s s\n' "$step" "$result" "$took"
+    summary+=("$(printf '%-14s %4s s  %s' "$step" "$took" "$result")")
+done
+
+printf '\n== summary\n'
+printf '%s\n' "${summary[@]}"
+printf '%-14s %4s s  %s\n' all "$SECONDS" "$([ "$failed" = 0 ] && echo ok || echo FAILED)"
+exit "$failed"
