@@ -127,6 +127,8 @@ impl Service {
         if serves {
             plugin.serving = version.version.clone();
             plugin.signer_changed = false;
+            // What was wrong was wrong with the version that served before.
+            plugin.quarantine = None;
         } else {
             plugin.pending = Some(version.version.clone());
             plugin.signer_changed = outcome.signer_changed;
