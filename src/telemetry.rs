@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -11,22 +10,18 @@ use crate::config::{LogFormat, LoggingConfig};
 
 /// Installs the subscriber of this process. A second call changes nothing.
 pub fn init(logging: LoggingConfig) {
+    let terminal = std::io::stderr().is_terminal();
     let json = match logging.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
+        LogFormat::Auto => !terminal,
     };
-    install(logging, json, std::io::stderr);
-}
-
-fn install<W>(logging: LoggingConfig, json: bool, writer: W)
-where
-    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
-{
-    // The HTTP server's own lines say what ours say better.
-    let filter = EnvFilter::new(format!("{},actix_server=warn", logging.level));
+    // The HTTP server's own lines say what ours say better, and call every malformed request an error of the service.
+    let filter = EnvFilter::new(format!("{},actix_server=warn,actix_http::h1=off", logging.level));
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    // Left to itself the layer looks at NO_COLOR only, and paints files and pipes as well.
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = if terminal { layer } else { layer.with_ansi(false) };
     let installed = if json {
         registry.with(layer.json().flatten_event(true).with_span_list(false)).try_init()
     } else {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
@@ -24,6 +25,9 @@ const MAX_TEXT_BYTES: usize = 4096;
 
 /// Bytes of a multipart body beside the archive.
 const OVERHEAD_BYTES: u64 = 64 * 1024;
+
+/// Longest boundary of a multipart body, as RFC 2046 has it.
+const MAX_BOUNDARY_BYTES: usize = 70;
 
 /// Longest Idempotency-Key.
 const MAX_KEY_BYTES: usize = 255;
@@ -158,6 +162,7 @@ async fn take_in(service: &Arc<Service>, request: &HttpRequest, payload: Payload
 async fn receive_upload(service: &Arc<Service>, request: &HttpRequest, payload: Payload) -> Result<Incoming, Problem> {
     let limits = BodyLimits::new(service.config(), service.config().limits.upload_bytes + OVERHEAD_BYTES);
     let stream = Paced::new(request, payload, limits)?;
+    check_boundary(request.headers())?;
     let staging = service.stage()?;
     let mut parts = Parts::default();
     let mut multipart = Multipart::new(request.headers(), stream);
@@ -168,6 +173,18 @@ async fn receive_upload(service: &Arc<Service>, request: &HttpRequest, payload: 
     let upload = parts.file.ok_or_else(|| Problem::new(Code::BadRequest, "the part `file` is missing"))?;
     let expected = parts.sha256.as_deref().map(parse_digest).transpose()?;
     Ok(Incoming::new(staging, upload, parts.signature, expected))
+}
+
+/// Every chunk is searched for the boundary, so a long one would make a small body costly.
+fn check_boundary(headers: &HeaderMap) -> Result<(), Problem> {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let fields = value.split(';').filter_map(|field| field.trim().split_once('='));
+    let longest = fields.map(|(_, boundary)| boundary.trim_matches('"').len()).max().unwrap_or_default();
+    if longest > MAX_BOUNDARY_BYTES {
+        let detail = format!("the boundary of the multipart body has more than {MAX_BOUNDARY_BYTES} characters");
+        return Err(Problem::new(Code::BadRequest, detail));
+    }
+    Ok(())
 }
 
 /// The parts seen so far.

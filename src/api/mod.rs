@@ -2,6 +2,7 @@
 
 mod audit;
 mod body;
+mod connections;
 mod host;
 mod install;
 mod keys;

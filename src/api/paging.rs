@@ -1,5 +1,8 @@
 //! Pages of long lists. A cursor is the key of the last element seen, which callers pass back as it is.
 
+use actix_web::HttpRequest;
+use actix_web::error::QueryPayloadError;
+use actix_web::web::Query;
 use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 
@@ -53,12 +56,13 @@ pub(super) fn invalid(parameter: &str, message: String) -> Problem {
 }
 
 /// Reads a query string into a struct that refuses unknown parameters.
-pub(super) fn query<T: for<'de> Deserialize<'de>>(request: &actix_web::HttpRequest) -> Result<T, Problem> {
-    actix_web::web::Query::<T>::from_query(request.query_string()).map(actix_web::web::Query::into_inner).map_err(
-        |error| {
-            let text = error.to_string();
-            let code = if text.contains("unknown field") { Code::UnknownField } else { Code::BadRequest };
-            Problem::new(code, crate::domain::escape(&text))
-        },
-    )
+pub(super) fn query<T: for<'de> Deserialize<'de>>(request: &HttpRequest) -> Result<T, Problem> {
+    Query::<T>::from_query(request.query_string()).map(Query::into_inner).map_err(|error| {
+        let text = match error {
+            QueryPayloadError::Deserialize(error) => error.to_string(),
+            other => other.to_string(),
+        };
+        let code = if text.starts_with("unknown field") { Code::UnknownField } else { Code::BadRequest };
+        Problem::new(code, crate::domain::escape(&text))
+    })
 }

@@ -1,16 +1,23 @@
 //! What surrounds every request: its id, its span, the Host check, and headers that every answer carries.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, ResponseError};
 use tracing::{Instrument, debug, info_span};
 
-use super::App;
+use super::connections::Connection;
+use super::problem::Problem;
+use super::{App, body};
+use crate::domain::Code;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Tells every client that the service runs with `--insecure-dev`.
@@ -46,10 +53,13 @@ pub(super) async fn surround<B: MessageBody + 'static>(
     let span = info_span!("http.request", request.id = %id.0, http.method = %method, http.path = %path);
     request.extensions_mut().insert(id.clone());
     let answer = async {
+        let connection = request.conn_data::<Arc<Connection>>().cloned();
+        if let Some(connection) = &connection {
+            connection.begin();
+        }
         let app = request.app_data::<Data<App>>().cloned();
-        let host_fits = app.as_ref().map_or(Ok(()), |app| app.hosts.check(request.head()));
-        let mut response = match host_fits {
-            Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        let mut response = match admit(&request) {
+            Ok(()) => as_problem(next.call(request).await?.map_into_boxed_body()),
             Err(problem) => request.into_response(problem.error_response()),
         };
         let headers = response.headers_mut();
@@ -66,10 +76,43 @@ pub(super) async fn surround<B: MessageBody + 'static>(
         if let Some(trace) = trace {
             headers.insert(TRACEPARENT, trace);
         }
+        // An answer without a known length goes on for as long as there is something to say.
+        let is_complete = !matches!(response.response().body().size(), BodySize::Stream);
+        if let Some(connection) = connection.filter(|_| is_complete) {
+            connection.end();
+        }
         debug!(http.status = response.status().as_u16(), duration_us = started.elapsed().as_micros(), "Answered");
         Ok(response)
     };
     CURRENT.scope(id.clone(), answer.instrument(span)).await
+}
+
+/// Looks at what every route has in common.
+fn admit(request: &ServiceRequest) -> Result<(), Problem> {
+    // The library takes all that follows such a head for its body; a proxy in front would go by Content-Length.
+    if request.headers().contains_key(UPGRADE) && request.headers().contains_key(CONTENT_LENGTH) {
+        return Err(Problem::new(
+            Code::BadRequest,
+            "a request with a body cannot ask for an upgrade of the connection",
+        ));
+    }
+    request.app_data::<Data<App>>().map_or(Ok(()), |app| app.hosts.check(request.head()))
+}
+
+/// Turns errors of the libraries into problems.
+fn as_problem(response: ServiceResponse) -> ServiceResponse {
+    let status = response.status();
+    let is_json = body::media_type(response.headers()).ends_with("json");
+    if is_json || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let path = response.request().path();
+    let problem = match status {
+        StatusCode::NOT_FOUND => Problem::not_found(path),
+        _ if status.is_client_error() => Problem::new(Code::BadRequest, "the request does not fit the address"),
+        _ => Problem::new(Code::Internal, "the cause is in the service's log under this request id"),
+    };
+    response.into_response(problem.error_response())
 }
 
 /// An id of the caller's, if it can go into logs and headers as it is.

@@ -9,6 +9,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App as Router, HttpServer};
 
+use super::connections::Connections;
 use super::host::AllowedHosts;
 use super::rate::Rates;
 use super::{App, request, routes};
@@ -19,9 +20,6 @@ use crate::shutdown::Shutdown;
 
 /// How long a client may take for the head of a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long an idle connection is kept.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long requests under way may go on once the service is asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -89,12 +87,19 @@ impl Bound {
             rates: Arc::new(Rates::new(config.server.requests_per_second)),
             service: Arc::clone(&service),
         });
+        let workers = workers(config);
+        let connections = Arc::new(Connections::new(config.server.keep_alive));
+        let watched = Arc::clone(&connections);
+        shutdown.spawn("http.connections", |stop| watched.watch(stop));
         let server = HttpServer::new(move || {
             Router::new().app_data(app.clone()).wrap(from_fn(request::surround)).configure(routes::configure)
         })
         .client_request_timeout(HEAD_TIMEOUT)
-        .keep_alive(KEEP_ALIVE)
-        .max_connections(connections_per_worker(config))
+        .keep_alive(config.server.keep_alive)
+        .on_connect(move |io, data| connections.accept(io, data))
+        .workers(workers)
+        // The library counts for each of its workers.
+        .max_connections(config.server.max_connections.div_ceil(workers).max(1))
         .shutdown_timeout(DRAIN.as_secs())
         .disable_signals()
         .listen(self.listener)
@@ -109,8 +114,7 @@ impl Bound {
     }
 }
 
-/// actix counts connections for each of its workers.
-fn connections_per_worker(config: &Config) -> usize {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    config.server.max_connections.div_ceil(workers).max(1)
+/// Threads that answer; not more than connections, so that the cap holds for small numbers too.
+fn workers(config: &Config) -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(config.server.max_connections).max(1)
 }

@@ -234,6 +234,7 @@ fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
             max_uploads: usize::try_from(whole("server.max_uploads")).unwrap_or(usize::MAX),
             body_timeout: Duration::from_secs(whole("server.body_timeout_seconds")),
             min_body_rate: whole("server.min_body_rate"),
+            keep_alive: Duration::from_secs(whole("server.keep_alive_seconds")),
             requests_per_second: u32::try_from(whole("server.requests_per_second")).unwrap_or(u32::MAX),
         },
         sandbox: SandboxConfig {

@@ -64,6 +64,8 @@ pub struct ServerConfig {
     pub body_timeout: Duration,
     /// Bytes per second below which a body is too slow.
     pub min_body_rate: u64,
+    /// How long a connection is kept after an answer.
+    pub keep_alive: Duration,
     /// Requests per second and token.
     pub requests_per_second: u32,
 }

@@ -114,6 +114,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Bytes per second, on average, below which a request body is refused: 408 `body-too-slow`.",
     ),
     setting(
+        "server.keep_alive_seconds",
+        Kind::Whole(1, 86_400),
+        || json!(75),
+        "How long a connection is kept after an answer, in seconds. The next request must have arrived by then, else the connection is closed.",
+    ),
+    setting(
         "server.requests_per_second",
         Kind::Whole(1, 1_000_000),
         || json!(100),

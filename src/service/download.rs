@@ -150,7 +150,7 @@ impl Service {
                 return accept(response, status, &url);
             }
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let target = url.join(location).map_err(|error| refused(location, error.to_string()))?;
+            let target = url.join(location).map_err(|error| refused(after_password(location), error.to_string()))?;
             url = self.checked_url(target.as_str())?;
         }
         Err(refused(url.as_str(), format!("more than {MAX_REDIRECTS} redirects")).into())
@@ -176,13 +176,14 @@ impl Service {
 
     /// Decides on the text of an address, before any name is resolved.
     fn checked_url(&self, text: &str) -> Result<Url, DownloadError> {
-        let url = Url::parse(text).map_err(|error| refused(text, error.to_string()))?;
+        let url = Url::parse(text).map_err(|error| refused(after_password(text), error.to_string()))?;
         let shown = || {
             let mut shown = url.clone();
-            // Both fail only for addresses that can carry no password.
-            shown.set_password(None).ok();
-            shown.set_username("").ok();
-            shown.to_string()
+            // Both fail for addresses without a host, in which a password is part of the path.
+            match shown.set_password(None).and_then(|()| shown.set_username("")) {
+                Ok(()) => shown.to_string(),
+                Err(()) => after_password(url.as_str()).to_owned(),
+            }
         };
         let listed = self.is_listed(&url);
         let reason = match url.scheme() {
@@ -240,6 +241,11 @@ fn accept(response: Response, status: StatusCode, url: &Url) -> Result<Response,
         return Err(refused(url.as_str(), "the server encoded the file (Content-Encoding)".to_owned()).into());
     }
     Ok(response)
+}
+
+/// What follows a user name and password. In a text that is no web address only the last `@` tells where they end.
+fn after_password(text: &str) -> &str {
+    text.rsplit_once('@').map_or(text, |(_, rest)| rest)
 }
 
 fn refused(url: &str, reason: String) -> DownloadError {

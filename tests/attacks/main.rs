@@ -4,6 +4,7 @@
 
 #[path = "../support/mod.rs"]
 mod support;
+mod api;
 #[path = "../support/forge/mod.rs"]
 mod forge;
 mod bombs;
@@ -46,7 +47,8 @@ const NOT_APPLICABLE: &[(u16, &str)] = &[
 ];
 
 fn tables() -> Vec<&'static [Attack]> {
-    vec![paths::TABLE, tar::TABLE, zip::TABLE, bombs::TABLE, manifest::TABLE, signing::TABLE]
+    let archives = [paths::TABLE, tar::TABLE, zip::TABLE, bombs::TABLE, manifest::TABLE, signing::TABLE];
+    [&archives[..], &api::TABLES].concat()
 }
 
 #[test]

@@ -4,10 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder};
@@ -16,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 
 use crate::support::app::{Answer, form, send};
+use crate::support::process::Process;
 
 /// Memory that one attack may cost.
 const MAX_GROWTH_KIB: u64 = 64 * 1024;
@@ -33,7 +32,7 @@ type Fingerprint = (u64, u32, i64, Vec<u8>);
 pub struct Target {
     folder: tempfile::TempDir,
     flags: Vec<String>,
-    process: Child,
+    pub process: Process,
     pub address: String,
     pub token: String,
     pub runtime: Runtime,
@@ -67,10 +66,11 @@ impl Target {
         }
         fs::write(folder.path().join("plugbay.yaml"), config).unwrap();
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let (process, address) = spawn(folder.path(), &flags);
+        let process = serve(folder.path(), &flags);
+        let address = process.address.clone();
         let token = fs::read_to_string(folder.path().join("around/data/admin.token")).unwrap().trim().to_owned();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build().unwrap();
         let mut target = Self {
             canaries: BTreeMap::new(),
             folder,
@@ -166,7 +166,7 @@ impl Target {
     /// Checks that nothing but this many rows of the audit log has changed.
     #[track_caller]
     pub fn unchanged(&mut self, what: &str, new_audit_rows: u64) {
-        assert!(self.process.try_wait().unwrap().is_none(), "{what}: the service ended");
+        assert!(self.process.is_running(), "{what}: the service ended");
         assert_eq!(self.client_health(), 200, "{what}");
         let deadline = Instant::now() + CLEANED_UP;
         while fs::read_dir(self.data().join("staging")).unwrap().count() > 0 {
@@ -184,13 +184,19 @@ impl Target {
 
     /// Ends the service in the middle of whatever it does.
     pub fn stop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.process.kill();
+    }
+
+    /// Asks the service to stop; returns its log.
+    pub fn stop_in_order(&mut self) -> String {
+        assert!(self.process.stop().success(), "{}", self.process.log());
+        self.process.log()
     }
 
     /// Starts it again on the same data.
     pub fn restart(&mut self) {
-        (self.process, self.address) = spawn(self.folder.path(), &self.flags);
+        self.process = serve(self.folder.path(), &self.flags);
+        self.address = self.process.address.clone();
         let deadline = Instant::now() + PATIENCE;
         while self.send(self.client.get(self.url("/readyz"))).status != 200 {
             assert!(Instant::now() < deadline, "the service does not get ready");
@@ -207,7 +213,7 @@ impl Target {
 
     /// Stops the service, which must have lived to the end.
     pub fn finish(mut self) {
-        assert!(self.process.try_wait().unwrap().is_none(), "the service ended");
+        assert!(self.process.is_running(), "the service ended");
     }
 
     fn client_health(&self) -> u16 {
@@ -252,39 +258,7 @@ fn fingerprint(path: &Path) -> Fingerprint {
 }
 
 /// Starts the program in a folder with its configuration, and waits until it answers.
-fn spawn(folder: &Path, flags: &[String]) -> (Child, String) {
-    #[expect(clippy::disallowed_methods, reason = "starts the program under test")]
-    let mut process = Command::new(env!("CARGO_BIN_EXE_plugbay"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-        .arg(folder.join("around/data"))
-        .args(flags)
-        .arg("--config")
-        .arg(folder.join("plugbay.yaml"))
-        .env("PLUGBAY__SERVER__REQUESTS_PER_SECOND", "100000")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let address = read_address(&mut process);
-    (process, address)
-}
-
-/// Waits for the line that names the address; the rest of the log is read to nowhere.
-fn read_address(process: &mut Child) -> String {
-    let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-    let address = loop {
-        let line = log.next().expect("the service logs where it listens").unwrap();
-        let found = line.split("http://").nth(1).and_then(|rest| rest.split(['"', ' ']).next());
-        if let Some(address) = found.filter(|_| line.contains("Listening")) {
-            break address.to_owned();
-        }
-    };
-    std::thread::spawn(move || log.for_each(drop));
-    address
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
+fn serve(folder: &Path, flags: &[String]) -> Process {
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    Process::serve(&folder.join("around/data"), &folder.join("plugbay.yaml"), &flags)
 }

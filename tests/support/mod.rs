@@ -5,3 +5,5 @@
 pub mod app;
 pub mod author;
 pub mod database;
+pub mod process;
+pub mod raw;
