@@ -21,7 +21,7 @@ version=4.32.5
 # It makes the requests, so they depend on its version too.
 hypothesis=6.170.15
 seed=20261120
-examples=30
+examples=150
 # The whole script has 300 seconds; the rest is for the installation and for stopping.
 seconds=270
 

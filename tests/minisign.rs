@@ -132,7 +132,7 @@ fn protected_secret_keys_are_exchanged_in_both_directions() {
     assert_success(&minisign_typing(folder, &["-G", "-f", "-p", "their.pub", "-s", "their.key"], typed));
     let text = read(folder, "their.key");
     assert!(SecretKey::is_encrypted(&text).unwrap());
-    assert_eq!(SecretKey::from_file_text(&text, None).unwrap_err().code(), Code::KeyInvalid);
+    assert_eq!(SecretKey::from_file_text(&text, None).unwrap_err().code(), Code::SecretKeyInvalid);
     let theirs = SecretKey::from_file_text(&text, Some(&password)).unwrap();
     assert_eq!(*theirs.public_key(), read(folder, "their.pub").parse::<PublicKey>().unwrap());
 

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
@@ -22,7 +23,8 @@ const STAGING: &str = "staging";
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
-    _lock: File,
+    /// Held until [`DataDir::release`], or until the process ends.
+    lock: Mutex<Option<File>>,
 }
 
 /// Why a data directory cannot be used.
@@ -110,14 +112,19 @@ impl DataDir {
         for folder in [ARCHIVES, PACKAGES, STAGING] {
             make_folder(&root.join(folder))?;
         }
-        Ok(Self { root, _lock: lock })
+        Ok(Self { root, lock: Mutex::new(Some(lock)) })
     }
 
     /// Locks a directory that a service has used; nothing is made or removed.
     pub fn open_existing(root: &Path) -> Result<Self, DataDirError> {
         let root = root.canonicalize().map_err(file_error("open", root))?;
         let lock = take_lock(&root)?;
-        Ok(Self { root, _lock: lock })
+        Ok(Self { root, lock: Mutex::new(Some(lock)) })
+    }
+
+    /// Lets another service have the directory, whoever still holds this value.
+    pub fn release(&self) {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// The directory itself.

@@ -153,6 +153,8 @@ impl Service {
         if serves {
             plugin.serving = outcome.version.clone();
             plugin.signer_changed = false;
+            // What was wrong was wrong with the version that served before.
+            plugin.quarantine = None;
         } else {
             plugin.pending = Some(outcome.version.clone());
             plugin.signer_changed = outcome.signer_changed;

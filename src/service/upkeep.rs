@@ -117,6 +117,7 @@ impl Service {
         self.note_token_uses().await.ok();
         self.log_head().await;
         self.store.close().await;
+        self.data.release();
     }
 
     /// Tells whether the database answers.

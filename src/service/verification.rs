@@ -9,9 +9,12 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::{Actor, Service, ServiceError};
-use crate::domain::{Chain, Code, Quarantine, QuarantineReason, Refusal, SignaturePolicy, SignatureStatus, TrustedKey};
+use crate::domain::{
+    Chain, Code, Digest, PluginName, PluginRef, Quarantine, QuarantineReason, Refusal, SignaturePolicy,
+    SignatureStatus, TrustedKey,
+};
 use crate::package::{PackageFile, Signature, Upload, verify_tree};
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::VersionRecord;
 use crate::store::{self, StoreError, audit};
 
 impl Service {
@@ -28,11 +31,12 @@ impl Service {
         };
         for plugin in plugins {
             let versions = store::plugins::list_versions(&mut *self.store.reader().await?, Some(plugin.id)).await?;
-            let Some(serving) = versions.into_iter().find(|version| version.version == plugin.serving) else {
-                return Err(StoreError::missing("versions", &plugin.name).into());
-            };
-            let found = self.judge(serving, keys.clone()).await?;
-            self.settle(plugin, found).await?;
+            // One that was uninstalled or updated meanwhile has nothing left to verify.
+            if let Some(serving) = versions.into_iter().find(|version| version.version == plugin.serving) {
+                let digest = serving.digest;
+                let found = self.judge(serving, keys.clone()).await?;
+                self.settle(&plugin.name, digest, found).await?;
+            }
         }
         self.verified.store(true, Ordering::Release);
         Ok(())
@@ -50,12 +54,12 @@ impl Service {
         };
         let revoked: HashSet<_> = keys.iter().filter(|key| key.revoked_at.is_some()).map(|key| key.key.id()).collect();
         for plugin in plugins.into_iter().filter(|plugin| plugin.quarantine.is_none()) {
-            let signer = versions
+            let serving = versions
                 .iter()
                 .find(|version| version.plugin_id == plugin.id && version.version == plugin.serving)
-                .and_then(|version| version.key_id);
-            if signer.is_some_and(|id| revoked.contains(&id)) {
-                self.settle(plugin, Some(QuarantineReason::KeyRevoked)).await?;
+                .filter(|version| version.key_id.is_some_and(|id| revoked.contains(&id)));
+            if let Some(serving) = serving {
+                self.settle(&plugin.name, serving.digest, Some(QuarantineReason::KeyRevoked)).await?;
             }
         }
         Ok(())
@@ -78,16 +82,28 @@ impl Service {
         Self::blocking("verify", move || stored.judge()).await
     }
 
-    /// Writes down what was found, if it is news.
-    async fn settle(&self, mut plugin: PluginRecord, found: Option<QuarantineReason>) -> Result<(), ServiceError> {
-        if plugin.quarantine.as_ref().map(|quarantine| quarantine.reason) == found {
+    /// Writes down what was found about a package, if that is news and the package still serves: judging takes a
+    /// while, and an update or uninstall that came first must not be undone.
+    async fn settle(
+        &self,
+        name: &PluginName,
+        judged: Digest,
+        found: Option<QuarantineReason>,
+    ) -> Result<(), ServiceError> {
+        let _changing = self.names.lock(name).await;
+        let mut tx = self.store.begin().await?;
+        let Some(mut plugin) = store::plugins::find(&mut tx, &PluginRef::Name(name.clone())).await? else {
+            return Ok(());
+        };
+        let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
+        let serves = versions.iter().any(|version| version.digest == judged && version.version == plugin.serving);
+        if !serves || plugin.quarantine.as_ref().map(|quarantine| quarantine.reason) == found {
             return Ok(());
         }
         let now = self.now();
         plugin.quarantine = found.map(|reason| Quarantine { reason, since: now });
         plugin.updated_at = now;
-        let (action, name) = (if found.is_some() { "plugin.quarantined" } else { "plugin.released" }, &plugin.name);
-        let mut tx = self.store.begin().await?;
+        let action = if found.is_some() { "plugin.quarantined" } else { "plugin.released" };
         store::plugins::update(&mut tx, &plugin).await?;
         let entry = self.entry(&Actor::Service, action, Some(name), json!({"reason": found}));
         audit::append(&mut tx, &self.audit_key, &entry).await?;

@@ -51,6 +51,19 @@ async fn a_changed_file_of_a_package_quarantines_and_its_repair_releases() {
 }
 
 #[tokio::test]
+async fn a_new_version_takes_the_place_of_a_tampered_one() {
+    let (app, author) = installed().await;
+    let setup = app.stop().await;
+    fs::write(only(&setup, "packages").join("main.py"), b"import os\n").unwrap();
+    let app = setup.start().await;
+    assert_eq!(reason(&app).await, "package-tampered");
+    let newer = package(&manifest("my-plugin", "2.0.0"));
+    app.upload("/api/plugins/my-plugin/update", &newer, Some(&author.sign(&newer))).await.expect(200);
+    assert_eq!(reason(&app).await, serde_json::Value::Null);
+    assert_eq!(reason(&app.restart().await).await, serde_json::Value::Null);
+}
+
+#[tokio::test]
 async fn an_added_file_and_a_changed_archive_quarantine() {
     let (app, _) = installed().await;
     let setup = app.stop().await;
@@ -107,4 +120,27 @@ async fn a_key_that_ended_later_does_not_take_down_what_it_signed_before() {
     app.clock().advance(std::time::Duration::from_hours(2));
     let app = app.restart().await;
     assert_eq!(reason(&app).await, serde_json::Value::Null);
+}
+
+#[tokio::test]
+async fn what_changes_while_it_is_verified_is_not_undone() {
+    let (app, author) = installed().await;
+    // Packages large enough that verifying them takes a while.
+    let noise: Vec<u8> = (0..2_000_000_u32).flat_map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    for name in ["large-a", "large-b"] {
+        let text = manifest(name, "1.0.0");
+        let files = [("plugin.yaml", text.as_bytes()), ("main.py", noise.as_slice())];
+        let archive = crate::support::author::pack(&files);
+        app.install(&archive, Some(&author.sign(&archive))).await.expect(201);
+    }
+    let setup = app.stop().await;
+    let digest = only(&setup, "packages");
+    fs::write(digest.join("main.py"), b"changed").unwrap();
+    let app = setup.start_unready().await;
+    app.delete("/api/plugins/large-b").await.expect(204);
+    let newer = package(&manifest("my-plugin", "2.0.0"));
+    let update = app.upload("/api/plugins/my-plugin/update", &newer, Some(&author.sign(&newer))).await.expect(200);
+    assert_eq!(update["status"], "updated");
+    app.until_ready().await;
+    assert_eq!(app.get("/api/plugins/my-plugin").await.expect(200)["version"], "2.0.0");
 }

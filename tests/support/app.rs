@@ -226,7 +226,7 @@ impl TestApp {
         actions
     }
 
-    async fn until_ready(&self) {
+    pub async fn until_ready(&self) {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while send(self.bare(Method::GET, "/readyz")).await.status != StatusCode::OK {
             assert!(tokio::time::Instant::now() < deadline, "the service does not get ready");

@@ -45,7 +45,7 @@ impl Connection {
             .no_proxy()
             .build()
             .map_err(|error| Failure::local(Local::Failed, error.to_string(), "report this"))?;
-        let url = context.environment.get("PLUGBAY_URL").unwrap_or(DEFAULT_URL);
+        let url = context.environment.get("PLUGBAY_URL").filter(|url| !url.is_empty()).unwrap_or(DEFAULT_URL);
         Ok(Self {
             runtime,
             client,
