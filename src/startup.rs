@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -112,6 +113,7 @@ impl Running {
 
 /// Runs a service until the process is asked to stop by SIGTERM or SIGINT.
 pub async fn serve(config: Config) -> Result<(), StartupError> {
+    raise_file_limit();
     let running = Running::start(config).await?;
     let shutdown = running.shutdown();
     let listen = |kind| signal(kind).map_err(|source| StartupError::Process { action: "listen for signals", source });
@@ -134,6 +136,15 @@ pub async fn serve(config: Config) -> Result<(), StartupError> {
                 shutdown.stop();
             }
         }
+    }
+}
+
+/// Takes as many open files as the system allows: each connection needs two, and the usual limit of 1024 is less than
+/// what `server.max_connections` promises.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).is_err() {
+        warn!("The limit of open files stays at {:?}; many connections at once will be refused", limit.current);
     }
 }
 

@@ -129,6 +129,56 @@ fn requests_that_do_not_end_are_cut_off_after_ten_seconds() {
 }
 
 #[test]
+fn a_stop_under_load_answers_what_it_has_begun() {
+    let (folder, mut process) = serve("");
+    let address = process.address.clone();
+    let _idle: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    let slow = begin(folder.path(), &process);
+    let started = std::thread::scope(|scope| {
+        let load: Vec<_> = (0..4).map(|_| scope.spawn(|| ask_until_refused(&address))).collect();
+        std::thread::sleep(Duration::from_millis(300));
+        let started = Instant::now();
+        process.signal(Signal::TERM);
+        for thread in load {
+            let (answered, cut) = thread.join().unwrap();
+            assert!(answered > 0 && cut == 0, "{answered} answered, {cut} cut off");
+        }
+        drop(slow);
+        started
+    });
+    assert_eq!(process.wait(Duration::from_secs(10)).code(), Some(0), "{}", process.log());
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// Asks again and again until nobody listens; counts answers, and answers that began and did not end.
+fn ask_until_refused(address: &str) -> (usize, usize) {
+    let (mut answered, mut cut) = (0, 0);
+    while let Ok(mut stream) = TcpStream::connect(address) {
+        stream.write_all(HEALTHZ).ok();
+        let answer = read_all(&mut stream, Duration::from_secs(5));
+        if answer.text.ends_with("ok\n") {
+            answered += 1;
+        } else if !answer.text.is_empty() {
+            cut += 1;
+        }
+    }
+    (answered, cut)
+}
+
+#[test]
+fn as_many_files_are_taken_as_the_system_allows() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut shell = command(folder.path(), "sh");
+    let line = "ulimit -Sn 256; exec \"$0\" serve --listen 127.0.0.1:0 --data-dir data";
+    shell.args(["-c", line, env!("CARGO_BIN_EXE_plugbay")]);
+    let process = Process::start(shell);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(fields[3], fields[4], "{line}");
+}
+
+#[test]
 fn a_second_signal_does_not_wait() {
     let (folder, mut process) = serve("");
     let _under_way = begin(folder.path(), &process);

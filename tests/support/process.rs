@@ -23,7 +23,12 @@ pub struct Process {
 impl Process {
     /// Starts the service and waits until it listens.
     pub fn serve(data: &Path, config: &Path, flags: &[&str]) -> Self {
-        let mut child = serve_command(data, config, flags).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start(serve_command(data, config, flags))
+    }
+
+    /// Starts the service by a command of the test's own and waits until it listens.
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut text = String::new();
         let address = loop {
