@@ -11,6 +11,7 @@ mod paging;
 mod permit;
 mod plugins;
 mod problem;
+mod problems;
 mod rate;
 mod request;
 mod routes;

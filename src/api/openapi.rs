@@ -8,7 +8,7 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{audit, install, keys, plugins, system, tokens, update};
+use super::{audit, install, keys, plugins, problems, system, tokens, update};
 use crate::domain::Code;
 use crate::wire::{FieldProblem, ProblemBody};
 
@@ -21,7 +21,7 @@ use crate::wire::{FieldProblem, ProblemBody};
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
-        system::healthz, system::health, system::readyz, system::system,
+        system::healthz, system::health, system::readyz, system::system, problems::show,
         plugins::list, install::install, plugins::show, plugins::uninstall, plugins::manifest, plugins::versions,
         update::update,
         keys::list, keys::add, keys::revoke,
@@ -81,6 +81,8 @@ macro_rules! problems {
 problems! {
     /// What every route may answer.
     OpenProblems: 400 421;
+    /// What a page that everybody may read may answer.
+    PageProblems: 400 404 421;
     /// What a route that only looks may answer.
     LookProblems: 400 401 403 404 421 429 500 503;
     /// What a route that changes something without a body may answer.

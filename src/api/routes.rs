@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::Problem;
-use super::{audit, install, keys, openapi, plugins, system, tokens, update};
+use super::{audit, install, keys, openapi, plugins, problems, system, tokens, update};
 
 /// Adds every route.
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -13,6 +13,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(at("/healthz", "GET").route(get().to(system::healthz)))
         .service(at("/health", "GET").route(get().to(system::health)))
         .service(at("/readyz", "GET").route(get().to(system::readyz)))
+        .service(at("/problems/{code}", "GET").route(get().to(problems::show)))
         .service(at("/api/system", "GET").route(get().to(system::system)))
         .service(at("/api/plugins", "GET").route(get().to(plugins::list)))
         .service(at("/api/plugins/install", "POST").route(post().to(install::install)))

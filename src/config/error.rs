@@ -44,7 +44,7 @@ impl Refusal for ConfigError {
     fn how(&self) -> Option<String> {
         match self {
             Self::Read { path, .. } => Some(format!("create `{}`, or name another file with --config", path.display())),
-            Self::Invalid { .. } => None,
+            Self::Invalid { .. } => Some("correct these places; docs/configuration.md lists every key".to_owned()),
         }
     }
 

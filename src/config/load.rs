@@ -91,7 +91,10 @@ impl Sources {
         let mistakes = Mistakes::default();
         substitute::fill(&mut node, environment, &mistakes);
         self.section(&Place::root(&node, &mistakes), "");
-        self.mistakes.extend(mistakes.into_sorted().into_iter().map(|mistake| mistake.error));
+        let mut mistakes: Vec<_> = mistakes.into_sorted().into_iter().map(|mistake| mistake.error).collect();
+        // A variable that is not set is the cause of what is wrong with the text in its place.
+        mistakes.dedup_by_key(|error| (error.pointer.clone(), error.line, error.column));
+        self.mistakes.extend(mistakes);
     }
 
     /// Reads one level of the file; `prefix` is empty or ends with a dot.

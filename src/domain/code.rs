@@ -145,7 +145,7 @@ codes! {
     DownloadTimeout "download-timeout" GatewayTimeout "The download took too long" "try again, or raise `install.timeout_seconds`";
 
     // The service itself.
-    FieldInvalid "field-invalid" Refused "A value is not accepted" "correct the values that `errors` names";
+    FieldInvalid "field-invalid" Refused "A value is not accepted" "correct the values that are named";
     AuditBroken "audit-broken" Conflict "The audit log was changed" "keep a copy of the data directory and compare with your backups";
     StorageFull "storage-full" StorageFull "The disk is full" "free space on the disk that holds the data directory; nothing was changed";
     DatabaseBusy "database-busy" Unavailable "The database is locked by another program" "end the program that holds plugbay.db open, then try again";

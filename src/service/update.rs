@@ -27,7 +27,7 @@ pub enum Downgrade {
 pub enum UpdateStatus {
     /// It serves.
     Updated,
-    /// It was known already, with the same bytes.
+    /// It serves or waits already, with the same bytes.
     Unchanged,
     /// It waits for an administrator.
     PendingApproval,
@@ -50,6 +50,23 @@ pub struct UpdateOutcome {
     pub signer_changed: bool,
     /// What could be better about the package.
     pub warnings: Vec<String>,
+}
+
+/// The version that an update brings.
+#[derive(Debug)]
+enum Arrival {
+    /// Unpacked just now, without a row yet.
+    New(VersionRecord),
+    /// One that served before and was kept.
+    Kept(VersionRecord),
+}
+
+impl Arrival {
+    fn record(&self) -> &VersionRecord {
+        match self {
+            Self::New(record) | Self::Kept(record) => record,
+        }
+    }
 }
 
 impl Service {
@@ -105,7 +122,8 @@ impl Service {
             signer_changed: self.signer_changed(&candidate, &serving),
             warnings: candidate.warnings.clone(),
         };
-        if let Some(known) = versions.iter().find(|version| version.version == outcome.version) {
+        let known = versions.iter().find(|version| version.version == outcome.version);
+        if let Some(known) = known {
             let found = candidate.archive.digest();
             if known.digest != found {
                 let (name, version) = (plugin.name, outcome.version);
@@ -116,27 +134,35 @@ impl Service {
                     found: found.to_string(),
                 });
             }
-            return Ok(outcome);
+            if known.version == plugin.serving || plugin.pending.as_ref() == Some(&known.version) {
+                return Ok(outcome);
+            }
         }
         self.check_floor(&candidate, floor.as_ref(), downgrade)?;
 
         let serves = !outcome.signer_changed && outcome.growth.added.is_empty();
         outcome.status = if serves { UpdateStatus::Updated } else { UpdateStatus::PendingApproval };
-        let version = self.publish(candidate, plugin.id, serves).await?;
-        let replaced = plugin.pending.take();
+        // A version that served before is kept and is there already.
+        let version = match known {
+            Some(kept) => Arrival::Kept(kept.clone()),
+            None => Arrival::New(self.publish(candidate, plugin.id, serves).await?),
+        };
+        let waited = plugin.pending.take();
+        // One that only waited is replaced; one that served stays among the versions kept.
+        let replaced = waited.filter(|waited| versions.iter().any(|old| old.version == *waited && !old.served));
         if serves {
-            plugin.serving = version.version.clone();
+            plugin.serving = outcome.version.clone();
             plugin.signer_changed = false;
             // What was wrong was wrong with the version that served before.
             plugin.quarantine = None;
         } else {
-            plugin.pending = Some(version.version.clone());
+            plugin.pending = Some(outcome.version.clone());
             plugin.signer_changed = outcome.signer_changed;
         }
         plugin.updated_at = self.now();
         let recorded = self.record_update(caller, &plugin, &version, replaced.as_ref(), &outcome).await;
         if recorded.is_err() {
-            self.forget_content(version.digest).await?;
+            self.forget_content(version.record().digest).await?;
         }
         recorded?;
         self.remove_unreferenced(&versions).await?;
@@ -158,21 +184,24 @@ impl Service {
         &self,
         caller: &Caller,
         plugin: &PluginRecord,
-        version: &VersionRecord,
+        arrival: &Arrival,
         replaced: Option<&Version>,
         outcome: &UpdateOutcome,
     ) -> Result<(), ServiceError> {
+        let (version, serves) = (arrival.record(), outcome.status == UpdateStatus::Updated);
         let mut tx = self.store.begin().await?;
         if let Some(replaced) = replaced {
             store::plugins::delete_version(&mut tx, plugin.id, replaced).await?;
         }
-        store::plugins::insert_version(&mut tx, version).await?;
+        if let Arrival::New(version) = arrival {
+            store::plugins::insert_version(&mut tx, version).await?;
+        }
         store::plugins::update(&mut tx, plugin).await?;
-        if version.served {
+        if serves {
             let signed = version.signature_status == SignatureStatus::Valid;
             store::plugins::raise_floor(&mut tx, &plugin.name, &version.version, signed).await?;
         }
-        let action = if version.served { "plugin.updated" } else { "plugin.update_pending" };
+        let action = if serves { "plugin.updated" } else { "plugin.update_pending" };
         let mut detail = version_detail(version);
         detail["previous_version"] = json!(outcome.previous);
         detail["added"] = json!(outcome.growth.added);

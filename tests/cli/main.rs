@@ -1,8 +1,14 @@
 //! The built program, as authors run it.
 #![expect(clippy::unwrap_used, reason = "a failed step should stop the test")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod client;
+mod client_access;
 mod init;
 mod pack;
+mod serve;
 mod sign;
 mod validate;
 mod vendor;
@@ -46,7 +52,11 @@ impl Run {
 #[expect(clippy::disallowed_methods, reason = "the program under test is started here")]
 fn command(folder: &Path, program: &str) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(folder).env_remove("SOURCE_DATE_EPOCH").env_remove("NO_COLOR");
+    command.current_dir(folder);
+    for name in ["SOURCE_DATE_EPOCH", "NO_COLOR", "PLUGBAY_URL", "PLUGBAY_TOKEN", "PLUGBAY_DATA_DIR", "PLUGBAY_CONFIG"]
+    {
+        command.env_remove(name);
+    }
     command
 }
 

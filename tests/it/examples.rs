@@ -53,6 +53,8 @@ fn example(line: usize, block: &[&str]) -> Example {
         }
     }
     let expected = answer[1..].join("\n");
+    // What is not JSON is a text.
+    let read = |text: &str| serde_json::from_str(text).unwrap_or_else(|_text| Value::from(format!("{text}\n")));
     Example {
         line,
         method: method.parse().unwrap(),
@@ -61,7 +63,7 @@ fn example(line: usize, block: &[&str]) -> Example {
         parts,
         body,
         status: answer[0].parse().unwrap(),
-        expected: (!expected.is_empty()).then(|| serde_json::from_str(&expected).unwrap()),
+        expected: (!expected.is_empty()).then(|| read(&expected)),
     }
 }
 
@@ -147,7 +149,9 @@ async fn every_example_is_true() {
             Some(expected) => {
                 let id = if token_id.is_empty() { "token_…" } else { &token_id };
                 let expected: Value = serde_json::from_str(&expected.to_string().replace("token_0192…", id)).unwrap();
-                assert!(fits(&expected, &answer.json()), "{place}: {}", answer.text);
+                let found =
+                    serde_json::from_str(&answer.text).unwrap_or_else(|_text| Value::from(answer.text.as_str()));
+                assert!(fits(&expected, &found), "{place}: {}", answer.text);
             }
             None => assert!(answer.text.is_empty(), "{place}: {}", answer.text),
         }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use plugbay::domain::Code;
 use reqwest::Method;
 use serde_json::json;
 
@@ -119,6 +120,50 @@ async fn request_ids_and_trace_context_are_passed_on() {
     let body = json!({"label": "x", "scopes": ["read"]});
     send(app.request(Method::POST, "/api/tokens").header("X-Request-Id", "ci-43").json(&body)).await.expect(201);
     assert_eq!(app.get("/api/audit?limit=1").await.expect(200)["entries"][0]["request_id"], "ci-43");
+}
+
+#[tokio::test]
+async fn the_type_of_a_problem_leads_to_its_explanation() {
+    let app = TestApp::start().await;
+    let problem = app.get("/api/plugins/nope").await.expect_problem(404, "plugin-unknown");
+    let answer = send(app.bare(Method::GET, problem["type"].as_str().unwrap())).await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.headers["content-type"].as_bytes()),
+        (200, b"text/plain; charset=utf-8".as_slice())
+    );
+    assert_eq!(answer.text, "plugin-unknown (HTTP 404)\n\nThere is no such plugin.\n\nWhat to do: plugbay list\n");
+    for code in Code::ALL {
+        let answer = send(app.bare(Method::GET, &format!("/problems/{code}"))).await;
+        assert!(answer.status.as_u16() == 200 && answer.text.contains(code.title()), "{code}");
+    }
+    for path in ["/problems/nope", "/problems/Plugin-Unknown", "/problems/", "/problems/%2e%2e"] {
+        send(app.bare(Method::GET, path)).await.expect_problem(404, "not-found");
+    }
+    send(app.bare(Method::POST, "/problems/internal")).await.expect_problem(405, "method-not-allowed");
+}
+
+#[tokio::test]
+async fn errors_of_the_libraries_are_problems_too() {
+    let app = TestApp::start().await;
+    for path in ["/docs/nope", "/docs/%ff", "/api/plugins/%ff/x"] {
+        send(app.bare(Method::GET, path)).await.expect_problem(404, "not-found");
+    }
+    for method in [Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PATCH, Method::POST] {
+        for path in ["/healthz", "/docs/", "/docs", "/api/openapi.json", "/problems/internal"] {
+            let answer = send(app.bare(method.clone(), path)).await;
+            let status = answer.status.as_u16();
+            assert!(
+                matches!(status, 200 | 404 | 405 | 307 | 308) && answer.headers.contains_key("x-request-id"),
+                "{method} {path}: {answer:?}"
+            );
+            if status >= 400 {
+                assert_eq!(answer.headers["content-type"], "application/problem+json", "{method} {path}");
+            }
+        }
+    }
+    let upgrade =
+        app.request(Method::POST, "/api/tokens").header("Connection", "Upgrade").header("Upgrade", "websocket");
+    send(upgrade.json(&json!({}))).await.expect_problem(400, "bad-request");
 }
 
 #[tokio::test]

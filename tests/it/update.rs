@@ -52,6 +52,24 @@ async fn the_same_version_with_other_bytes_and_lower_versions_are_refused() {
 }
 
 #[tokio::test]
+async fn a_version_that_served_before_serves_again_only_when_a_downgrade_is_allowed() {
+    let author = Author::new();
+    let app = installed(&author).await;
+    let (older, newer) = (package(&manifest("my-plugin", "1.0.0")), package(&manifest("my-plugin", "2.0.0")));
+    app.upload(UPDATE, &newer, Some(&author.sign(&newer))).await.expect(200);
+    let signature = author.sign(&older);
+    app.upload(UPDATE, &older, Some(&signature)).await.expect_problem(409, "downgrade-refused");
+    let back = app.upload(&format!("{UPDATE}?allow_downgrade=true"), &older, Some(&signature)).await.expect(200);
+    assert_eq!((&back["status"], &back["previous_version"]), (&json!("updated"), &json!("2.0.0")));
+    let versions = app.get("/api/plugins/my-plugin/versions").await.expect(200);
+    assert_eq!((&versions["serving"], &versions["floor"]), (&json!("1.0.0"), &json!("2.0.0")));
+    assert_eq!(versions["versions"].as_array().unwrap().len(), 2);
+    app.upload(UPDATE, &newer, Some(&author.sign(&newer))).await.expect(200);
+    let shown = app.get("/api/plugins/my-plugin").await.expect(200);
+    assert_eq!((&shown["version"], &shown["versions"]), (&json!("2.0.0"), &json!(["1.0.0", "2.0.0"])));
+}
+
+#[tokio::test]
 async fn an_update_by_another_trusted_key_waits() {
     let author = Author::new();
     let app = installed(&author).await;

@@ -12,6 +12,7 @@ use tokio::runtime::Runtime;
 use crate::cli::Context;
 use crate::cli::failure::{Failure, Local};
 use crate::cli::output::Output;
+use crate::domain::Code;
 use crate::wire::{INSECURE_DEV_HEADER, ProblemBody};
 
 /// Where a service listens unless told otherwise.
@@ -102,7 +103,7 @@ impl Connection {
         }
         let text = response.text().await.unwrap_or_default();
         Err(match serde_json::from_str::<ProblemBody>(&text) {
-            Ok(problem) => Failure::of_problem(problem),
+            Ok(problem) => with_token_hint(Failure::of_problem(problem)),
             Err(_not_a_problem) => {
                 let detail = format!("{} answered {status} without a problem that can be read", self.url);
                 Failure::local(Local::Failed, detail, "check that PLUGBAY_URL names a plugbay service")
@@ -124,6 +125,15 @@ impl Connection {
         let detail = format!("{} sent an answer that cannot be read: {}", self.url, innermost(error));
         Failure::local(Local::Failed, detail, "use client and service of the same version")
     }
+}
+
+/// The service speaks of headers; whoever types commands sets variables.
+fn with_token_hint(failure: Failure) -> Failure {
+    if &*failure.code == Code::TokenMissing.as_str() {
+        return failure
+            .with_how("set PLUGBAY_TOKEN, or PLUGBAY_DATA_DIR to the service's data directory on this machine");
+    }
+    failure
 }
 
 /// The cause at the end of the chain says most and repeats least.

@@ -39,6 +39,9 @@ pub(in crate::cli) fn list(arguments: &ListArguments, context: &Context) -> Resu
             break;
         }
     }
+    if plugins.is_empty() && arguments.status.is_none() && arguments.search.is_none() {
+        context.output.message("no plugins yet; install one: plugbay install FILE");
+    }
     let rows: Vec<_> = plugins
         .iter()
         .map(|plugin| {
