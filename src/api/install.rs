@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::body::{self, BodyLimits, Paced};
@@ -59,28 +61,46 @@ pub(super) async fn install(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let caller = permit.0;
-    let incoming = receive(&app.service, &caller, &request, payload).await?;
-    let remember = match once(&app.service, &caller, &request, &incoming).await? {
+    carry_out(&app, &caller.clone(), &request, payload, StatusCode::CREATED, move |service, incoming| async move {
+        Ok(view::installed(&service.install(&caller, incoming).await?))
+    })
+    .await
+}
+
+/// Takes in an archive, does with it what the route is for, to the end, and answers a repeated request alike.
+pub(super) async fn carry_out<B, F, Fut>(
+    app: &App,
+    caller: &Caller,
+    request: &HttpRequest,
+    payload: Payload,
+    status: StatusCode,
+    change: F,
+) -> Result<HttpResponse, Problem>
+where
+    B: Serialize + Send + Sync,
+    F: FnOnce(Arc<Service>, Incoming) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<B, ServiceError>> + Send,
+{
+    let incoming = receive(&app.service, caller, request, payload).await?;
+    let remember = match once(&app.service, caller, request, &incoming).await? {
         Once::Replay(answer) => return Ok(answer),
         Once::Run(remember) => remember,
     };
     let service = Arc::clone(&app.service);
-    let body = app
-        .service
-        .to_the_end("install", async move {
-            let outcome = service.install(&caller, incoming).await?;
-            answer(&service, remember, 201, &view::installed(&outcome)).await
-        })
-        .await?;
-    Ok(HttpResponse::Created().content_type("application/json").body(body))
+    let change = async move {
+        let body = change(Arc::clone(&service), incoming).await?;
+        answer(&service, remember, status.as_u16(), &body).await
+    };
+    let body = app.service.to_the_end("package", change).await?;
+    Ok(HttpResponse::build(status).content_type("application/json").body(body))
 }
 
 /// Writes an answer, and remembers it if the request has a key.
-pub(super) async fn answer(
+async fn answer(
     service: &Service,
     remember: Option<Remember>,
     status: u16,
-    body: &impl serde::Serialize,
+    body: &impl Serialize,
 ) -> Result<String, ServiceError> {
     let body = serde_json::to_string(body)
         .map_err(|error| ServiceError::File { action: "write the answer".to_owned(), source: error.into() })?;
@@ -91,7 +111,7 @@ pub(super) async fn answer(
 }
 
 /// What to do with a request that may have been sent before.
-pub(super) enum Once {
+enum Once {
     /// Give the first answer again.
     Replay(HttpResponse),
     /// Carry it out.
@@ -99,12 +119,7 @@ pub(super) enum Once {
 }
 
 /// Looks for an Idempotency-Key and for the answer given under it.
-pub(super) async fn once(
-    service: &Service,
-    caller: &Caller,
-    request: &HttpRequest,
-    incoming: &Incoming,
-) -> Result<Once, Problem> {
+async fn once(service: &Service, caller: &Caller, request: &HttpRequest, incoming: &Incoming) -> Result<Once, Problem> {
     let Some(value) = request.headers().get("Idempotency-Key") else { return Ok(Once::Run(None)) };
     let key = value.to_str().ok().filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len()));
     let key = key.ok_or_else(|| {
@@ -128,7 +143,7 @@ fn idempotency_key(token: TokenId, request: &HttpRequest, key: &str) -> Idempote
 
 /// Takes in an archive: uploaded, or fetched from where the request says. One that is refused for what it is, not for
 /// how the request is written, is reported in the audit log as every refused install is.
-pub(super) async fn receive(
+async fn receive(
     service: &Arc<Service>,
     caller: &Caller,
     request: &HttpRequest,

@@ -1,13 +1,12 @@
 //! Update: as install, for a plugin that is there.
 
-use std::sync::Arc;
-
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::install::{Once, UploadForm, answer, once, receive};
+use super::install::{UploadForm, carry_out};
 use super::openapi::UploadProblems;
 use super::paging::query;
 use super::permit::{Install, Permit};
@@ -43,18 +42,8 @@ pub(super) async fn update(
     let downgrade = if allow_downgrade == Some(true) { Downgrade::Allow } else { Downgrade::Refuse };
     // Asked first, so that nobody uploads 64 MiB to learn that the name is wrong.
     app.service.show_plugin(&caller, &id).await?;
-    let incoming = receive(&app.service, &caller, &request, payload).await?;
-    let remember = match once(&app.service, &caller, &request, &incoming).await? {
-        Once::Replay(answer) => return Ok(answer),
-        Once::Run(remember) => remember,
-    };
-    let service = Arc::clone(&app.service);
-    let body = app
-        .service
-        .to_the_end("update", async move {
-            let outcome = service.update(&caller, &id, incoming, downgrade).await?;
-            answer(&service, remember, 200, &view::updated(&outcome)).await
-        })
-        .await?;
-    Ok(HttpResponse::Ok().content_type("application/json").body(body))
+    carry_out(&app, &caller.clone(), &request, payload, StatusCode::OK, move |service, incoming| async move {
+        Ok(view::updated(&service.update(&caller, &id, incoming, downgrade).await?))
+    })
+    .await
 }
