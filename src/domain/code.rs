@@ -100,7 +100,6 @@ codes! {
     PluginExists "plugin-exists" Conflict "The plugin is installed already" "use update, or install with --or-update";
     VersionConflict "version-conflict" Conflict "This version was installed with other bytes" "raise `version` in plugin.yaml and pack again";
     DowngradeRefused "downgrade-refused" Conflict "A higher version has been served before" "install a higher version, or update with --allow-downgrade";
-    PluginQuarantined "plugin-quarantined" Conflict "The plugin is quarantined" "plugbay show NAME tells the reason";
     DigestMismatch "digest-mismatch" Refused "The archive does not have the expected sha256" "check the file and the sha256 you were given";
     LimitsExceedCeiling "limits-exceed-ceiling" Refused "The plugin asks for more than the operator allows" "lower `resources` in plugin.yaml, or raise `sandbox.ceiling` in plugbay.yaml";
     NameReserved "name-reserved" Refused "The name has the form of an id" "choose another `name` in plugin.yaml";
