@@ -14,7 +14,7 @@ use crate::domain::{
     TrustedKey,
 };
 use crate::package::{Contents, EntryPath, InspectedArchive, Signature, Signer, StagedPackage};
-use crate::store::plugins::{Floor, PluginRecord, VersionRecord};
+use crate::store::plugins::{Floor, NewVersion, PluginRecord, VersionRecord};
 use crate::store::{self, audit};
 
 /// A plugin that was installed.
@@ -82,7 +82,7 @@ impl Service {
         let version = self.publish(candidate, plugin.id, true).await?;
         let recorded = self.record_install(caller, &plugin, &version).await;
         if recorded.is_err() {
-            self.forget_content(version.digest).await?;
+            self.forget_content(version.record.digest).await?;
         }
         recorded?;
         let view = self.view(plugin).await?;
@@ -93,11 +93,12 @@ impl Service {
         &self,
         caller: &Caller,
         plugin: &PluginRecord,
-        version: &VersionRecord,
+        new: &NewVersion,
     ) -> Result<(), ServiceError> {
+        let version = &new.record;
         let mut tx = self.store.begin().await?;
         store::plugins::insert(&mut tx, plugin).await?;
-        store::plugins::insert_version(&mut tx, version).await?;
+        store::plugins::insert_version(&mut tx, new).await?;
         let signed = version.signature_status == SignatureStatus::Valid;
         store::plugins::raise_floor(&mut tx, &plugin.name, &version.version, signed).await?;
         let detail = version_detail(version);
@@ -159,7 +160,7 @@ impl Service {
         candidate: Candidate,
         plugin_id: PluginId,
         served: bool,
-    ) -> Result<VersionRecord, ServiceError> {
+    ) -> Result<NewVersion, ServiceError> {
         let Candidate { archive, manifest, signature, staging, .. } = candidate;
         let digest = archive.digest();
         let places = Places {
@@ -170,9 +171,10 @@ impl Service {
         let (limits, now) = (self.config.limits, self.now());
         Self::blocking("publish", move || {
             let unpacked = archive.unpack(&staging.folder.path().join("package"), &contents(&manifest), &limits)?;
-            let record = version_record(&archive, &manifest, &unpacked, signature.clone(), plugin_id, served, now)?;
+            let files = list_files(&unpacked)?;
+            let record = version_record(&archive, &manifest, signature.clone(), plugin_id, served, now);
             places.take(&archive, signature.as_deref(), unpacked, digest)?;
-            Ok(record)
+            Ok(NewVersion { record, files })
         })
         .await
     }
@@ -244,39 +246,40 @@ fn warnings(manifest: &Manifest, archive: &InspectedArchive) -> Vec<String> {
     warnings
 }
 
+fn list_files(unpacked: &StagedPackage) -> Result<String, ServiceError> {
+    serde_json::to_string(unpacked.files()).map_err(|error| ServiceError::File {
+        action: "list the files of the package".to_owned(),
+        source: error.into(),
+    })
+}
+
 fn version_record(
     archive: &InspectedArchive,
     manifest: &Manifest,
-    unpacked: &StagedPackage,
     signature: Option<String>,
     plugin_id: PluginId,
     served: bool,
     now: Timestamp,
-) -> Result<VersionRecord, ServiceError> {
+) -> VersionRecord {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let files = serde_json::to_string(unpacked.files()).map_err(|error| ServiceError::File {
-        action: "list the files of the package".to_owned(),
-        source: error.into(),
-    })?;
     let signature_status = match archive.signer() {
         Signer::Trusted(_) => SignatureStatus::Valid,
         Signer::Untrusted(_) => SignatureStatus::Untrusted,
         Signer::Unsigned => SignatureStatus::Unsigned,
     };
-    Ok(VersionRecord {
+    VersionRecord {
         plugin_id,
         version: manifest.version.clone(),
         digest: archive.digest(),
         manifest: text(archive.manifest_bytes()),
         default_config: archive.default_config().map(text),
-        files,
         signature_status,
         key_id: archive.signer().key_id(),
         signature,
         archive_bytes: archive.size(),
         served,
         installed_at: now,
-    })
+    }
 }
 
 /// What the audit log tells about a version.

@@ -10,7 +10,7 @@ use super::install::{Candidate, version_detail};
 use super::{Caller, Incoming, Service, ServiceError};
 use crate::domain::{Growth, PluginId, PluginRef, SignaturePolicy, SignatureStatus};
 use crate::package::Signer;
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::{NewVersion, PluginRecord, VersionRecord};
 use crate::store::{self, StoreError, audit};
 
 /// Whether a version lower than one that has served is accepted.
@@ -56,7 +56,7 @@ pub struct UpdateOutcome {
 #[derive(Debug)]
 enum Arrival {
     /// Unpacked just now, without a row yet.
-    New(VersionRecord),
+    New(NewVersion),
     /// One that served before and was kept.
     Kept(VersionRecord),
 }
@@ -64,7 +64,8 @@ enum Arrival {
 impl Arrival {
     fn record(&self) -> &VersionRecord {
         match self {
-            Self::New(record) | Self::Kept(record) => record,
+            Self::New(new) => &new.record,
+            Self::Kept(record) => record,
         }
     }
 }
@@ -193,8 +194,8 @@ impl Service {
         if let Some(replaced) = replaced {
             store::plugins::delete_version(&mut tx, plugin.id, replaced).await?;
         }
-        if let Arrival::New(version) = arrival {
-            store::plugins::insert_version(&mut tx, version).await?;
+        if let Arrival::New(new) = arrival {
+            store::plugins::insert_version(&mut tx, new).await?;
         }
         store::plugins::update(&mut tx, plugin).await?;
         if serves {

@@ -71,7 +71,10 @@ impl Service {
         version: VersionRecord,
         keys: Vec<TrustedKey>,
     ) -> Result<Option<QuarantineReason>, ServiceError> {
+        let files = store::plugins::find_files(&mut *self.store.reader().await?, version.digest).await?;
+        let files = files.ok_or_else(|| StoreError::missing("versions", version.digest))?;
         let stored = Stored {
+            files,
             archive: self.data.archive(version.digest),
             package: self.data.package(version.digest),
             policy: self.config.security.signatures,
@@ -119,6 +122,7 @@ impl Service {
 
 /// A version as it lies on disk, with what it is judged by.
 struct Stored {
+    files: String,
     archive: PathBuf,
     package: PathBuf,
     policy: SignaturePolicy,
@@ -136,7 +140,7 @@ impl Stored {
         if upload.digest() != self.version.digest {
             return tampered;
         }
-        let files: Vec<PackageFile> = serde_json::from_str(&self.version.files)
+        let files: Vec<PackageFile> = serde_json::from_str(&self.files)
             .map_err(|error| StoreError::bad_row("versions", self.version.digest, error))?;
         if let Err(error) = verify_tree(&self.package, &files) {
             warn!(error = %Chain(&error), digest = %self.version.digest, "A stored package was changed");

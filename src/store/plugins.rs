@@ -45,8 +45,6 @@ pub struct VersionRecord {
     pub manifest: String,
     /// config.yaml as it is in the archive.
     pub default_config: Option<String>,
-    /// The unpacked files with their hashes, as JSON.
-    pub files: String,
     /// What the signature was worth when the version came in.
     pub signature_status: SignatureStatus,
     /// The key that signed it.
@@ -59,6 +57,15 @@ pub struct VersionRecord {
     pub served: bool,
     /// When it came in.
     pub installed_at: Timestamp,
+}
+
+/// A version on its way in, with what is read again only to verify it.
+#[derive(Clone, Debug)]
+pub struct NewVersion {
+    /// The version.
+    pub record: VersionRecord,
+    /// The unpacked files with their hashes, as JSON.
+    pub files: String,
 }
 
 /// What a name remembers after its plugin is gone.
@@ -128,7 +135,6 @@ struct VersionRow {
     digest: String,
     manifest: String,
     default_config: Option<String>,
-    files: String,
     signature_status: String,
     key_id: Option<String>,
     signature: Option<String>,
@@ -153,7 +159,6 @@ impl TryFrom<VersionRow> for VersionRecord {
             installed_at: read_time("versions", &key, row.installed_at)?,
             manifest: row.manifest,
             default_config: row.default_config,
-            files: row.files,
             signature: row.signature,
             served: row.served,
         })
@@ -250,7 +255,8 @@ pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<PluginRecord>
 }
 
 /// Adds a version.
-pub async fn insert_version(connection: &mut SqliteConnection, version: &VersionRecord) -> Result<(), StoreError> {
+pub async fn insert_version(connection: &mut SqliteConnection, new: &NewVersion) -> Result<(), StoreError> {
+    let NewVersion { record: version, files } = new;
     let (plugin_id, number) = (version.plugin_id.to_string(), version.version.to_string());
     let (digest, status) = (version.digest.to_hex(), version.signature_status.as_str());
     let key_id = version.key_id.map(|id| id.to_string());
@@ -265,7 +271,7 @@ pub async fn insert_version(connection: &mut SqliteConnection, version: &Version
         digest,
         version.manifest,
         version.default_config,
-        version.files,
+        files,
         status,
         key_id,
         version.signature,
@@ -299,7 +305,7 @@ pub async fn list_versions(
     let plugin = plugin.map(|id| id.to_string());
     let rows = sqlx::query_as!(
         VersionRow,
-        r#"SELECT plugin_id, version, digest, manifest, default_config, files, signature_status, key_id, signature,
+        r#"SELECT plugin_id, version, digest, manifest, default_config, signature_status, key_id, signature,
                   archive_bytes, served AS "served: bool", installed_at
            FROM versions
            WHERE ?1 IS NULL OR plugin_id = ?1
@@ -309,6 +315,13 @@ pub async fn list_versions(
     .fetch_all(connection)
     .await?;
     rows.into_iter().map(VersionRecord::try_from).collect()
+}
+
+/// The unpacked files of a version with their hashes, as JSON. They can be many, so they are read only to verify them.
+pub async fn find_files(connection: &mut SqliteConnection, digest: Digest) -> Result<Option<String>, StoreError> {
+    let digest = digest.to_hex();
+    let files = sqlx::query_scalar!("SELECT files FROM versions WHERE digest = ? LIMIT 1", digest);
+    Ok(files.fetch_optional(connection).await?)
 }
 
 /// Hashes that any version refers to; everything else on disk is left over.
