@@ -175,6 +175,24 @@ class CallTest(RunnerCase):
         self.assertEqual(service.ask("invoke", {"method": "execute"})["error"]["code"], -32602)
         self.assertEqual(service.initialize()["error"]["code"], -32600)
 
+    def test_exiting_in_a_background_task_ends_the_process(self) -> None:
+        service = self.run_plugin("""
+            import asyncio, sys, time
+
+            async def leave():
+                sys.exit(5)
+
+            class Plugin:
+                async def execute(self, context):
+                    asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)
+                    self.task = asyncio.create_task(leave())
+                    await asyncio.sleep(60)
+        """)
+        service.invoke("execute", {"context": {}})
+        code, _, err = service.end()
+        self.assertEqual(code, 5)
+        self.assertIn("in leave", err)
+
     def test_a_failing_cleanup_is_told_and_still_ends(self) -> None:
         service = self.run_plugin("""
             class Plugin:

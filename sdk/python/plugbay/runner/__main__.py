@@ -1,6 +1,6 @@
 """Runs one plugin: what the service starts inside the sandbox.
 
-    python3 -I -B …/plugbay/runner --main main.py [--class MyPlugin] [--hook on_message]… [--command /hello]…
+    python3 -I -B /…/plugbay/runner --main main.py [--class MyPlugin] [--hook on_message]… [--command /hello]…
     python3 -m plugbay.runner --main main.py …
 
 - fd 3 is a connected stream socket to the service. `hello` was said already; the runner begins by reading.
@@ -8,8 +8,8 @@
 - `--main`, `--class`, `--hook`, `--command` are what plugin.yaml says; reading YAML is not the runner's business. What
   `--hook` and `--command` name must be there, else the start fails.
 
-Prefer the first form: with `-m` Python looks into the package folder before its own library, and a plugin's
-`logging.py` would be taken for Python's.
+Prefer the first form, which needs an absolute path: with `-m` Python looks into the package folder before its own
+library, and a plugin's `logging.py` would be taken for Python's.
 
 Exit codes: 0 after `shutdown`, 1 when the start failed (the answer to `initialize` says why), 2 wrong arguments or no
 socket, 70 when the service broke the protocol, 75 when the service went away.
@@ -25,6 +25,7 @@ import argparse
 import asyncio
 import os
 import socket
+import traceback
 
 from plugbay.runner.dispatch import Dispatcher
 from plugbay.runner.loading import Source
@@ -76,7 +77,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # What is printed is seen at once, and is not lost at the end.
         getattr(stream, "reconfigure")(line_buffering=True)
-    asyncio.run(serve(source, connection))
+    # Not `asyncio.run`, which at the end waits for the plugin's tasks and threads.
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(serve(source, connection))
+    except BaseException as error:
+        # Such as `sys.exit` in a background task of the plugin.
+        traceback.print_exc()
+        os._exit(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
 
 
 if __name__ == "__main__":

@@ -86,10 +86,6 @@ class Wire(asyncio.Protocol):
 
     async def close(self) -> None:
         """Waits a little until what was sent has left."""
-        if self._transport is None:
-            return
-        self._transport.set_write_buffer_limits(high=0)
-        self._transport.write(b"")
         try:
             await asyncio.wait_for(self._flushed(), 2)
         except asyncio.TimeoutError:
