@@ -121,7 +121,8 @@ class PluginService:
             raise ValueError("expected one of `plugin_path` and `plugin_url`")
         if plugin_path is None:
             if signature_path is not None:
-                raise ValueError("`signature_path` goes with `plugin_path`; a fetched archive's signature is fetched too")
+                # The service fetches the signature from beside the archive.
+                raise ValueError("`signature_path` goes with `plugin_path`")
             return await self._ask("POST", path, {"url": plugin_url})
         return await asyncio.to_thread(self._upload, path, Path(plugin_path), signature_path)
 

@@ -237,7 +237,7 @@ class WireTest(RunnerCase):
     def test_messages_may_arrive_in_any_pieces(self) -> None:
         service = self.run_plugin(ECHO)
         ids = [101, 102, 103]
-        line = '{"jsonrpc":"2.0","id":%d,"method":"invoke","params":{"method":"execute","call":"%d","params":{"context":"é"}}}\n'
+        line = '{"id":%d,"method":"invoke","params":{"method":"execute","call":"%d","params":{"context":"é"}}}\n'
         data = "".join(line % (id, id) for id in ids).encode()
         for start in range(0, len(data), 7):
             service.socket.sendall(data[start : start + 7])

@@ -51,6 +51,9 @@ class Invoker:
                 result = function(*arguments)
             else:
                 result = await self._threaded(call, function, *arguments)
+                if call.cancelled and type(result) not in _PLAIN:
+                    # A coroutine or a generator, which must not begin after all.
+                    raise asyncio.CancelledError(call.reason)
             if inspect.isawaitable(result):
                 result = await result
             if type(result) in _PLAIN:

@@ -87,4 +87,6 @@ def trace(error: BaseException) -> str:
 
 
 def _is_the_authors(file: str) -> bool:
-    return file != _POOL and not file.startswith("<frozen importlib") and os.path.dirname(os.path.abspath(file)) != _RUNNER
+    if file == _POOL or file.startswith("<frozen importlib"):
+        return False
+    return os.path.dirname(os.path.abspath(file)) != _RUNNER
