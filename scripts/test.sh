@@ -21,7 +21,7 @@ USAGE
 }
 
 budget=3600
-steps=(fmt shell clippy queries build test mutation doc template fixtures schemathesis quickstart chaos)
+steps=(fmt shell clippy queries build test mutation doc template sdk fixtures schemathesis quickstart chaos)
 # What makes no sense without a binary.
 after_build=" test mutation schemathesis quickstart chaos "
 bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
@@ -41,6 +41,19 @@ step_test() { PLUGBAY_FUZZ_SECONDS=1 cargo test --locked --no-fail-fast; }
 step_mutation() { PLUGBAY_FUZZ_SECONDS=${PLUGBAY_FUZZ_SECONDS:-20} cargo test --locked --test mutation; }
 step_doc() { RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --locked --no-deps; }
 step_template() { (cd plugin-template/python && python3 -B -m unittest discover -s tests); }
+step_sdk() {
+    local version=2.4.1
+    local venv=$PWD/target/venvs/mypy-$version
+    (cd sdk/python && python3 -B -m unittest discover -s tests)
+    # Made last, so that an interrupted installation is done again.
+    if [ ! -e "$venv/installed" ]; then
+        rm -rf "$venv"
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check "mypy==$version"
+        touch "$venv/installed"
+    fi
+    (cd sdk/python && "$venv/bin/mypy" --strict plugbay)
+}
 step_fixtures() { python3 -B tests/fixtures/archives/check.py; }
 step_chaos() { PLUGBAY_BIN=$bin scripts/chaos.sh install 20; }
 
