@@ -60,7 +60,7 @@ impl Arguments {
                 run_dir = PathBuf::from(value);
                 continue;
             }
-            let value = value.into_string().map_err(|_| format!("the value of `{word}` is not UTF-8"))?;
+            let value = value.to_str().ok_or_else(|| format!("the value of `{word}` is not UTF-8"))?.to_owned();
             limited |= word != "--runtime";
             match word.as_str() {
                 "--runtime" => runtime = Some(value),

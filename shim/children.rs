@@ -110,7 +110,10 @@ impl Started {
     pub(crate) fn status(&mut self) -> Ended {
         let mut status = [0; 4];
         let status = self.exit.read_exact(&mut status).map_or(0, |()| i32::from_ne_bytes(status));
-        if status & 0x7f == 0 { Ended::Code((status >> 8) & 0xff) } else { Ended::Signal(status & 0x7f) }
+        match status & 0x7f {
+            0 => Ended::Code((status >> 8) & 0xff),
+            signal => Ended::Signal(signal),
+        }
     }
 }
 

@@ -27,9 +27,9 @@ pub(crate) enum Socket {
 }
 
 /// Runs the program to its end and returns the shim's exit code.
-pub(crate) fn run(host: UnixStream, log: Log, program: Vec<OsString>, place: Socket) -> i32 {
+pub(crate) fn run(host: UnixStream, log: &Log, program: &[OsString], place: Socket) -> i32 {
     let oom = OomCounter::start();
-    let mut started = match start(host, &program, place) {
+    let mut started = match start(host, program, place) {
         Ok(started) => started,
         Err(problem) => {
             log.line("stderr", &format!("plugbay: cannot start `{}`: {problem}", program[0].display()), false);
@@ -37,7 +37,7 @@ pub(crate) fn run(host: UnixStream, log: Log, program: Vec<OsString>, place: Soc
             return exit::NOT_STARTED;
         }
     };
-    carry(&mut started, &log);
+    carry(&mut started, log);
     let (code, signal) = match started.status() {
         Ended::Code(code) => (Some(code), None),
         Ended::Signal(signal) => (None, Some(signal)),

@@ -37,9 +37,9 @@ struct Session {
 }
 
 /// Serves calls until the service ends it, and returns the shim's exit code.
-pub(crate) fn run(host: UnixStream, log: Log, program: Vec<OsString>, limits: Limits) -> i32 {
+pub(crate) fn run(host: UnixStream, log: &Log, program: Vec<OsString>, limits: Limits) -> i32 {
     let code = if is_startable(&program[0]) {
-        serve(host, &log, program, limits).unwrap_or(exit::FAULT)
+        serve(host, log, program, limits).unwrap_or(exit::FAULT)
     } else {
         log.line("stderr", &format!("plugbay: cannot start `{}`: not an executable file", program[0].display()), false);
         exit::NOT_STARTED

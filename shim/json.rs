@@ -95,7 +95,12 @@ fn write_string(text: &str, out: &mut String) {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
-            character if character < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(character))),
+            character if character < ' ' => {
+                // Control characters are below 0x20, so the last digit alone is computed.
+                let code = u32::from(character);
+                out.push_str(if code < 0x10 { "\\u000" } else { "\\u001" });
+                out.extend(char::from_digit(code % 0x10, 0x10));
+            }
             character => out.push(character),
         }
     }

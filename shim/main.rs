@@ -81,9 +81,9 @@ fn main() {
     }
     let log = log::Log::new(log);
     let code = match arguments.runtime {
-        Runtime::Exec(limits) => exec::run(host, log, arguments.program, limits),
-        Runtime::Python => entry::run(host, log, arguments.program, entry::Socket::Third),
-        Runtime::Stdio => entry::run(host, log, arguments.program, entry::Socket::Stdio),
+        Runtime::Exec(limits) => exec::run(host, &log, arguments.program, limits),
+        Runtime::Python => entry::run(host, &log, &arguments.program, entry::Socket::Third),
+        Runtime::Stdio => entry::run(host, &log, &arguments.program, entry::Socket::Stdio),
     };
     sys::end(code)
 }

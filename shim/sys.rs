@@ -66,7 +66,9 @@ pub(crate) fn wait_for(fds: &mut [PollFd], timeout_ms: Option<u64>) {
     let count = unsafe { poll(fds.as_mut_ptr(), fds.len() as c_ulong, timeout) };
     if count < 0 {
         // An interruption is no event: the callers look again.
-        fds.iter_mut().for_each(|fd| fd.found = 0);
+        for fd in fds {
+            fd.found = 0;
+        }
     }
 }
 

@@ -157,3 +157,32 @@ fn out_of_memory_is_a_kill_and_a_risen_counter() {
     assert_eq!(paths[2], "/sys/fs/cgroup/abc/memory.events");
     assert_eq!(paths.len(), 4);
 }
+
+/// Removes the group when the test ends; it is empty by then.
+struct MemoryGroup(std::path::PathBuf);
+
+impl Drop for MemoryGroup {
+    fn drop(&mut self) {
+        std::fs::remove_dir(&self.0).ok();
+    }
+}
+
+#[test]
+fn a_plugin_that_eats_its_memory_ends_with_76() {
+    let path = format!("/sys/fs/cgroup/memory/plugbay-shim-{}", std::process::id());
+    if !getuid().is_root() || std::fs::create_dir(&path).is_err() {
+        // The decision itself is tested above on recorded texts.
+        return;
+    }
+    let group = MemoryGroup(path.clone().into());
+    std::fs::write(group.0.join("memory.limit_in_bytes"), "50331648").unwrap();
+    std::fs::write(group.0.join("memory.memsw.limit_in_bytes"), "50331648").ok();
+    let enter = format!("echo $$ > {path}/cgroup.procs && exec \"$@\"");
+    let code = "import os; os.write(3, b'1\\n'); data = [b'x' * 1000000 for _ in range(300)]";
+    let through = ["/bin/sh", "-c", &enter, "sh"];
+    let mut shim = Shim::start_with(&through, "python", &[], &["/usr/bin/python3", "-c", code]);
+    assert_eq!(shim.hello["params"]["report"]["cgroup"]["memory"], 50_331_648);
+    assert_eq!(shim.receive(), json!(1));
+    shim.assert_code(76);
+    assert_eq!(shim.log(), [json!({"exit": {"code": null, "signal": 9, "oom": true}})]);
+}
