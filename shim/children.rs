@@ -1,8 +1,9 @@
 //! Starts and reaps processes. One thread waits for all of them, also for orphans that the kernel gives to process 1;
 //! who started a child reads its end from a socket, so it can poll for it together with the child's output.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
@@ -28,6 +29,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    /// `/proc/self/oom_score_adj` and what it held; None where it cannot be written.
+    score: Option<(File, String)>,
     /// Rises with every start, so that the reaper misses none between looking and waiting.
     starts: u64,
     waiting: Vec<(i32, UnixStream)>,
@@ -51,9 +54,11 @@ pub(crate) enum Ended {
 }
 
 impl Children {
-    /// Starts the reaper.
+    /// Starts the reaper. Called while the shim is dumpable: later it could not open its own score.
     pub(crate) fn start() -> io::Result<Self> {
         let children = Self::default();
+        let file = File::options().write(true).open("/proc/self/oom_score_adj").ok();
+        children.state().score = file.zip(fs::read_to_string("/proc/self/oom_score_adj").ok());
         let reaper = children.clone();
         std::thread::Builder::new().name("reaper".to_owned()).stack_size(64 << 10).spawn(move || reaper.reap_all())?;
         Ok(children)
@@ -65,15 +70,22 @@ impl Children {
         // Held until the child is known: the reaper must neither meet a stranger nor take a child that failed to
         // exec away from std, which waits for that one itself.
         let mut state = self.state();
-        let mut child = command.process_group(0).spawn()?;
+        // Inherited, because a child's own file is closed to us in the first moments after its exec.
+        let set_score = |state: &State, score: Option<&str>| {
+            if let Some((file, own)) = &state.score {
+                drop(file.write_all_at(score.unwrap_or(own).trim().as_bytes(), 0));
+            }
+        };
+        set_score(&state, Some("1000"));
+        let child = command.process_group(0).spawn();
+        set_score(&state, None);
+        let mut child = child?;
         let group = i32::try_from(child.id()).map_err(io::Error::other)?;
         for place in &GROUPS {
             if place.compare_exchange(0, group, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
                 break;
             }
         }
-        // A program that has ended already needs no score.
-        drop(fs::write(format!("/proc/{group}/oom_score_adj"), "1000"));
         state.waiting.push((group, sender));
         state.starts += 1;
         self.0.started.notify_all();

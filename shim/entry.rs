@@ -27,9 +27,9 @@ pub(crate) enum Socket {
 }
 
 /// Runs the program to its end and returns the shim's exit code.
-pub(crate) fn run(host: UnixStream, log: &Log, program: &[OsString], place: Socket) -> i32 {
+pub(crate) fn run(host: UnixStream, log: &Log, children: &Children, program: &[OsString], place: Socket) -> i32 {
     let oom = OomCounter::start();
-    let mut started = match start(host, program, place) {
+    let mut started = match start(host, children, program, place) {
         Ok(started) => started,
         Err(problem) => {
             log.line("stderr", &format!("plugbay: cannot start `{}`: {problem}", program[0].display()), false);
@@ -51,8 +51,7 @@ pub(crate) fn run(host: UnixStream, log: &Log, program: &[OsString], place: Sock
     }
 }
 
-fn start(host: UnixStream, program: &[OsString], place: Socket) -> io::Result<Started> {
-    let children = Children::start()?;
+fn start(host: UnixStream, children: &Children, program: &[OsString], place: Socket) -> io::Result<Started> {
     watch(host.try_clone()?)?;
     let mut command = Command::new(&program[0]);
     command.args(&program[1..]).stderr(Stdio::piped());

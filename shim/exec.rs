@@ -37,9 +37,9 @@ struct Session {
 }
 
 /// Serves calls until the service ends it, and returns the shim's exit code.
-pub(crate) fn run(host: UnixStream, log: &Log, program: Vec<OsString>, limits: Limits) -> i32 {
+pub(crate) fn run(host: UnixStream, log: &Log, children: Children, program: Vec<OsString>, limits: Limits) -> i32 {
     let code = if is_startable(&program[0]) {
-        serve(host, log, program, limits).unwrap_or(exit::FAULT)
+        serve(host, log, children, program, limits).unwrap_or(exit::FAULT)
     } else {
         log.line("stderr", &format!("plugbay: cannot start `{}`: not an executable file", program[0].display()), false);
         exit::NOT_STARTED
@@ -61,9 +61,8 @@ fn is_startable(program: &OsString) -> bool {
     std::env::split_paths(&path).any(|folder| is_program(&folder.join(program)))
 }
 
-fn serve(host: UnixStream, log: &Log, program: Vec<OsString>, limits: Limits) -> io::Result<i32> {
+fn serve(host: UnixStream, log: &Log, children: Children, program: Vec<OsString>, limits: Limits) -> io::Result<i32> {
     let mut reader = BufReader::new(host.try_clone()?);
-    let children = Children::start()?;
     let session = Arc::new(Session {
         host: Mutex::new(host),
         calls: Mutex::default(),

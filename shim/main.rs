@@ -75,15 +75,16 @@ fn main() {
         Ok(sockets) => sockets,
         Err(problem) => end(exit::CONNECT, &format!("no connection to the service: {problem}")),
     };
+    let Ok(children) = children::Children::start() else { end(exit::FAULT, "cannot start a thread") };
     // A plugin has the shim's uid: dumpable, it could read and write /proc/1/mem.
     if sys::refuse_to_be_dumped().is_err() {
         end(exit::FAULT, "cannot become undumpable");
     }
     let log = log::Log::new(log);
     let code = match arguments.runtime {
-        Runtime::Exec(limits) => exec::run(host, &log, arguments.program, limits),
-        Runtime::Python => entry::run(host, &log, &arguments.program, entry::Socket::Third),
-        Runtime::Stdio => entry::run(host, &log, &arguments.program, entry::Socket::Stdio),
+        Runtime::Exec(limits) => exec::run(host, &log, children, arguments.program, limits),
+        Runtime::Python => entry::run(host, &log, &children, &arguments.program, entry::Socket::Third),
+        Runtime::Stdio => entry::run(host, &log, &children, &arguments.program, entry::Socket::Stdio),
     };
     sys::end(code)
 }
