@@ -1,0 +1,93 @@
+//! The command line of the shim. Written by the engine, so a mistake in it is a fault of plugbay and ends the start.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::children::MAX_GROUPS;
+
+/// What to run, and how it is spoken to.
+pub(crate) struct Arguments {
+    pub(crate) runtime: Runtime,
+    pub(crate) run_dir: PathBuf,
+    /// The program and its arguments; never empty.
+    pub(crate) program: Vec<OsString>,
+}
+
+pub(crate) enum Runtime {
+    Python,
+    Stdio,
+    Exec(Limits),
+}
+
+/// Bounds of the `exec` runtime.
+#[derive(Clone)]
+pub(crate) struct Limits {
+    /// Methods offered in the answer to `initialize`.
+    pub(crate) methods: Vec<String>,
+    /// Longest time for one call, whatever deadline it brings.
+    pub(crate) timeout: Duration,
+    /// Longest output of one call.
+    pub(crate) output_bytes: usize,
+    /// Calls that may run at once.
+    pub(crate) calls: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            methods: vec!["execute".to_owned()],
+            timeout: Duration::from_secs(30),
+            // Leaves room for the frame around the result in a line of 4 MiB.
+            output_bytes: 2 << 20,
+            calls: 16,
+        }
+    }
+}
+
+impl Arguments {
+    pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let (mut runtime, mut run_dir) = (None, PathBuf::from("/run/plugbay"));
+        let (mut limits, mut limited) = (Limits::default(), false);
+        loop {
+            let word = words.next().ok_or("`--` and the program are missing")?;
+            let word = word.to_str().ok_or("an option is not UTF-8")?.to_owned();
+            if word == "--" {
+                break;
+            }
+            let value = words.next().ok_or_else(|| format!("`{word}` needs a value"))?;
+            if word == "--run-dir" {
+                run_dir = PathBuf::from(value);
+                continue;
+            }
+            let value = value.to_str().ok_or_else(|| format!("the value of `{word}` is not UTF-8"))?.to_owned();
+            limited |= word != "--runtime";
+            match word.as_str() {
+                "--runtime" => runtime = Some(value),
+                "--methods" => limits.methods = value.split(',').map(str::to_owned).collect(),
+                "--timeout-ms" => limits.timeout = Duration::from_millis(positive(&word, &value)? as u64),
+                "--output-bytes" => limits.output_bytes = positive(&word, &value)?,
+                "--calls" => limits.calls = positive(&word, &value)?.min(MAX_GROUPS),
+                _ => return Err(format!("unknown option `{word}`")),
+            }
+        }
+        let runtime = match runtime.as_deref() {
+            Some("exec") => Runtime::Exec(limits),
+            _ if limited => return Err("limits belong to `--runtime exec`".to_owned()),
+            Some("python") => Runtime::Python,
+            Some("stdio") => Runtime::Stdio,
+            _ => return Err("`--runtime` must be python, stdio or exec".to_owned()),
+        };
+        let program: Vec<_> = words.collect();
+        if program.is_empty() {
+            return Err("the program is missing".to_owned());
+        }
+        Ok(Self { runtime, run_dir, program })
+    }
+}
+
+fn positive(word: &str, value: &str) -> Result<usize, String> {
+    // 32 bits keep sums of times and sizes far from overflow.
+    let number = value.parse::<u32>().ok().filter(|number| *number > 0);
+    number.map(|number| number as usize).ok_or_else(|| format!("`{word}` needs a positive number, not `{value}`"))
+}
