@@ -1,5 +1,6 @@
 //! Processes: reaping, ending, and keeping the plugin out of the shim.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, getuid, kill_process};
@@ -112,7 +113,8 @@ for name in ['mem', 'maps', 'environ', 'fd']:
     except PermissionError: pass
     except OSError as error: found.append(repr(error))
 adj = open('/proc/self/oom_score_adj').read().strip()
-os.write(3, (json.dumps([os.getuid(), found, adj]) + '\\n').encode())";
+os.write(3, (json.dumps([os.getuid(), found, adj]) + '\\n').encode())
+os.read(3, 1)";
     let uid = if getuid().is_root() { 65534 } else { getuid().as_raw() };
     let text = uid.to_string();
     // The build folder may be closed to that user: a file of its own is open to all.
@@ -129,12 +131,15 @@ os.write(3, (json.dumps([os.getuid(), found, adj]) + '\\n').encode())";
     };
     let mut shim = Shim::start_binary(&shim, &through, "python", &[], &["/usr/bin/python3", "-c", code]);
     assert_eq!(shim.receive(), json!([uid, [], "1000"]));
+    let score = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok();
+    assert_soon(|| score(shim.child.id()) == score(std::process::id()));
     if getuid().is_root() {
         let report = &shim.hello["params"]["report"];
         assert_eq!(report["uid"], uid);
         assert_eq!(report["no_new_privs"], true);
         assert_eq!(report["capabilities"]["effective"], "0000000000000000");
     }
+    writeln!(shim.host.get_mut()).unwrap();
     shim.assert_code(0);
 }
 
