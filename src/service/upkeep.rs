@@ -70,15 +70,18 @@ impl Service {
     pub fn start_upkeep(self: &Arc<Self>) {
         let service = Arc::clone(self);
         self.shutdown.spawn("upkeep", |token| async move {
-            if let Err(error) = service.verify_everything().await {
-                error!(error = %Chain(&error), "Failed to verify the stored plugins");
-            }
             let mut ticks = tokio::time::interval(PERIOD);
             let mut head_logged_at = None;
             loop {
                 tokio::select! {
                     () = token.cancelled() => break,
                     _ = ticks.tick() => {}
+                }
+                // The first tick comes at once; a verification that failed, say on a locked database, is tried again.
+                if !service.is_verified()
+                    && let Some(Err(error)) = token.run_until_cancelled(service.verify_everything()).await
+                {
+                    error!(error = %Chain(&error), "Failed to verify the stored plugins");
                 }
                 if let Err(error) = service.look_after().await {
                     error!(error = %Chain(&error), "Failed to look after the database");

@@ -44,15 +44,16 @@ impl Service {
 
     /// Holds back what revoked keys signed.
     pub(super) async fn quarantine_what_revoked_keys_signed(&self) -> Result<(), ServiceError> {
-        let (plugins, versions, keys) = {
-            let mut reader = self.store.reader().await?;
-            (
-                store::plugins::list(&mut reader).await?,
-                store::plugins::list_versions(&mut reader, None).await?,
-                store::keys::list(&mut reader).await?,
-            )
-        };
+        let mut reader = self.store.reader().await?;
+        let keys = store::keys::list(&mut reader).await?;
         let revoked: HashSet<_> = keys.iter().filter(|key| key.revoked_at.is_some()).map(|key| key.key.id()).collect();
+        // This runs every few seconds and mostly has nothing to do.
+        if revoked.is_empty() {
+            return Ok(());
+        }
+        let plugins = store::plugins::list(&mut reader).await?;
+        let versions = store::plugins::list_versions(&mut reader, None).await?;
+        drop(reader);
         for plugin in plugins.into_iter().filter(|plugin| plugin.quarantine.is_none()) {
             let serving = versions
                 .iter()
@@ -72,7 +73,8 @@ impl Service {
         keys: Vec<TrustedKey>,
     ) -> Result<Option<QuarantineReason>, ServiceError> {
         let files = store::plugins::find_files(&mut *self.store.reader().await?, version.digest).await?;
-        let files = files.ok_or_else(|| StoreError::missing("versions", version.digest))?;
+        // Uninstalled or replaced since it was listed: there is nothing left to hold back.
+        let Some(files) = files else { return Ok(None) };
         let stored = Stored {
             files,
             archive: self.data.archive(version.digest),
