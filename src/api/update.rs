@@ -41,7 +41,7 @@ pub(super) async fn update(
     let UpdateQuery { allow_downgrade } = query(&request)?;
     let downgrade = if allow_downgrade == Some(true) { Downgrade::Allow } else { Downgrade::Refuse };
     // Asked first, so that nobody uploads 64 MiB to learn that the name is wrong.
-    app.service.show_plugin(&caller, &id).await?;
+    app.service.find_plugin(&caller, &id).await?;
     carry_out(&app, &caller.clone(), &request, payload, StatusCode::OK, move |service, incoming| async move {
         Ok(view::updated(&service.update(&caller, &id, incoming, downgrade).await?))
     })

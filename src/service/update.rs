@@ -222,7 +222,7 @@ impl Service {
     }
 
     /// Finds a plugin that the caller may see.
-    pub(super) async fn find_plugin(&self, caller: &Caller, wanted: &str) -> Result<PluginRecord, ServiceError> {
+    pub async fn find_plugin(&self, caller: &Caller, wanted: &str) -> Result<PluginRecord, ServiceError> {
         let unknown = || ServiceError::PluginUnknown { wanted: crate::domain::escape(wanted) };
         let reference = PluginRef::parse(wanted).ok_or_else(unknown)?;
         let plugin = store::plugins::find(&mut *self.store.reader().await?, &reference).await?;
