@@ -141,6 +141,7 @@ if ! printf 'int main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/nul
 if ! command -v git >/dev/null; then packages+=(git); fi
 if ! command -v minisign >/dev/null; then packages+=(minisign); fi
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3 python3-venv); fi
+if ! python3 -m pip --version >/dev/null 2>&1; then packages+=(python3-pip); fi
 if [ ${#packages[@]} -gt 0 ]; then
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] && [ "$may_install" = yes ]; then
         echo "== install ${packages[*]}"

@@ -74,13 +74,10 @@ fn only_plugins_are_signed() {
     plugbay(base.path(), &["sign", "a.tar.gz", "--key", "gone.key"]).failed(2, "nothing at `gone.key`");
 }
 
-/// The other implementation of the format, where it is installed.
+/// The other implementation of the format.
 #[test]
 fn minisign_accepts_our_signatures_and_we_accept_its() {
     let base = packed();
-    if shell(base.path(), "command -v minisign").code != 0 {
-        return;
-    }
     plugbay(base.path(), &["sign", "a.tar.gz", "--key", "key.key"]).ok();
     shell(base.path(), "minisign -Vm a.tar.gz -p key.pub").ok();
     shell(base.path(), "minisign -G -W -p m.pub -s m.key && minisign -Sm a.tar.gz -s m.key -x m.minisig").ok();
