@@ -1,6 +1,6 @@
 //! `plugbay serve`: its configuration, its address, its end.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -75,13 +75,17 @@ fn begin(folder: &Path, process: &Process) -> TcpStream {
     let token = fs::read_to_string(folder.join("data/admin.token")).unwrap();
     let head = format!(
         "POST /api/tokens HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
-         Content-Type: application/json\r\nContent-Length: 31\r\n\r\n{{\"label\":\"a\",",
+         Content-Type: application/json\r\nContent-Length: 31\r\nExpect: 100-continue\r\n\r\n",
         token.trim()
     );
     let mut stream = TcpStream::connect(&process.address).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
-    // An answer on another connection shows that the service has had time to begin with this one.
-    ask(&process.address);
+    // The service asks for the body once it has begun with the request.
+    let mut go_on = [0; 25];
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(go_on, *b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"{\"label\":\"a\",").unwrap();
     stream
 }
 
