@@ -16,7 +16,7 @@ use super::openapi::UploadProblems;
 use super::permit::{Install, Permit};
 use super::problem::Problem;
 use super::{App, view};
-use crate::domain::{Code, Digest, ErrorKind, FieldError, TokenId, escape};
+use crate::domain::{Chain, Code, Digest, ErrorKind, FieldError, TokenId, escape};
 use crate::service::{
     Begun, Caller, Download, IdempotencyKey, Incoming, Remember, Service, ServiceError, Staging, Upload,
 };
@@ -105,7 +105,10 @@ async fn answer(
     let body = serde_json::to_string(body)
         .map_err(|error| ServiceError::File { action: "write the answer".to_owned(), source: error.into() })?;
     if let Some(remember) = remember {
-        service.remember(remember, status, body.clone()).await?;
+        // The change is made: an error here would tell the caller that it was not.
+        if let Err(error) = service.remember(remember, status, body.clone()).await {
+            tracing::error!(error = %Chain(&error), "Failed to remember an answer for its Idempotency-Key");
+        }
     }
     Ok(body)
 }

@@ -25,9 +25,16 @@ impl Caller {
         self.plugins.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(name)))
     }
 
-    /// Refuses a token that lacks a scope.
+    /// Refuses a token that lacks a scope, or is for some plugins where the scope concerns all.
     pub fn require(&self, scope: Scope) -> Result<(), ServiceError> {
-        if self.scopes.allows(scope) { Ok(()) } else { Err(ServiceError::ScopeMissing { scope }) }
+        if !self.scopes.allows(scope) {
+            return Err(ServiceError::ScopeMissing { scope });
+        }
+        // Keys and tokens concern every plugin: with them, a token for some could be turned into one for all.
+        if matches!(scope, Scope::Trust | Scope::Admin) && self.plugins.is_some() {
+            return Err(ServiceError::ScopeForAllPlugins { scope });
+        }
+        Ok(())
     }
 
     /// Refuses a token that is for other plugins.

@@ -131,6 +131,12 @@ pub enum ServiceError {
         /// The scope it would need.
         scope: Scope,
     },
+    /// The token is for some plugins, and the scope concerns all.
+    #[error("the token is for some plugins, and `{scope}` concerns all of them")]
+    ScopeForAllPlugins {
+        /// The scope.
+        scope: Scope,
+    },
     /// The token is for other plugins.
     #[error("the token is not for `{name}`")]
     PluginOutOfReach {
@@ -217,7 +223,9 @@ impl Refusal for ServiceError {
             Self::TokenUnknown { .. } => Code::TokenUnknown,
             Self::TokenMissing => Code::TokenMissing,
             Self::TokenInvalid => Code::TokenInvalid,
-            Self::ScopeMissing { .. } | Self::PluginOutOfReach { .. } => Code::ScopeMissing,
+            Self::ScopeMissing { .. } | Self::ScopeForAllPlugins { .. } | Self::PluginOutOfReach { .. } => {
+                Code::ScopeMissing
+            }
             Self::WrongPlugin { .. } | Self::FieldInvalid { .. } => Code::FieldInvalid,
             Self::LastAdmin { .. } => Code::LastAdmin,
             Self::AuditBroken { .. } => Code::AuditBroken,
@@ -244,6 +252,7 @@ impl Refusal for ServiceError {
             Self::ScopeMissing { scope } => {
                 Some(format!("use a token with that scope: plugbay token create --label LABEL --scopes {scope}"))
             }
+            Self::ScopeForAllPlugins { .. } => Some("use a token without `plugins`".to_owned()),
             Self::PluginOutOfReach { .. } => Some("use a token whose `plugins` cover that name".to_owned()),
             Self::LastAdmin { .. } => {
                 Some("make another one first: plugbay token create --label LABEL --scopes admin".to_owned())

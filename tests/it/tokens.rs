@@ -138,6 +138,18 @@ async fn a_token_for_some_plugins_sees_and_changes_only_those() {
 }
 
 #[tokio::test]
+async fn a_token_for_some_plugins_cannot_make_itself_one_for_all() {
+    let app = TestApp::start().await;
+    let token = app.token(&["admin"], Some(&["acme-*"])).await;
+    with(&app, &token, Method::GET, "/api/plugins").await.expect(200);
+    for path in ["/api/tokens", "/api/keys"] {
+        with(&app, &token, Method::GET, path).await.expect_problem(403, "scope-missing");
+        let request = app.bare(Method::POST, path).bearer_auth(&token).json(&json!({}));
+        send(request).await.expect_problem(403, "scope-missing");
+    }
+}
+
+#[tokio::test]
 async fn a_token_that_is_too_fast_is_told_to_wait() {
     let app = TestApp::setup().with(|config| config.server.requests_per_second = 5).start().await;
     let answers = futures_util::future::join_all((0..20).map(|_| app.get("/api/plugins"))).await;
