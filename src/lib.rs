@@ -11,6 +11,7 @@ pub mod wire;
 pub mod package;
 pub mod store;
 pub mod egress;
+pub mod sandbox;
 pub mod service;
 pub mod api;
 pub mod startup;

@@ -138,6 +138,27 @@ codes! {
     KeyUnknown "key-unknown" NotFound "There is no such key" "plugbay key list";
     PackageTampered "package-tampered" Conflict "Files of the package were changed after the install" "uninstall the plugin and install it again from its archive";
 
+    // Running plugins.
+    PluginNotEnabled "plugin-not-enabled" Conflict "The plugin is not enabled" "plugbay enable NAME";
+    PluginQuarantined "plugin-quarantined" Conflict "The plugin is quarantined" "plugbay show NAME tells the reason; enable lifts a crash loop";
+    PermissionsPending "permissions-pending" Conflict "Permissions are not approved" "an administrator decides about each permission the plugin asks for";
+    PluginStartFailed "plugin-start-failed" BadGateway "The plugin did not start" "mend what log_tail shows; plugbay test DIR tries it without a service";
+    PluginCrashed "plugin-crashed" BadGateway "The plugin ended while it ran" "plugbay logs NAME shows what it printed";
+    PluginOutOfMemory "plugin-out-of-memory" BadGateway "The plugin ran out of memory" "raise `resources.memory_mb` in plugin.yaml, or plugbay limits set NAME memory_mb=…";
+    PluginProtocol "plugin-protocol" BadGateway "The plugin broke the protocol" "plugbay logs NAME tells the rule; the protocol is in docs/protocol.md";
+    PluginUnresponsive "plugin-unresponsive" BadGateway "The plugin did not react" "end work soon after a call is cancelled, and answer health requests";
+    PluginTimeout "plugin-timeout" GatewayTimeout "The plugin did not answer in time" "ask with a longer timeout_ms, or raise `resources.timeout_seconds` in plugin.yaml";
+    PluginBusy "plugin-busy" Unavailable "The plugin has too many calls waiting" "wait as long as Retry-After says, or raise `resources.max_concurrency` in plugin.yaml";
+    PluginRestarting "plugin-restarting" Unavailable "The plugin is being restarted" "wait as long as Retry-After says";
+    PluginStopping "plugin-stopping" Unavailable "The plugin is being stopped" "enable it again";
+    EngineUnavailable "engine-unavailable" Unavailable "Docker does not answer" "start Docker: systemctl start docker; or install it: apt-get install docker.io";
+    EngineTooOld "engine-too-old" Unavailable "Docker is too old, or lacks what a sandbox needs" "install Docker Engine 20.10 or later";
+    ImageMissing "image-missing" Unavailable "The image of the runtime is not there" "docker/python/build.sh";
+    SandboxWeaker "sandbox-weaker-than-specified" BadGateway "The sandbox came out weaker than specified" "plugbay doctor shows what the engine cannot do; nothing was started";
+    PayloadInvalid "payload-invalid" Refused "The payload is not accepted" "send JSON without duplicate keys, lone surrogates, and not deeper than 64 levels";
+    MethodNotOffered "method-not-offered" Refused "The plugin does not offer this method" "plugbay show NAME lists the methods";
+    TimeoutTooLong "timeout-too-long" Refused "The timeout is longer than allowed" "ask for less, or raise `resources.timeout_seconds` in plugin.yaml";
+
     // Install from a URL.
     UrlRefused "url-refused" Refused "The address is not allowed" "use https and a public host, or list the host in `install.allow_hosts`";
     DownloadFailed "download-failed" BadGateway "The download failed" "check the address and try again";

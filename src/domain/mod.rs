@@ -23,7 +23,7 @@ pub use allowed_host::{AllowedHost, AllowedHostError};
 pub use code::{Code, ErrorKind};
 pub use digest::{Digest, DigestError};
 pub use glob::{NamePattern, PatternError};
-pub use ids::{IdError, KeyId, PluginId, PluginRef, TokenId};
+pub use ids::{CallId, IdError, KeyId, PluginId, PluginRef, SessionId, TokenId};
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub use manifest::{
@@ -36,7 +36,7 @@ pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonic
 pub use permission::{Permission, PermissionRequest, UnknownPermission};
 pub use problem::{Chain, FieldError, Refusal};
 pub use scope::{Scope, ScopeError, ScopeSet};
-pub use status::{PluginStatus, Quarantine, QuarantineReason, SignatureStatus};
+pub use status::{Isolation, PluginState, PluginStatus, Quarantine, QuarantineReason, SignatureStatus};
 pub use text::{escape, nearest};
 pub use time::{Clock, ManualClock, SystemClock, TimeError, Timestamp};
 pub use word::Word;

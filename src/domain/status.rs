@@ -5,7 +5,37 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Timestamp;
+use super::{Timestamp, words};
+
+words! {
+    /// What is true of a plugin now, whatever was wished.
+    PluginState {
+        /// Nothing of it runs.
+        Unloaded = "unloaded",
+        /// Its sandbox is being made.
+        Loading = "loading",
+        /// Its sandbox runs and has proved itself.
+        Loaded = "loaded",
+        /// Its entry point prepares itself.
+        Initializing = "initializing",
+        /// It answers calls.
+        Active = "active",
+        /// The engine has frozen it.
+        Paused = "paused",
+        /// It should run and does not.
+        Error = "error",
+        /// It is being ended.
+        Unloading = "unloading",
+    }
+}
+
+words! {
+    /// What stands between a plugin and the machine.
+    Isolation {
+        /// A container of Docker.
+        Docker = "docker",
+    }
+}
 
 /// The administrator's wish, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,10 +95,12 @@ pub enum QuarantineReason {
     SignatureUnverified,
     /// The key that signed it was revoked.
     KeyRevoked,
+    /// It ended again and again without a good call between.
+    CrashLoop,
 }
 
 impl QuarantineReason {
-    const ALL: [Self; 3] = [Self::PackageTampered, Self::SignatureUnverified, Self::KeyRevoked];
+    const ALL: [Self; 4] = [Self::PackageTampered, Self::SignatureUnverified, Self::KeyRevoked, Self::CrashLoop];
 
     /// The reason as stored and shown.
     pub const fn as_str(self) -> &'static str {
@@ -76,6 +108,7 @@ impl QuarantineReason {
             Self::PackageTampered => "package-tampered",
             Self::SignatureUnverified => "signature-unverified",
             Self::KeyRevoked => "key-revoked",
+            Self::CrashLoop => "crash-loop",
         }
     }
 }

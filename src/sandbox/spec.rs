@@ -1,0 +1,99 @@
+//! What a sandbox must be. Starts fully closed; each opening is a method that says what it gives away.
+
+use std::path::PathBuf;
+
+use semver::Version;
+
+use crate::domain::{PluginId, PluginName, ResourceLimits, SessionId};
+
+/// What the shim starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryPoint {
+    /// The runner of the SDK with these arguments; the socket is fd 3.
+    Python {
+        /// Arguments of the runner.
+        arguments: Vec<String>,
+    },
+    /// A program of the package that speaks the protocol on fd 0 and 1.
+    Stdio {
+        /// Its path below the package.
+        program: String,
+    },
+    /// A program of the package, started for each call.
+    Exec {
+        /// Its path below the package.
+        program: String,
+        /// Methods it is called for.
+        methods: Vec<String>,
+    },
+}
+
+/// What a plugin may do in a granted folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderAccess {
+    /// Read.
+    ReadOnly,
+    /// Read and write.
+    ReadWrite,
+}
+
+/// A folder of the operator's, granted to a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderMount {
+    /// It appears as `/mnt/<name>`.
+    pub name: String,
+    /// Where it is on the machine.
+    pub source: PathBuf,
+    /// What may be done in it.
+    pub access: FolderAccess,
+}
+
+/// A sandbox as it must be: no network, nothing writable but `/tmp`, no capabilities, nothing of the machine but what
+/// stands here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SandboxSpec {
+    /// The service it belongs to.
+    pub instance: String,
+    /// The session it runs.
+    pub session: SessionId,
+    /// The plugin.
+    pub plugin_id: PluginId,
+    /// Its name.
+    pub name: PluginName,
+    /// Its version.
+    pub version: Version,
+    /// The image by the name the operator gave it.
+    pub image: String,
+    /// User and group inside.
+    pub uid: u32,
+    /// What it gets.
+    pub limits: ResourceLimits,
+    /// What is started.
+    pub entry_point: EntryPoint,
+    /// The unpacked package, read-only at `/plugin`.
+    pub package: PathBuf,
+    /// Shim and SDK, read-only at `/opt/plugbay`.
+    pub runtime: PathBuf,
+    /// Sockets and nonce, read-only at `/run/plugbay`.
+    pub instance_dir: PathBuf,
+    /// What the plugin keeps, writable at `/data`; see [`SandboxSpec::with_data`].
+    pub data: Option<PathBuf>,
+    /// Granted folders; see [`SandboxSpec::with_folder`].
+    pub folders: Vec<FolderMount>,
+}
+
+impl SandboxSpec {
+    /// Opens `/data`: the plugin keeps what it writes there, and fills the disk below `data` up to its quota.
+    #[must_use]
+    pub fn with_data(mut self, data: PathBuf) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    /// Opens one folder of the machine: everything below it can be read, and with [`FolderAccess::ReadWrite`] changed.
+    #[must_use]
+    pub fn with_folder(mut self, folder: FolderMount) -> Self {
+        self.folders.push(folder);
+        self
+    }
+}
