@@ -12,6 +12,7 @@ pub mod package;
 pub mod store;
 pub mod egress;
 pub mod sandbox;
+pub mod protocol;
 pub mod service;
 pub mod api;
 pub mod startup;
