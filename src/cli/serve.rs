@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::Context;
 use super::failure::Failure;
-use crate::config::{Config, Overrides};
+use crate::config::{Config, EngineChoice, Overrides};
+use crate::domain::Word as _;
 use crate::{startup, telemetry};
 
 /// Arguments of `serve`.
@@ -24,6 +25,9 @@ pub(super) struct ServeArguments {
     /// Where everything is kept
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// What plugins run in: auto or docker
+    #[arg(long, value_name = "ENGINE", value_parser = parse_engine)]
+    engine: Option<EngineChoice>,
     /// Check the configuration, show every mistake, and end
     #[arg(long)]
     check_config: bool,
@@ -39,12 +43,20 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_not_an_address| "expected address and port, such as 127.0.0.1:8000".to_owned())
 }
 
+fn parse_engine(text: &str) -> Result<EngineChoice, String> {
+    EngineChoice::ALL
+        .iter()
+        .copied()
+        .find(|engine| engine.as_str() == text)
+        .ok_or_else(|| "expected auto or docker".to_owned())
+}
+
 pub(super) fn serve(arguments: ServeArguments, context: &Context) -> Result<(), Failure> {
-    let ServeArguments { config, listen, data_dir, check_config, insecure_dev, allow_plain_http } = arguments;
+    let ServeArguments { config, listen, data_dir, engine, check_config, insecure_dev, allow_plain_http } = arguments;
     if let Some(path) = config.as_deref().filter(|path| !path.exists()) {
         return Err(Failure::missing(path));
     }
-    let config = Config::load(Overrides { config, listen, data_dir, insecure_dev, allow_plain_http })?;
+    let config = Config::load(Overrides { config, listen, data_dir, engine, insecure_dev, allow_plain_http })?;
     if check_config {
         let file = config.file.as_ref().map(|file| file.display().to_string());
         let read = file.as_deref().unwrap_or("no file, defaults only");

@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::kind::Kind;
 use super::load::variable;
-use super::settings::{Kind, SETTINGS, Setting};
+use super::settings::{SETTINGS, Setting};
 
 /// JSON Schema (draft 2020-12) of `plugbay.yaml`; `openapi/config.schema.json` is its text.
 ///
@@ -46,6 +47,7 @@ fn shape(kind: Kind) -> Value {
     let or_variable = |shape: Value| json!({ "anyOf": [shape, { "$ref": "#/$defs/variable" }] });
     match kind {
         Kind::Text | Kind::Listen => json!({ "type": "string", "minLength": 1 }),
+        Kind::Automatic => json!({ "type": "string" }),
         Kind::Hosts => json!({ "type": "array", "items": { "type": "string", "minLength": 1 } }),
         Kind::Whole(least, most) => or_variable(json!({ "type": "integer", "minimum": least, "maximum": most })),
         Kind::Number(least, most) => or_variable(json!({ "type": "number", "minimum": least, "maximum": most })),
@@ -68,7 +70,7 @@ pub fn configuration_page() -> String {
             lines.push("| key | value | default | what it is for |\n| --- | --- | --- | --- |".to_owned());
         }
         let value = match setting.kind {
-            Kind::Text => "text".to_owned(),
+            Kind::Text | Kind::Automatic => "text".to_owned(),
             Kind::Listen => "address and port".to_owned(),
             Kind::Hosts => "list of hosts".to_owned(),
             Kind::Whole(least, most) => format!("{least} to {most}"),
@@ -76,10 +78,11 @@ pub fn configuration_page() -> String {
             Kind::Words(words) => words.join(", "),
         };
         let default = match (setting.default)() {
-            Value::String(text) => text,
-            other => other.to_string(),
+            Value::String(text) if text.is_empty() => "empty".to_owned(),
+            Value::String(text) => format!("`{text}`"),
+            other => format!("`{other}`"),
         };
-        lines.push(format!("| `{key}` | {value} | `{default}` | {} |", setting.doc));
+        lines.push(format!("| `{key}` | {value} | {default} | {} |", setting.doc));
     }
     let example = variable("sandbox.defaults.memory_mb");
     lines.push(format!(

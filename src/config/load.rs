@@ -3,27 +3,28 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::Value;
 
-use super::settings::{SETTINGS, Setting, word};
-use super::{
-    Config, ConfigError, Environment, InstallConfig, LoggingConfig, Overrides, SandboxConfig, SecurityConfig,
-    ServerConfig, StorageConfig, substitute,
-};
+use super::assemble::assemble;
+use super::kind::Kind;
+use super::settings::{SETTINGS, Setting};
+use super::{Config, ConfigError, Environment, Overrides, substitute};
 use crate::domain::yaml::{self, Limits, Mistakes, Node, Place, Scalar, Style};
-use crate::domain::{
-    AllowedHost, ArchiveLimits, FieldError, ResourceCeiling, ResourceLimits, SignaturePolicy, nearest,
-};
+use crate::domain::{FieldError, SignaturePolicy, nearest};
 
 /// Bytes of a configuration file.
 const MAX_FILE_BYTES: usize = 256 * 1024;
 
 /// What every variable that sets a key begins with.
 const PREFIX: &str = "PLUGBAY__";
+
+/// Bytes of the path of a Unix socket: `sun_path` without its end.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// The longest name below `server.run_dir`.
+const LONGEST_SOCKET: &str = "session_00000000000000000000000000000000/egress.sock";
 
 /// Where a file is looked for when none is named.
 const FILES: [&str; 2] = ["./plugbay.yaml", "/etc/plugbay/plugbay.yaml"];
@@ -37,13 +38,14 @@ pub(super) fn load(overrides: Overrides, environment: &Environment) -> Result<Co
         sources.file(&bytes, environment);
     }
     sources.environment(environment);
-    sources.finish(overrides, file)
+    sources.finish(overrides, file, environment)
 }
 
 /// The defaults with these flags, which are taken as they are.
 pub(super) fn defaults(overrides: Overrides) -> Config {
     let mut config = assemble(&Sources::default().values);
     apply(&mut config, overrides);
+    config.server.run_dir = config.server.data_dir.join("run");
     config
 }
 
@@ -139,17 +141,27 @@ impl Sources {
         }
     }
 
-    fn finish(mut self, overrides: Overrides, file: Option<PathBuf>) -> Result<Config, ConfigError> {
+    fn finish(
+        mut self,
+        overrides: Overrides,
+        file: Option<PathBuf>,
+        environment: &Environment,
+    ) -> Result<Config, ConfigError> {
         let allow_plain_http = overrides.allow_plain_http;
         let mut config = assemble(&self.values);
         apply(&mut config, overrides);
         config.file.clone_from(&file);
+        if config.server.run_dir.as_os_str().is_empty() {
+            let is_root = rustix::process::geteuid().is_root();
+            config.server.run_dir = automatic_run_dir(is_root, environment, &config.server.data_dir);
+        }
+        config.server.run_dir = absolute(&config.server.run_dir);
         check(&config, allow_plain_http, &mut self.mistakes);
         if self.mistakes.is_empty() { Ok(config) } else { Err(ConfigError::Invalid { file, fields: self.mistakes }) }
     }
 }
 
-impl super::settings::Kind {
+impl Kind {
     /// The text of a variable as a value. A list is written with commas.
     fn free(self, text: &str) -> Node {
         let scalar = |text: &str| Node {
@@ -176,6 +188,23 @@ fn apply(config: &mut Config, overrides: Overrides) {
     if let Some(data_dir) = overrides.data_dir {
         config.server.data_dir = data_dir;
     }
+    config.sandbox.engine = overrides.engine.unwrap_or(config.sandbox.engine);
+}
+
+/// Where sockets go when nothing is said.
+pub(super) fn automatic_run_dir(is_root: bool, environment: &Environment, data_dir: &Path) -> PathBuf {
+    if is_root {
+        return PathBuf::from("/run/plugbay");
+    }
+    match environment.get("XDG_RUNTIME_DIR").filter(|folder| folder.starts_with('/')) {
+        Some(folder) => Path::new(folder).join("plugbay"),
+        None => data_dir.join("run"),
+    }
+}
+
+/// Absolute, as Docker takes no other path; as it is where the current folder is gone.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_no_current_folder| path.to_owned())
 }
 
 /// Rules between values.
@@ -208,81 +237,30 @@ fn check(config: &Config, allow_plain_http: bool, mistakes: &mut Vec<FieldError>
             above.message.replace("the operator's ceiling", &format!("`sandbox.ceiling.{key}`")),
         );
     }
+    let longest = config.server.run_dir.join(LONGEST_SOCKET);
+    if longest.as_os_str().len() > MAX_SOCKET_PATH {
+        let most = MAX_SOCKET_PATH - LONGEST_SOCKET.len() - 1;
+        let run_dir = config.server.run_dir.display();
+        fail(
+            "server.run_dir",
+            format!(
+                "`{run_dir}` is longer than the {most} bytes that leave room for the names of sockets; set a shorter folder, such as /run/plugbay or /tmp/plugbay"
+            ),
+        );
+    }
+    if !config.sandbox.docker_host.starts_with("unix:///") {
+        fail(
+            "sandbox.docker_host",
+            format!(
+                "`{}` is not a Unix socket, and Docker must run on this machine; set such as `unix:///var/run/docker.sock`",
+                crate::domain::escape(&config.sandbox.docker_host)
+            ),
+        );
+    }
     if config.limits.file_bytes > config.limits.unpacked_bytes {
         fail(
             "limits.file_mb",
             "one file may not weigh more than all together; lower it, or raise `limits.unpacked_mb`".to_owned(),
         );
-    }
-}
-
-fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
-    let get = |path: &str| values.get(path).expect("every path below is in the table of settings");
-    let text = |path: &str| get(path).as_str().unwrap_or_default();
-    let whole = |path: &str| get(path).as_u64().unwrap_or_default();
-    let number = |path: &str| get(path).as_f64().unwrap_or_default();
-    let mib = |path: &str| whole(path) << 20;
-    let hosts = |path: &str| -> Vec<AllowedHost> {
-        let texts = get(path).as_array().into_iter().flatten().filter_map(Value::as_str);
-        texts.filter_map(|text| text.parse().ok()).collect()
-    };
-    Config {
-        file: None,
-        insecure_dev: false,
-        server: ServerConfig {
-            listen: text("server.listen").parse().unwrap_or_else(|_unread| SocketAddr::from(([127, 0, 0, 1], 8000))),
-            data_dir: PathBuf::from(text("server.data_dir")),
-            allowed_hosts: hosts("server.allowed_hosts"),
-            max_connections: usize::try_from(whole("server.max_connections")).unwrap_or(usize::MAX),
-            max_uploads: usize::try_from(whole("server.max_uploads")).unwrap_or(usize::MAX),
-            body_timeout: Duration::from_secs(whole("server.body_timeout_seconds")),
-            min_body_rate: whole("server.min_body_rate"),
-            keep_alive: Duration::from_secs(whole("server.keep_alive_seconds")),
-            requests_per_second: u32::try_from(whole("server.requests_per_second")).unwrap_or(u32::MAX),
-        },
-        sandbox: SandboxConfig {
-            defaults: ResourceLimits {
-                memory_mb: whole("sandbox.defaults.memory_mb"),
-                cpus: number("sandbox.defaults.cpus"),
-                cpu_shares: whole("sandbox.defaults.cpu_shares"),
-                pids: whole("sandbox.defaults.pids"),
-                tmp_mb: whole("sandbox.defaults.tmp_mb"),
-                data_mb: whole("sandbox.defaults.data_mb"),
-                timeout_seconds: whole("sandbox.defaults.timeout_seconds"),
-                max_concurrency: whole("sandbox.defaults.max_concurrency"),
-            },
-            ceiling: ResourceCeiling {
-                memory_mb: whole("sandbox.ceiling.memory_mb"),
-                cpus: number("sandbox.ceiling.cpus"),
-                pids: whole("sandbox.ceiling.pids"),
-                tmp_mb: whole("sandbox.ceiling.tmp_mb"),
-                data_mb: whole("sandbox.ceiling.data_mb"),
-                timeout_seconds: whole("sandbox.ceiling.timeout_seconds"),
-                max_concurrency: whole("sandbox.ceiling.max_concurrency"),
-            },
-        },
-        security: SecurityConfig {
-            signatures: if text("security.signatures") == "off" {
-                SignaturePolicy::Off
-            } else {
-                SignaturePolicy::Required
-            },
-        },
-        limits: ArchiveLimits {
-            upload_bytes: mib("limits.upload_mb"),
-            unpacked_bytes: mib("limits.unpacked_mb"),
-            file_bytes: mib("limits.file_mb"),
-            entries: whole("limits.entries"),
-            ratio: whole("limits.ratio"),
-        },
-        install: InstallConfig {
-            allow_hosts: hosts("install.allow_hosts"),
-            timeout: Duration::from_secs(whole("install.timeout_seconds")),
-        },
-        storage: StorageConfig { min_free_bytes: mib("storage.min_free_mb") },
-        logging: LoggingConfig {
-            level: word(get("logging.level")).unwrap_or(super::LogLevel::Info),
-            format: word(get("logging.format")).unwrap_or(super::LogFormat::Auto),
-        },
     }
 }

@@ -4,9 +4,11 @@
 //! default. The file is the one of `--config`, else of `PLUGBAY_CONFIG`, else `./plugbay.yaml`, else
 //! `/etc/plugbay/plugbay.yaml`, else none. `settings` is the one table of all keys. Nothing else reads the environment.
 
+mod assemble;
 mod docs;
 mod environment;
 mod error;
+mod kind;
 mod load;
 mod settings;
 mod substitute;
@@ -20,7 +22,7 @@ use std::time::Duration;
 pub use docs::{config_schema, configuration_page};
 pub use environment::Environment;
 pub use error::ConfigError;
-pub use settings::{LogFormat, LogLevel};
+pub use settings::{EngineChoice, LogFormat, LogLevel};
 
 use crate::domain::{AllowedHost, ArchiveLimits, ResourceCeiling, ResourceLimits, SignaturePolicy};
 
@@ -39,6 +41,10 @@ pub struct Config {
     pub security: SecurityConfig,
     /// What archives may weigh.
     pub limits: ArchiveLimits,
+    /// What calls may take.
+    pub calls: CallLimits,
+    /// How plugins are watched.
+    pub health: HealthConfig,
     /// Where plugins may be fetched from.
     pub install: InstallConfig,
     /// How full the disk may get.
@@ -54,6 +60,8 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// Everything the service keeps.
     pub data_dir: PathBuf,
+    /// The sockets of running plugins. Absolute, and short enough for every socket below it.
+    pub run_dir: PathBuf,
     /// Further names by which callers may address the service.
     pub allowed_hosts: Vec<AllowedHost>,
     /// Connections at one time.
@@ -71,12 +79,49 @@ pub struct ServerConfig {
 }
 
 /// `sandbox`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct SandboxConfig {
+    /// What plugins run in.
+    pub engine: EngineChoice,
+    /// Where Docker listens: `unix://` and a path.
+    pub docker_host: String,
+    /// Docker's name of the OCI runtime.
+    pub runtime: String,
+    /// The first uid of plugins.
+    pub uid_base: u32,
+    /// Which images plugins run from.
+    pub images: ImagesConfig,
     /// What a plugin gets where its manifest is silent.
     pub defaults: ResourceLimits,
     /// The most a manifest may ask for.
     pub ceiling: ResourceCeiling,
+}
+
+/// `sandbox.images`.
+#[derive(Clone, Debug)]
+pub struct ImagesConfig {
+    /// Image of the runtime python.
+    pub python: String,
+}
+
+/// What `limits` says about calls.
+#[derive(Clone, Copy, Debug)]
+pub struct CallLimits {
+    /// Bytes of one message from or to a plugin.
+    pub message_bytes: usize,
+    /// Calls that wait for one plugin.
+    pub queue: usize,
+    /// Longest time until a started plugin is ready.
+    pub start: Duration,
+    /// Calls of all plugins at one time.
+    pub in_flight: usize,
+}
+
+/// `health`.
+#[derive(Clone, Copy, Debug)]
+pub struct HealthConfig {
+    /// Time between two health questions to a plugin.
+    pub interval: Duration,
 }
 
 /// `security`.
@@ -120,6 +165,8 @@ pub struct Overrides {
     pub listen: Option<SocketAddr>,
     /// `--data-dir`.
     pub data_dir: Option<PathBuf>,
+    /// `--engine`.
+    pub engine: Option<EngineChoice>,
     /// `--insecure-dev`.
     pub insecure_dev: bool,
     /// `--allow-plain-http`.

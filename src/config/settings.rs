@@ -2,8 +2,18 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::yaml::Place;
-use crate::domain::{AllowedHost, ArchiveLimits, ResourceCeiling, ResourceLimits, Word, words};
+use super::kind::Kind;
+use crate::domain::{ArchiveLimits, ResourceCeiling, ResourceLimits, Word, words};
+
+words! {
+    /// Which engine runs sandboxes.
+    EngineChoice {
+        /// The strongest one that answers.
+        Auto = "auto",
+        /// Containers of Docker.
+        Docker = "docker",
+    }
+}
 
 words! {
     /// The least severe line that is written to the log.
@@ -31,23 +41,6 @@ words! {
         /// For people.
         Text = "text",
     }
-}
-
-/// What a value must be.
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    /// A path or other text.
-    Text,
-    /// An IP address and port.
-    Listen,
-    /// Names or addresses of hosts.
-    Hosts,
-    /// A whole number.
-    Whole(u64, u64),
-    /// A number.
-    Number(f64, f64),
-    /// One of these.
-    Words(&'static [&'static str]),
 }
 
 /// One key.
@@ -82,6 +75,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Text,
         || json!("./data"),
         "Folder of everything the service keeps. A second service on the same folder does not start: `data-dir-in-use`.",
+    ),
+    setting(
+        "server.run_dir",
+        Kind::Automatic,
+        || json!(""),
+        "Folder of the sockets of running plugins; at most 54 bytes, as the paths of sockets are short. Empty: `/run/plugbay` for root, else `plugbay` in `XDG_RUNTIME_DIR`, else `run` in `server.data_dir`.",
     ),
     setting(
         "server.allowed_hosts",
@@ -124,6 +123,31 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Whole(1, 1_000_000),
         || json!(100),
         "Requests per second and token. More get 429 `rate-limited` with Retry-After.",
+    ),
+    setting(
+        "sandbox.engine",
+        Kind::Words(&["auto", "docker"]),
+        || json!("auto"),
+        "What plugins run in. `auto` takes Docker.",
+    ),
+    setting(
+        "sandbox.docker_host",
+        Kind::Text,
+        || json!("unix:///var/run/docker.sock"),
+        "Where Docker listens: `unix://` and the path of a socket. Without Docker nothing can be enabled: 503 `engine-unavailable`.",
+    ),
+    setting("sandbox.runtime", Kind::Text, || json!("runc"), "Docker's name of the OCI runtime that starts sandboxes."),
+    setting(
+        "sandbox.uid_base",
+        Kind::Whole(10_000, 2_000_000_000),
+        || json!(200_000),
+        "The users of plugins are counted from here; nobody else on the machine may have these. 20000 where Docker maps users and this is outside its map.",
+    ),
+    setting(
+        "sandbox.images.python",
+        Kind::Text,
+        || json!("plugbay/python:3"),
+        "Image of plugins with the runtime python. Never fetched by plugbay; where it is missing nothing starts: 503 `image-missing`.",
     ),
     setting(
         "sandbox.defaults.memory_mb",
@@ -252,6 +276,36 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Unpacked bytes for one packed byte, past the first MiB; more is 413 `archive-too-large`.",
     ),
     setting(
+        "limits.message_bytes",
+        Kind::Whole(64 << 10, 64 << 20),
+        || json!(4 << 20),
+        "Bytes of one message from or to a plugin. A longer one is refused, and a plugin that sends it is restarted: 502 `plugin-protocol`.",
+    ),
+    setting(
+        "limits.queue",
+        Kind::Whole(0, 100_000),
+        || json!(64),
+        "Calls that wait for one plugin while `max_concurrency` others run. More get 503 `plugin-busy` with Retry-After.",
+    ),
+    setting(
+        "limits.start_seconds",
+        Kind::Whole(1, 3_600),
+        || json!(20),
+        "Seconds until a started plugin must be ready: 502 `plugin-start-failed`.",
+    ),
+    setting(
+        "limits.in_flight",
+        Kind::Whole(1, 1_000_000),
+        || json!(4096),
+        "Calls of all plugins at one time, running or waiting. More get 503 `unavailable` with Retry-After.",
+    ),
+    setting(
+        "health.interval_seconds",
+        Kind::Whole(1, 86_400),
+        || json!(30),
+        "Seconds between two health questions to a plugin. Its answer is shown and ends nothing.",
+    ),
+    setting(
         "install.allow_hosts",
         Kind::Hosts,
         || json!([]),
@@ -283,39 +337,6 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
 ];
 
-impl Kind {
-    /// Reads a value by these rules; mistakes are noted at its place.
-    pub(super) fn read(self, place: &Place<'_>) -> Option<Value> {
-        match self {
-            Self::Text => place.line().map(Value::from),
-            Self::Listen => listen_address(place).map(Value::from),
-            Self::Hosts => {
-                let hosts: Vec<Option<AllowedHost>> = place.list().iter().map(Place::parse).collect();
-                Some(json!(hosts.into_iter().flatten().collect::<Vec<_>>()))
-            }
-            Self::Whole(least, most) => place.whole(least..=most).map(Value::from),
-            Self::Number(least, most) => place.number(least..=most).map(Value::from),
-            Self::Words(words) => place.one_of(words).map(Value::from),
-        }
-    }
-}
-
-fn listen_address(place: &Place<'_>) -> Option<String> {
-    let text = place.line()?;
-    let numeric = match text.strip_prefix("localhost:") {
-        Some(port) => format!("127.0.0.1:{port}"),
-        None => text.to_owned(),
-    };
-    if numeric.parse::<std::net::SocketAddr>().is_err() {
-        place.fail(format!(
-            "`{}` is not an address and port; expected such as `127.0.0.1:8000` or `[::1]:8000`",
-            crate::domain::escape(text)
-        ));
-        return None;
-    }
-    Some(numeric)
-}
-
 /// The word of a value that was read by [`Kind::Words`].
 pub(super) fn word<T: Word>(value: &Value) -> Option<T> {
     T::ALL.iter().copied().find(|word| value == word.as_str())
@@ -336,6 +357,7 @@ mod tests {
             Some(Kind::Words(words)) => words.to_vec(),
             _ => Vec::new(),
         };
+        assert_eq!(words("sandbox.engine"), of::<EngineChoice>());
         assert_eq!(words("logging.level"), of::<LogLevel>());
         assert_eq!(words("logging.format"), of::<LogFormat>());
     }

@@ -108,6 +108,33 @@ fn safety_is_given_up_only_on_purpose() {
 }
 
 #[test]
+fn sockets_have_a_short_and_absolute_folder() {
+    let none = Environment::default();
+    let folder = |length: usize| format!("server: {{ run_dir: /{} }}", "x".repeat(length - 1));
+    assert!(load_with(&folder(54), &none, Overrides::default()).is_ok());
+    let found = mistakes(&folder(55), &none, Overrides::default());
+    assert!(found[0].starts_with("/server/run_dir: `/xxx") && found[0].contains("54 bytes"), "{found:?}");
+    let config = load_with("server: { run_dir: run }", &none, Overrides::default());
+    assert!(config.map_or(true, |config| config.server.run_dir.is_absolute()));
+    let config = load_with("server: { run_dir: '' }", &none, Overrides::default()).unwrap();
+    assert!(config.server.run_dir.is_absolute());
+    let session = Environment::from([("XDG_RUNTIME_DIR", "/run/user/7")]);
+    assert_eq!(load::automatic_run_dir(true, &session, Path::new("/d")), Path::new("/run/plugbay"));
+    assert_eq!(load::automatic_run_dir(false, &session, Path::new("/d")), Path::new("/run/user/7/plugbay"));
+    assert_eq!(load::automatic_run_dir(false, &none, Path::new("/d")), Path::new("/d/run"));
+}
+
+#[test]
+fn the_engine_is_chosen_and_local() {
+    let none = Environment::default();
+    let flags = Overrides { engine: Some(EngineChoice::Docker), ..Overrides::default() };
+    assert_eq!(load_with("# nothing", &none, flags).unwrap().sandbox.engine, EngineChoice::Docker);
+    let remote = "sandbox: { docker_host: 'tcp://10.0.0.1:2375' }";
+    assert!(mistakes(remote, &none, Overrides::default())[0].contains("is not a Unix socket"));
+    assert!(mistakes("sandbox: { engine: podman }", &none, Overrides::default())[0].contains("auto, docker"));
+}
+
+#[test]
 fn a_named_file_must_exist_and_be_yaml() {
     let missing = Overrides { config: Some("/nonexistent/plugbay.yaml".into()), ..Overrides::default() };
     let error = load::load(missing, &Environment::default()).unwrap_err();

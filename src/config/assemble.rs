@@ -1,0 +1,143 @@
+//! The configuration from the values of its keys.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::settings::{EngineChoice, LogFormat, LogLevel, word};
+use super::{
+    CallLimits, Config, HealthConfig, ImagesConfig, InstallConfig, LoggingConfig, SandboxConfig, SecurityConfig,
+    ServerConfig, StorageConfig,
+};
+use crate::domain::{AllowedHost, ArchiveLimits, ResourceCeiling, ResourceLimits, SignaturePolicy};
+
+/// The value of every key by its path; each was read by the rules of its setting.
+#[derive(Clone, Copy)]
+struct Values<'a>(&'a BTreeMap<&'static str, Value>);
+
+impl<'a> Values<'a> {
+    fn get(self, path: &str) -> &'a Value {
+        self.0.get(path).expect("every path here is in the table of settings")
+    }
+
+    fn text(self, path: &str) -> &'a str {
+        self.get(path).as_str().unwrap_or_default()
+    }
+
+    fn whole(self, path: &str) -> u64 {
+        self.get(path).as_u64().unwrap_or_default()
+    }
+
+    fn size(self, path: &str) -> usize {
+        usize::try_from(self.whole(path)).unwrap_or(usize::MAX)
+    }
+
+    fn small(self, path: &str) -> u32 {
+        u32::try_from(self.whole(path)).unwrap_or(u32::MAX)
+    }
+
+    fn number(self, path: &str) -> f64 {
+        self.get(path).as_f64().unwrap_or_default()
+    }
+
+    fn mib(self, path: &str) -> u64 {
+        self.whole(path) << 20
+    }
+
+    fn seconds(self, path: &str) -> Duration {
+        Duration::from_secs(self.whole(path))
+    }
+
+    fn hosts(self, path: &str) -> Vec<AllowedHost> {
+        let texts = self.get(path).as_array().into_iter().flatten().filter_map(Value::as_str);
+        texts.filter_map(|text| text.parse().ok()).collect()
+    }
+}
+
+/// The configuration of these values, with what was left empty still empty.
+pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
+    let values = Values(values);
+    Config {
+        file: None,
+        insecure_dev: false,
+        server: server(values),
+        sandbox: sandbox(values),
+        security: SecurityConfig {
+            signatures: if values.text("security.signatures") == "off" {
+                SignaturePolicy::Off
+            } else {
+                SignaturePolicy::Required
+            },
+        },
+        limits: ArchiveLimits {
+            upload_bytes: values.mib("limits.upload_mb"),
+            unpacked_bytes: values.mib("limits.unpacked_mb"),
+            file_bytes: values.mib("limits.file_mb"),
+            entries: values.whole("limits.entries"),
+            ratio: values.whole("limits.ratio"),
+        },
+        calls: CallLimits {
+            message_bytes: values.size("limits.message_bytes"),
+            queue: values.size("limits.queue"),
+            start: values.seconds("limits.start_seconds"),
+            in_flight: values.size("limits.in_flight"),
+        },
+        health: HealthConfig { interval: values.seconds("health.interval_seconds") },
+        install: InstallConfig {
+            allow_hosts: values.hosts("install.allow_hosts"),
+            timeout: values.seconds("install.timeout_seconds"),
+        },
+        storage: StorageConfig { min_free_bytes: values.mib("storage.min_free_mb") },
+        logging: LoggingConfig {
+            level: word(values.get("logging.level")).unwrap_or(LogLevel::Info),
+            format: word(values.get("logging.format")).unwrap_or(LogFormat::Auto),
+        },
+    }
+}
+
+fn server(values: Values<'_>) -> ServerConfig {
+    ServerConfig {
+        listen: values.text("server.listen").parse().unwrap_or_else(|_unread| SocketAddr::from(([127, 0, 0, 1], 8000))),
+        data_dir: PathBuf::from(values.text("server.data_dir")),
+        run_dir: PathBuf::from(values.text("server.run_dir")),
+        allowed_hosts: values.hosts("server.allowed_hosts"),
+        max_connections: values.size("server.max_connections"),
+        max_uploads: values.size("server.max_uploads"),
+        body_timeout: values.seconds("server.body_timeout_seconds"),
+        min_body_rate: values.whole("server.min_body_rate"),
+        keep_alive: values.seconds("server.keep_alive_seconds"),
+        requests_per_second: values.small("server.requests_per_second"),
+    }
+}
+
+fn sandbox(values: Values<'_>) -> SandboxConfig {
+    SandboxConfig {
+        engine: word(values.get("sandbox.engine")).unwrap_or(EngineChoice::Auto),
+        docker_host: values.text("sandbox.docker_host").to_owned(),
+        runtime: values.text("sandbox.runtime").to_owned(),
+        uid_base: values.small("sandbox.uid_base"),
+        images: ImagesConfig { python: values.text("sandbox.images.python").to_owned() },
+        defaults: ResourceLimits {
+            memory_mb: values.whole("sandbox.defaults.memory_mb"),
+            cpus: values.number("sandbox.defaults.cpus"),
+            cpu_shares: values.whole("sandbox.defaults.cpu_shares"),
+            pids: values.whole("sandbox.defaults.pids"),
+            tmp_mb: values.whole("sandbox.defaults.tmp_mb"),
+            data_mb: values.whole("sandbox.defaults.data_mb"),
+            timeout_seconds: values.whole("sandbox.defaults.timeout_seconds"),
+            max_concurrency: values.whole("sandbox.defaults.max_concurrency"),
+        },
+        ceiling: ResourceCeiling {
+            memory_mb: values.whole("sandbox.ceiling.memory_mb"),
+            cpus: values.number("sandbox.ceiling.cpus"),
+            pids: values.whole("sandbox.ceiling.pids"),
+            tmp_mb: values.whole("sandbox.ceiling.tmp_mb"),
+            data_mb: values.whole("sandbox.ceiling.data_mb"),
+            timeout_seconds: values.whole("sandbox.ceiling.timeout_seconds"),
+            max_concurrency: values.whole("sandbox.ceiling.max_concurrency"),
+        },
+    }
+}
