@@ -30,8 +30,9 @@ work=target/test
 step_fmt() { cargo fmt --check; }
 step_shell() {
     local script
-    for script in scripts/*.sh .ci/run; do bash -n "$script"; done
-    if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+    local scripts=(scripts/*.sh scripts/lib/*.sh docker/*/*.sh .ci/run)
+    for script in "${scripts[@]}"; do bash -n "$script"; done
+    if command -v shellcheck >/dev/null; then shellcheck --external-sources "${scripts[@]}"; fi
 }
 step_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
 step_queries() { scripts/queries.sh --check; }
