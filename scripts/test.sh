@@ -21,16 +21,19 @@ USAGE
 }
 
 budget=3600
-steps=(fmt shell clippy queries build test mutation doc template sdk fixtures schemathesis quickstart chaos)
+steps=(fmt shell clippy queries build test mutation doc template sdk plugins fixtures schemathesis quickstart chaos)
 # What makes no sense without a binary.
 after_build=" test mutation schemathesis quickstart chaos "
 bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
 work=target/test
 
-step_fmt() { cargo fmt --check; }
+step_fmt() {
+    cargo fmt --check
+    rustfmt --check --edition 2024 plugins/native-echo/main.rs
+}
 step_shell() {
     local script
-    local scripts=(scripts/*.sh scripts/lib/*.sh docker/*/*.sh .ci/run)
+    local scripts=(scripts/*.sh scripts/lib/*.sh docker/*/*.sh plugins/*/*.sh .ci/run)
     for script in "${scripts[@]}"; do bash -n "$script"; done
     if command -v shellcheck >/dev/null; then shellcheck --external-sources "${scripts[@]}"; fi
 }
@@ -54,6 +57,15 @@ step_sdk() {
         touch "$venv/installed"
     fi
     (cd sdk/python && "$venv/bin/mypy" --strict plugbay)
+}
+step_plugins() {
+    local plugin
+    for plugin in plugins/*/tests; do (cd "$(dirname "$plugin")" && python3 -B -m unittest discover -s tests); done
+    mkdir -p "$work"
+    rustc --edition 2024 -D warnings --test -o "$work/native-echo" plugins/native-echo/main.rs
+    "$work/native-echo"
+    # Under the first process of a sandbox, which is built for it.
+    python3 -B -m unittest discover -s plugins/tests
 }
 step_fixtures() { python3 -B tests/fixtures/archives/check.py; }
 step_chaos() { PLUGBAY_BIN=$bin scripts/chaos.sh install 20; }
