@@ -52,6 +52,8 @@ docker_advice() {
     mapfile -t missing < <(_docker_missing)
     if [ "$DOCKER_HOST" != "unix://$docker_socket" ]; then
         echo "Docker does not answer at $DOCKER_HOST. Correct DOCKER_HOST, or unset it."
+    elif [ ${#missing[@]} -gt 0 ] && ! command -v apt-get >/dev/null; then
+        echo "Docker is not installed. Install Docker 20.10 or newer with this system's package manager."
     elif [ ${#missing[@]} -gt 0 ]; then
         printf 'Docker is not installed. Install it with:\n  %s\n' \
             "${sudo}apt-get update && ${sudo}apt-get install -y --no-install-recommends ${missing[*]}"
@@ -127,6 +129,9 @@ ensure_docker() {
     mapfile -t missing < <(_docker_missing)
     if [ ${#missing[@]} -gt 0 ]; then
         install_packages "$may_install" "${missing[@]}" || return 1
+        # Before `apt-get update` it was perhaps not known that the client is a package of its own.
+        mapfile -t missing < <(_docker_missing)
+        if [ ${#missing[@]} -gt 0 ]; then install_packages "$may_install" "${missing[@]}" || return 1; fi
         # The package may have started it.
         if docker_ready; then return 0; fi
     fi
