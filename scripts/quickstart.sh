@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
-# Builds plugbay and shows its main job: sign a plugin, install it, look at it.
+# Builds plugbay and shows its main job: sign a plugin, install it, run it in a sandbox.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib/docker.sh
+. scripts/lib/docker.sh
 
 usage() {
     cat <<'USAGE'
-Builds plugbay, starts it on a free port, and installs a signed example plugin.
+Builds plugbay, starts it on a free port, installs a signed example plugin and runs it in a sandbox.
 
-Usage: scripts/quickstart.sh [--once] [--no-install] [--dir DIR]
+Usage: scripts/quickstart.sh [--once] [--no-install] [--engine E] [--dir DIR]
        scripts/quickstart.sh --stop [--dir DIR]
 
   --once        stop the service after the demonstration
   --stop        stop the service of an earlier run and do nothing else
   --no-install  install nothing; say what is missing and fail
+  --engine E    what plugins run in: auto or docker (default: what the service chooses)
   --dir DIR     where everything is kept (default: .plugbay), seen from the repository's top folder
   --help        print this
 
@@ -22,18 +25,19 @@ USAGE
 
 mode=stay
 may_install=yes
+engine=
 dir=.plugbay
 while [ $# -gt 0 ]; do
     case $1 in
     --once) mode=once ;;
     --stop) mode=stop ;;
     --no-install) may_install=no ;;
-    --dir)
+    --dir | --engine)
         if [ -z "${2:-}" ]; then
-            echo "error: --dir needs a folder" >&2
+            echo "error: $1 needs a value" >&2
             exit 2
         fi
-        dir=${2%/}
+        if [ "$1" = --dir ]; then dir=${2%/}; else engine=$2; fi
         shift
         ;;
     -h | --help) usage; exit 0 ;;
@@ -47,7 +51,9 @@ while [ $# -gt 0 ]; do
 done
 
 # Settings of another installation of plugbay must not reach this one.
-for name in $(compgen -v PLUGBAY_ || true); do unset "$name"; done
+for name in $(compgen -v PLUGBAY_ || true); do
+    if [ "$name" != PLUGBAY_DEBIAN_MIRROR ]; then unset "$name"; fi
+done
 exec </dev/null
 
 stop_command="scripts/quickstart.sh --stop"
@@ -60,6 +66,10 @@ example=$dir/example/hello
 archive=$dir/hello.tar.gz
 key=$dir/author
 bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
+# Paths of sockets must be short, so this is not in $dir; another service has another folder.
+run_dir=/run
+if [ "$(id -u)" != 0 ]; then run_dir=${XDG_RUNTIME_DIR:-/tmp}; fi
+run_dir=$run_dir/plugbay-$(id -u)-$(realpath -m "$dir" | sha256sum | cut -c 1-8)
 
 fail() {
     printf 'error: %s\n' "$1" >&2
@@ -103,6 +113,8 @@ stop_service() {
         echo "No service of $dir is running."
     fi
     rm -f "$pid_file" "$url_file"
+    # Sandboxes have removed what was theirs; a folder that is not empty stays for whoever looks into it.
+    if [ -d "$run_dir" ]; then rmdir --ignore-fail-on-non-empty "$run_dir"; fi
 }
 
 [ "$(uname -s)" = Linux ] || fail "plugbay runs on Linux; on other systems use a virtual machine or a container"
@@ -126,16 +138,18 @@ if ! command -v python3 >/dev/null; then packages+=(python3); fi
 
 cat <<PLAN
 This will
-  1. check that Rust $wanted_rust or later, a C compiler and Python 3 are there
+  1. check that Rust $wanted_rust or later, a C compiler, Python 3 and Docker are there, and start Docker
   2. build plugbay (cargo build; some minutes the first time)
-  3. start the service on a free port of this machine, with its data in $data/
-  4. make a signing key and an example plugin, pack it and sign it, all in $dir/
-  5. install the plugin and show it
+  3. make the image for sandboxes from Debian packages, 100 MB, no image registry needed
+  4. start the service on a free port of this machine, with its data in $data/
+  5. make a signing key and an example plugin, pack it and sign it, all in $dir/
+  6. install the plugin, enable it and call it
 PLAN
 case $mode in
-once) echo "  6. stop the service" ;;
+once) echo "  7. stop the service" ;;
 *) echo "and leave the service running. Stop it with: $stop_command" ;;
 esac
+if ! docker_ready; then echo "Docker does not answer yet."; fi
 if [ ${#packages[@]} -gt 0 ]; then echo "Missing on this machine: ${packages[*]}"; fi
 
 step "Tools"
@@ -148,21 +162,20 @@ if [ "$(printf '%s\n' "$wanted_rust" "$rust" | sort -V | head -n 1)" != "$wanted
     fail "Rust $rust is too old; plugbay needs $wanted_rust: rustup update stable"
 fi
 if [ ${#packages[@]} -gt 0 ]; then
-    if ! command -v apt-get >/dev/null; then
-        fail "install a C compiler and Python 3 with your system's package manager (Debian's names: ${packages[*]})"
-    elif [ "$may_install" = no ] || [ "$(id -u)" != 0 ]; then
-        sudo=$([ "$(id -u)" = 0 ] || echo "sudo ")
-        fail "missing: ${packages[*]}. Install with:
-  ${sudo}apt-get update && ${sudo}apt-get install -y ${packages[*]}"
-    fi
-    run apt-get update -q
-    DEBIAN_FRONTEND=noninteractive run apt-get install -qy --no-install-recommends "${packages[@]}"
+    install_packages "$may_install" "${packages[@]}" || exit 1
 fi
-echo "Rust $rust, $(cc --version | head -n 1), $(python3 --version)"
+ensure_docker "$may_install" || exit 1
+echo "Rust $rust, $(cc --version | head -n 1), $(python3 --version)," \
+    "Docker $(docker version --format '{{.Server.Version}}')"
 
 step "Build"
 echo "A debug build: it takes a third of the time of a release build, and nothing shown here needs more speed."
 run cargo build --locked --bin plugbay
+
+step "The image for sandboxes"
+image=(docker/python/build.sh)
+if [ "$may_install" = no ]; then image+=(--no-install); fi
+run "${image[@]}"
 
 # -- The service --------------------------------------------------------------------------------------------------
 
@@ -187,10 +200,12 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 start_service() {
+    local serve=("$bin" serve --data-dir "$data" --config "$dir/plugbay.yaml" --listen 127.0.0.1:0)
+    if [ -n "$engine" ]; then serve+=(--engine "$engine"); fi
     : >"$log"
-    echo "\$ $bin serve --data-dir $data --config $dir/plugbay.yaml --listen 127.0.0.1:0 >$log 2>&1 &"
+    echo "\$ ${serve[*]} >$log 2>&1 &"
     # A session of its own: closing the terminal or Ctrl-C in it does not reach the service.
-    setsid "$bin" serve --data-dir "$data" --config "$dir/plugbay.yaml" --listen 127.0.0.1:0 >"$log" 2>&1 &
+    setsid "${serve[@]}" >"$log" 2>&1 &
     local pid=$!
     echo "$pid" >"$pid_file"
     started=yes
@@ -211,11 +226,17 @@ start_service() {
 
 step "Start the service"
 mkdir -p "$dir"
-echo "# The quick start needs no settings. docs/configuration.md lists them." >"$dir/plugbay.yaml"
+cat >"$dir/plugbay.yaml" <<SETTINGS
+# docs/configuration.md lists every setting.
+server: { run_dir: "$run_dir" }
+sandbox: { docker_host: "$DOCKER_HOST" }
+SETTINGS
 if pid=$(running_pid); then
     url=$(cat "$url_file" 2>/dev/null || true)
     # A build that replaced the binary leaves the old one running from a deleted file.
-    if [ -n "$url" ] && [ "/proc/$pid/exe" -ef "$bin" ] && answers "$url"; then
+    command=$(tr '\0' ' ' <"/proc/$pid/cmdline")
+    if [ -n "$url" ] && [ "/proc/$pid/exe" -ef "$bin" ] && [[ $command == *" --engine $engine "* || -z $engine ]] &&
+        answers "$url"; then
         echo "The service of an earlier run is ready at $url (process $pid)."
     else
         stop_service
@@ -245,10 +266,12 @@ else
     rm -f "$key.key" "$key.pub"
     run "$bin" keygen --no-password --output "$key"
 fi
+answer=
 if [ -e "$example/plugin.yaml" ]; then
     echo "The plugin of an earlier run is used: $example/"
 else
     run "$bin" init "$example"
+    answer="Hello, Ada!"
 fi
 pack
 if "$bin" --json show hello >"$dir/show.json" 2>/dev/null && [ "$(field "$dir/show.json" version)" = "$version" ] &&
@@ -263,35 +286,52 @@ run "$bin" sign "$archive" --key "$key.key"
 step "The operator's side: trust the author's key, install"
 run "$bin" install "$archive" --trust "$key.pub" --or-update
 run "$bin" show hello
+
+step "Run it in a sandbox"
+context='{"message":"Hello","user":"Ada"}'
+run "$bin" enable hello
+run "$bin" exec hello "$context"
 run "$bin" list
 
 "$bin" --json show hello >"$dir/show.json"
 "$bin" --json list >"$dir/list.json"
-python3 - "$dir" "$version" "$digest" <<'PYTHON' || fail "the demonstration did not work"
+"$bin" --json exec hello "$context" >"$dir/exec.json"
+python3 - "$dir" "$version" "$digest" "$answer" <<'PYTHON' || fail "the demonstration did not work"
 import json, sys
-folder, version, digest = sys.argv[1:]
+folder, version, digest, answer = sys.argv[1:]
 with open(folder + "/show.json") as file:
     shown = json.load(file)
 with open(folder + "/list.json") as file:
     listed = [plugin["name"] for plugin in json.load(file)["plugins"]]
-expected = {"name": "hello", "version": version, "digest": digest, "signature": "valid"}
+with open(folder + "/exec.json") as file:
+    called = json.load(file)
+expected = {"name": "hello", "version": version, "digest": digest, "signature": "valid", "status": "enabled"}
 found = {key: shown.get(key) for key in expected}
 if found != expected:
     sys.exit(f"`plugbay show` says {found}; expected {expected}")
-if shown["status"] not in ("installed", "enabled", "disabled"):
-    sys.exit(f"hello is {shown['status']}")
+# The plugin of an earlier run may have been changed since.
+if called.get("success") is not True or (answer and called.get("result") != answer):
+    sys.exit(f"`plugbay exec` says {called}; expected the result {answer!r}")
 if listed.count("hello") != 1:
     sys.exit(f"`plugbay list` says {listed}; expected hello in it")
 PYTHON
 
 step "It worked"
-echo "hello $version is installed, its signature is valid, and its bytes are those that were signed."
+echo "hello $version is signed and installed, and it answered from its sandbox."
 if [ "$mode" = once ]; then exit 0; fi
 cat <<NEXT
 The service runs at $url (process $(cat "$pid_file")); API documentation: $url/docs
 
-Try it:  export PLUGBAY_URL=$url PLUGBAY_DATA_DIR=$data
-         $bin audit list
+Try next:
+  export PLUGBAY_URL=$url PLUGBAY_DATA_DIR=$data PATH=$(dirname "$(realpath "$bin")"):\$PATH
+  plugbay exec hello '{"user":"Grace"}'
+  plugbay logs hello -f
+  plugbay stats hello
+  plugbay disable hello
+  curl -H "Authorization: Bearer \$(cat $data/admin.token)" -H 'Content-Type: application/json' \\
+       -d '{"context":{"user":"Grace"}}' $url/api/plugins/hello/execute
+
+Change $example/main.py and run this again: hello is updated while it serves.
 Stop it: $stop_command
 Remove everything: stop it, then rm -r $dir
 NEXT
