@@ -96,6 +96,8 @@ step_quickstart() {
     rm -rf "$work/quickstart"
 }
 
+step_readme() { PLUGBAY_BIN=$bin python3 -B scripts/readme.py; }
+
 step_schemathesis() {
     local folder=$work/schemathesis url=
     rm -rf "$folder"
@@ -172,6 +174,7 @@ if ! cargo clippy --version >/dev/null 2>&1; then missing+=("clippy: rustup comp
 packages=()
 if ! printf 'int main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null; then packages+=(gcc libc6-dev); fi
 if ! command -v git >/dev/null; then packages+=(git); fi
+if ! command -v curl >/dev/null; then packages+=(curl); fi
 if ! command -v minisign >/dev/null; then packages+=(minisign); fi
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3 python3-venv); fi
 if ! python3 -m pip --version >/dev/null 2>&1; then packages+=(python3-pip); fi
