@@ -28,7 +28,7 @@ budget=5400
 steps=(fmt shell clippy queries build test docker mutation doc template sdk plugins fixtures schemathesis quickstart
     readme chaos)
 # What makes no sense without a binary.
-after_build=" test docker mutation schemathesis quickstart readme chaos "
+after_build=" test docker mutation plugins schemathesis quickstart readme chaos "
 # What starts sandboxes.
 with_docker=" docker quickstart readme "
 bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
@@ -84,6 +84,7 @@ step_plugins() {
     "$work/native-echo"
     # Under the first process of a sandbox, which is built for it.
     python3 -B -m unittest discover -s plugins/tests
+    for plugin in plugins/*/plugin.yaml; do "$bin" validate "$(dirname "$plugin")"; done
 }
 step_fixtures() { python3 -B tests/fixtures/archives/check.py; }
 step_chaos() { PLUGBAY_BIN=$bin scripts/chaos.sh install 20; }
