@@ -28,7 +28,7 @@ budget=5400
 steps=(fmt shell clippy queries build test docker mutation doc template sdk plugins fixtures schemathesis quickstart
     readme chaos)
 # What makes no sense without a binary.
-after_build=" test docker mutation schemathesis quickstart readme chaos "
+after_build=" test docker mutation plugins schemathesis quickstart readme chaos "
 # What starts sandboxes.
 with_docker=" docker quickstart readme "
 bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
@@ -84,6 +84,7 @@ step_plugins() {
     "$work/native-echo"
     # Under the first process of a sandbox, which is built for it.
     python3 -B -m unittest discover -s plugins/tests
+    for plugin in plugins/*/plugin.yaml; do "$bin" validate "$(dirname "$plugin")"; done
 }
 step_fixtures() { python3 -B tests/fixtures/archives/check.py; }
 step_chaos() { PLUGBAY_BIN=$bin scripts/chaos.sh install 20; }
@@ -95,6 +96,8 @@ step_quickstart() {
     scripts/quickstart.sh --no-install --once --dir "$work/quickstart"
     rm -rf "$work/quickstart"
 }
+
+step_readme() { PLUGBAY_BIN=$bin python3 -B scripts/readme.py; }
 
 step_schemathesis() {
     local folder=$work/schemathesis url=
@@ -172,6 +175,7 @@ if ! cargo clippy --version >/dev/null 2>&1; then missing+=("clippy: rustup comp
 packages=()
 if ! printf 'int main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null; then packages+=(gcc libc6-dev); fi
 if ! command -v git >/dev/null; then packages+=(git); fi
+if ! command -v curl >/dev/null; then packages+=(curl); fi
 if ! command -v minisign >/dev/null; then packages+=(minisign); fi
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3 python3-venv); fi
 if ! python3 -m pip --version >/dev/null 2>&1; then packages+=(python3-pip); fi

@@ -64,6 +64,19 @@ class Examples(unittest.TestCase):
         session = self.start(PLUGINS / "native-echo", "stdio", "native-echo")
         self.assert_echoes(session)
 
+    def test_native_echo_speaks_as_the_documentation_says(self) -> None:
+        text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+        lines = [line for line in text.splitlines() if line.startswith(("→ ", "← "))]
+        self.assertGreater(len(lines), 10)
+        session = Session(PLUGINS / "native-echo", "stdio", "native-echo")
+        self.addCleanup(session.close)
+        for line in lines:
+            if line.startswith("→ "):
+                session.socket.sendall(line[2:].encode() + b"\n")
+            else:
+                self.assertEqual(session.input.readline().decode(), line[2:] + "\n")
+        self.assertEqual(session.process.wait(10), 0)
+
     def test_native_echo_takes_lines_in_pieces(self) -> None:
         session = self.start(PLUGINS / "native-echo", "stdio", "native-echo")
         params = {"method": "execute", "params": {"context": "ü"}, "call": "c", "stream": False}
