@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, error};
 
 /// One per process. Cloned into everything that spawns.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Shutdown {
+    /// Where tasks run. Handlers of requests run on runtimes of their own, which end before what they have started.
+    runtime: Option<Handle>,
     token: CancellationToken,
     tasks: TaskTracker,
     task_died: Arc<AtomicBool>,
@@ -25,6 +28,13 @@ pub struct DrainTimeout {
     grace: Duration,
 }
 
+impl Default for Shutdown {
+    fn default() -> Self {
+        let runtime = Handle::try_current().ok();
+        Self { runtime, token: CancellationToken::new(), tasks: TaskTracker::new(), task_died: Arc::default() }
+    }
+}
+
 impl Shutdown {
     /// Starts a task that ends soon after its token is cancelled. A task that panics makes the exit code non-zero.
     pub fn spawn<F, Fut>(&self, name: &'static str, task: F)
@@ -35,13 +45,20 @@ impl Shutdown {
         let task = task(self.token.clone()).in_current_span();
         let died = Arc::clone(&self.task_died);
         #[expect(clippy::disallowed_methods, reason = "the one place that spawns, so that every task is awaited")]
-        let handle = tokio::spawn(task);
-        self.tasks.spawn(async move {
+        let handle = match &self.runtime {
+            Some(runtime) => runtime.spawn(task),
+            None => tokio::spawn(task),
+        };
+        let watched = async move {
             if let Err(panic) = handle.await {
                 died.store(true, Ordering::Relaxed);
                 error!(task.name = name, error = %panic, "Task `{name}` died");
             }
-        });
+        };
+        match &self.runtime {
+            Some(runtime) => self.tasks.spawn_on(watched, runtime),
+            None => self.tasks.spawn(watched),
+        };
     }
 
     /// Asks every task to stop.

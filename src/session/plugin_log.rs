@@ -1,0 +1,229 @@
+//! What a plugin says: JSON lines in two files of bounded size, kept over restarts, and passed on to whoever follows.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::broadcast;
+
+use crate::domain::{Clock, Timestamp};
+
+/// Bytes of one file; there are two.
+const FILE_BYTES: u64 = 1024 * 1024;
+
+/// Bytes of one text; what is longer is cut.
+const TEXT_BYTES: usize = 16 * 1024;
+
+/// Lines per second that are kept, and how many may come at once. More are counted and dropped: a flood would cost disk
+/// and push out what explains it.
+const LINES_PER_SECOND: f64 = 1_000.0;
+
+/// Lines a slow follower may be behind before it misses some.
+const FOLLOWERS_BEHIND: usize = 1_024;
+
+/// One line of a plugin's log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When it arrived.
+    pub ts: Timestamp,
+    /// `stdout`, `stderr`, `log`, or `plugbay` for what the service has to say.
+    pub stream: String,
+    /// How important, for `log`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// The text.
+    pub text: String,
+    /// More values, for `log`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Map<String, Value>>,
+}
+
+/// The log of one plugin.
+#[derive(Debug)]
+pub struct PluginLog {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    followers: broadcast::Sender<LogLine>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: Option<File>,
+    bytes: u64,
+    allowance: f64,
+    refilled: Instant,
+    dropped: u64,
+}
+
+impl PluginLog {
+    /// The log in this file. Nothing is made before the first line.
+    pub fn new(path: PathBuf, clock: Arc<dyn Clock>) -> Self {
+        let inner = Inner { file: None, bytes: 0, allowance: LINES_PER_SECOND, refilled: Instant::now(), dropped: 0 };
+        Self { path, clock, followers: broadcast::channel(FOLLOWERS_BEHIND).0, inner: Mutex::new(inner) }
+    }
+
+    /// Adds a line of the plugin's.
+    pub fn add(&self, stream: &str, level: Option<String>, text: &str, fields: Option<Map<String, Value>>) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let earned = now.duration_since(inner.refilled).as_secs_f64() * LINES_PER_SECOND;
+        inner.allowance = (inner.allowance + earned).min(LINES_PER_SECOND);
+        inner.refilled = now;
+        if inner.allowance < 1.0 {
+            inner.dropped += 1;
+            return;
+        }
+        inner.allowance -= 1.0;
+        if inner.dropped > 0 {
+            let text = format!("{} lines were dropped: more than {LINES_PER_SECOND} in a second", inner.dropped);
+            inner.dropped = 0;
+            self.write(&mut inner, self.line("plugbay", Some("WARNING".to_owned()), &text, None));
+        }
+        let line = self.line(stream, level, text, fields);
+        self.write(&mut inner, line);
+    }
+
+    /// Adds a line of the service's own.
+    pub fn note(&self, level: &str, text: &str) {
+        let line = self.line("plugbay", Some(level.to_owned()), text, None);
+        self.write(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner), line);
+    }
+
+    fn line(&self, stream: &str, level: Option<String>, text: &str, fields: Option<Map<String, Value>>) -> LogLine {
+        let fields = fields.filter(|fields| Value::Object(fields.clone()).to_string().len() <= TEXT_BYTES);
+        let end = text.floor_char_boundary(TEXT_BYTES);
+        let text = if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() };
+        let level = level.map(|level| level[..level.floor_char_boundary(32)].to_owned());
+        LogLine { ts: self.clock.now(), stream: stream.to_owned(), level, text, fields }
+    }
+
+    fn write(&self, inner: &mut Inner, line: LogLine) {
+        if let Err(error) = self.try_write(inner, &line) {
+            inner.file = None;
+            tracing::debug!(path = %self.path.display(), %error, "A plugin's log could not be written");
+        }
+        // Nobody following is not a fault.
+        self.followers.send(line).ok();
+    }
+
+    fn try_write(&self, inner: &mut Inner, line: &LogLine) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(line)?;
+        bytes.push(b'\n');
+        if inner.file.is_some() && inner.bytes + bytes.len() as u64 > FILE_BYTES {
+            fs::rename(&self.path, older(&self.path))?;
+            inner.file = None;
+        }
+        if inner.file.is_none() {
+            let file = OpenOptions::new().append(true).create(true).open(&self.path)?;
+            inner.bytes = file.metadata()?.len();
+            inner.file = Some(file);
+        }
+        if let Some(file) = &mut inner.file {
+            file.write_all(&bytes)?;
+            inner.bytes += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// The last lines, oldest first. Blocks on the disk.
+    pub fn tail(&self, count: usize) -> Vec<LogLine> {
+        let mut lines = self.read();
+        lines.drain(..lines.len().saturating_sub(count));
+        lines
+    }
+
+    /// Every line that is kept, oldest first. Blocks on the disk.
+    pub fn read(&self) -> Vec<LogLine> {
+        let text = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+        let both = text(&older(&self.path)) + &text(&self.path);
+        // A line that a killed process left half-written is passed over.
+        both.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Lines from now on.
+    pub fn follow(&self) -> broadcast::Receiver<LogLine> {
+        self.followers.subscribe()
+    }
+
+    /// Removes what was kept, when the plugin is uninstalled.
+    pub fn remove(&self) -> io::Result<()> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).file = None;
+        for path in [self.path.clone(), older(&self.path)] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where the file before the present one is.
+fn older(path: &Path) -> PathBuf {
+    path.with_extension("jsonl.1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SystemClock;
+
+    fn log(folder: &Path) -> PluginLog {
+        PluginLog::new(folder.join("plugin.jsonl"), Arc::new(SystemClock))
+    }
+
+    #[test]
+    fn lines_come_back_in_order_and_survive_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = log(folder.path());
+        first.add("stderr", None, "one\n[AUDIT] forged", None);
+        first.note("ERROR", "two");
+        let again = log(folder.path());
+        again.add("log", Some("INFO".to_owned()), "three", Some(Map::new()));
+        let texts: Vec<_> = again.tail(10).into_iter().map(|line| line.text).collect();
+        assert_eq!(texts, ["one\n[AUDIT] forged", "two", "three"]);
+        assert_eq!(again.tail(1)[0].text, "three");
+        again.remove().unwrap();
+        assert!(again.tail(10).is_empty());
+    }
+
+    #[test]
+    fn two_files_bound_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path());
+        for _ in 0..400 {
+            log.note("INFO", &"x".repeat(TEXT_BYTES));
+        }
+        let sizes: Vec<u64> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
+        assert_eq!(sizes.len(), 2);
+        assert!(sizes.iter().all(|size| *size <= FILE_BYTES), "{sizes:?}");
+    }
+
+    #[test]
+    fn a_flood_is_dropped_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path());
+        for _ in 0..5_000 {
+            log.add("stdout", None, "flood", None);
+        }
+        assert!(log.read().len() < 3_000);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        log.add("stdout", None, "after", None);
+        assert!(log.tail(2)[0].text.contains("lines were dropped"), "{:?}", log.tail(2));
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path());
+        log.note("INFO", &"é".repeat(TEXT_BYTES));
+        let text = &log.tail(1)[0].text;
+        assert!(text.ends_with('…') && text.len() <= TEXT_BYTES + 3);
+    }
+}

@@ -1,0 +1,115 @@
+//! Why a plugin did not start, in the words its author needs.
+
+use std::path::PathBuf;
+
+use super::instance_dir::PeerError;
+use super::{EndCause, SessionEnd};
+use crate::domain::{Code, Refusal};
+use crate::protocol::{RemoteError, Violation};
+use crate::sandbox::SandboxError;
+
+/// Exceptions that mean that the plugin's code could not be loaded.
+const IMPORT_ERRORS: [&str; 4] = ["ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError"];
+
+/// Why a start failed, for whoever has to mend the plugin.
+#[derive(Clone, Debug)]
+pub struct StartFailure {
+    /// A stable word, such as `import-error`.
+    pub reason: &'static str,
+    /// One line for people.
+    pub text: String,
+    /// The exit code, if it ended by itself.
+    pub exit_code: Option<i64>,
+    /// The last lines it printed, and its traceback.
+    pub log_tail: Vec<String>,
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The engine did not do it.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The plugin did not start.
+    #[error("{}", .0.text)]
+    Plugin(Box<StartFailure>),
+    /// The folder for the sockets cannot be made.
+    #[error("failed to prepare the instance directory below `{}`", path.display())]
+    InstanceDir {
+        /// The run directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Refusal for LaunchError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Sandbox(error) => error.code(),
+            Self::Plugin(_) => Code::PluginStartFailed,
+            Self::InstanceDir { .. } => Code::Internal,
+        }
+    }
+
+    fn how(&self) -> Option<String> {
+        match self {
+            Self::Sandbox(error) => error.how(),
+            Self::Plugin(failure) => match failure.reason {
+                "out-of-memory" => Some("raise `resources.memory_mb` in plugin.yaml".to_owned()),
+                "start-timeout" => Some("do less before the first call, or raise `limits.start_seconds`".to_owned()),
+                _ => None,
+            },
+            Self::InstanceDir { .. } => Some("set `server.run_dir` to a folder the service may write".to_owned()),
+        }
+    }
+}
+
+impl StartFailure {
+    pub(super) fn new(reason: &'static str, text: String, exit_code: Option<i64>) -> Self {
+        Self { reason, text, exit_code, log_tail: Vec::new() }
+    }
+
+    /// `initialize` was answered with an error.
+    pub(super) fn of_error(error: RemoteError, exit_code: Option<i64>) -> Self {
+        let kind = error.data.kind.as_deref().unwrap_or_default();
+        let reason = if IMPORT_ERRORS.contains(&kind) { "import-error" } else { "initialize-failed" };
+        Self::new(reason, error.message, exit_code)
+    }
+
+    /// The plugin ended instead of answering.
+    pub(super) fn of_end(end: SessionEnd) -> Self {
+        let SessionEnd { cause, text, exit_code, .. } = end;
+        let reason = match cause {
+            EndCause::OutOfMemory => "out-of-memory",
+            _ if exit_code == Some(127) => "not-startable",
+            _ => "exited",
+        };
+        Self::new(reason, format!("it ended before it was ready: {text}"), exit_code)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    #[error("{0}")]
+    Broken(Violation),
+}
+
+impl From<std::io::Error> for ConnectError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Peer(error.into())
+    }
+}
+
+/// How `initialize` failed.
+pub(super) enum Refused {
+    Raised(RemoteError),
+    Ended,
+    TooLate,
+    Broken(Violation),
+    Lacks(String),
+    NotReading,
+}
