@@ -1,6 +1,7 @@
 //! What plugins run in. [`SandboxSpec`] says what a sandbox must be and starts fully closed; an engine makes it so and
 //! proves it. The caller owns the instance directory with its sockets, and ends what it started.
 
+mod runtime;
 mod spec;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use futures_util::stream::BoxStream;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use runtime::{RuntimeFiles, RuntimeFilesError};
 pub use spec::{EntryPoint, FolderAccess, FolderMount, SandboxSpec};
 
 use crate::domain::{Code, Isolation, Refusal, SessionId};
