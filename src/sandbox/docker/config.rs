@@ -273,7 +273,8 @@ fn mount(source: &Path, target: &str, access: FolderAccess) -> Mount {
         typ: Some(MountType::BIND),
         source: Some(source.to_string_lossy().into_owned()),
         target: Some(target.to_owned()),
-        read_only: Some(access == FolderAccess::ReadOnly),
+        // Docker leaves `false` out of its answer, which could then not be told from a field it does not know.
+        read_only: (access == FolderAccess::ReadOnly).then_some(true),
         bind_options: Some(MountBindOptions {
             propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
             // What is mounted below a read-only folder would stay writable.

@@ -156,7 +156,7 @@ mod tests {
         let mounts: Vec<_> = body.host_config.iter().flat_map(|host| host.mounts.iter().flatten()).collect();
         let mounts = mounts.iter().map(|mount| MountPoint {
             destination: mount.target.clone(),
-            rw: mount.read_only.map(|is| !is),
+            rw: Some(mount.read_only.is_none()),
             ..MountPoint::default()
         });
         answer["Mounts"] = serde_json::to_value(mounts.collect::<Vec<_>>()).unwrap();
