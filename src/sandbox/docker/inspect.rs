@@ -11,6 +11,9 @@ use super::config::readable;
 /// Longest value in a difference: some hold a whole table.
 const MAX_SHOWN: usize = 120;
 
+/// What Docker protects from writing unless told otherwise, and we never do.
+const READONLY_PATHS: [&str; 2] = ["/proc/sys", "/proc/sysrq-trigger"];
+
 /// What was asked for, and what the image adds by itself.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -42,6 +45,12 @@ impl Wanted {
             differences.push(difference("Image", &self.body["Image"], &found.image.as_deref().into()));
         }
         self.compare_mounts(found, &mut differences);
+        let protected = found.host_config.as_ref().and_then(|host| host.readonly_paths.as_ref());
+        for path in READONLY_PATHS {
+            if !protected.is_some_and(|paths| paths.iter().any(|found| found == path)) {
+                differences.push(format!("HostConfig.ReadonlyPaths: `{path}` is missing"));
+            }
+        }
         let options = self.body["HostConfig"]["SecurityOpt"].as_array();
         let profile = options.into_iter().flatten().find_map(|option| option.as_str()?.strip_prefix("apparmor="));
         if profile.is_some() && found.app_armor_profile.as_deref() != profile {
@@ -152,6 +161,7 @@ mod tests {
         answer["HostConfig"] = answer["Config"]["HostConfig"].take();
         answer["HostConfig"]["RestartPolicy"]["MaximumRetryCount"] = 0.into();
         answer["HostConfig"]["CapAdd"] = Value::Null;
+        answer["HostConfig"]["ReadonlyPaths"] = json!(["/proc/bus", "/proc/sys", "/proc/sysrq-trigger"]);
         answer["Config"]["Env"].as_array_mut().unwrap().push("GPG_KEY=1".into());
         let mounts: Vec<_> = body.host_config.iter().flat_map(|host| host.mounts.iter().flatten()).collect();
         let mounts = mounts.iter().map(|mount| MountPoint {
@@ -212,6 +222,12 @@ mod tests {
         assert_eq!(found, ["Image: wanted \"sha256:1234\", found \"sha256:other\""]);
         let found = differences(|answer| answer["AppArmorProfile"] = "".into());
         assert_eq!(found, ["AppArmorProfile: wanted \"docker-default\", found \"\""]);
+    }
+
+    #[test]
+    fn what_docker_protects_by_itself_stays_protected() {
+        let found = differences(|answer| answer["HostConfig"]["ReadonlyPaths"] = json!([]));
+        assert_eq!(found.len(), 2, "{found:?}");
     }
 
     #[test]
