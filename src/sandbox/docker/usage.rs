@@ -1,15 +1,15 @@
 //! What a container uses, from two samples of its counters.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::models::ContainerStatsResponse;
 
 use crate::sandbox::Usage;
 
-/// Samples closer than this say little about processor time.
-const MIN_INTERVAL: Duration = Duration::from_millis(200);
+/// Docker counts once in a second, and lets who asks more often wait for it.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// The last sample of each container.
 #[derive(Debug, Default)]
@@ -19,10 +19,16 @@ pub(super) struct Samples(Mutex<HashMap<String, Sample>>);
 struct Sample {
     at: Instant,
     cpu_ns: u64,
-    percent: f64,
+    usage: Usage,
 }
 
 impl Samples {
+    /// What was read within the last second.
+    pub(super) fn recent(&self, id: &str, now: Instant) -> Option<Usage> {
+        let sample = self.lock().get(id).copied()?;
+        (now.saturating_duration_since(sample.at) < INTERVAL).then_some(sample.usage)
+    }
+
     /// Reads one answer. `None` if it holds no counters, as of a container that does not run.
     ///
     /// The first answer about a container has no percent yet, and says 0.
@@ -32,32 +38,34 @@ impl Samples {
         let counter = |name: &str| memory.stats.as_ref().and_then(|stats| stats.get(name).copied());
         // The cache of files: first by its name in version 1 of cgroups, then in version 2.
         let cache = counter("total_inactive_file").or_else(|| counter("inactive_file")).unwrap_or_default();
-        Some(Usage {
-            cpu_percent: self.percent(id, at, cpu_ns),
-            memory_bytes: memory.usage?.saturating_sub(cache),
-            pids: stats.pids_stats.as_ref()?.current?,
-        })
+        let memory_bytes = memory.usage?.saturating_sub(cache);
+        let pids = stats.pids_stats.as_ref()?.current?;
+        let mut samples = self.lock();
+        let cpu_percent = samples.get(id).map_or(0.0, |last| last.percent_until(at, cpu_ns));
+        let usage = Usage { cpu_percent, memory_bytes, pids };
+        samples.insert(id.to_owned(), Sample { at, cpu_ns, usage });
+        Some(usage)
     }
 
     /// Forgets a container.
     pub(super) fn forget(&self, id: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.lock().remove(id);
     }
 
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Sample>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sample {
     #[expect(clippy::cast_precision_loss, reason = "a percentage needs no more")]
-    fn percent(&self, id: &str, at: Instant, cpu_ns: u64) -> f64 {
-        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(last) = samples.get(id).copied() else {
-            samples.insert(id.to_owned(), Sample { at, cpu_ns, percent: 0.0 });
-            return 0.0;
-        };
-        let elapsed = at.saturating_duration_since(last.at);
-        if elapsed < MIN_INTERVAL {
-            return last.percent;
+    fn percent_until(&self, at: Instant, cpu_ns: u64) -> f64 {
+        let elapsed = at.saturating_duration_since(self.at);
+        // Two that were asked for at once hold the same counters.
+        if elapsed < INTERVAL / 2 {
+            return self.usage.cpu_percent;
         }
-        let percent = 100.0 * cpu_ns.saturating_sub(last.cpu_ns) as f64 / elapsed.as_nanos() as f64;
-        samples.insert(id.to_owned(), Sample { at, cpu_ns, percent });
-        percent
+        100.0 * cpu_ns.saturating_sub(self.cpu_ns) as f64 / elapsed.as_nanos() as f64
     }
 }
 
@@ -86,8 +94,10 @@ mod tests {
         };
         assert_eq!(percent(start, 4_000_000_000), "0");
         assert_eq!(percent(start + second, 4_500_000_000), "50");
-        assert_eq!(percent(start + second + MIN_INTERVAL / 2, 4_600_000_000), "50", "too close to the last one");
+        assert_eq!(samples.recent("a", start + second + INTERVAL / 2).map(|usage| usage.pids), Some(7));
+        assert_eq!(samples.recent("a", start + second + INTERVAL), None);
         assert_eq!(percent(start + 2 * second, 6_500_000_000), "200");
+        assert_eq!(percent(start + 2 * second + INTERVAL / 4, 6_500_000_000), "200", "too close to the last one");
         assert_eq!(percent(start + 3 * second, 0), "0", "counters that went back");
         samples.forget("a");
         assert_eq!(percent(start + 4 * second, 9_000_000_000), "0");
