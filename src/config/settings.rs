@@ -277,9 +277,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "limits.message_bytes",
-        Kind::Whole(64 << 10, 64 << 20),
+        Kind::Whole(64 << 10, 4 << 20),
         || json!(4 << 20),
-        "Bytes of one message from or to a plugin. A longer one is refused, and a plugin that sends it is restarted: 502 `plugin-protocol`.",
+        "Bytes of one message from or to a plugin; 4 MiB is the most of the protocol. A longer one is refused, and a plugin that sends it is restarted: 502 `plugin-protocol`.",
     ),
     setting(
         "limits.queue",

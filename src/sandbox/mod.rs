@@ -1,6 +1,9 @@
 //! What plugins run in. [`SandboxSpec`] says what a sandbox must be and starts fully closed; an engine makes it so and
 //! proves it. The caller owns the instance directory with its sockets, and ends what it started.
 
+mod docker;
+mod runtime;
+mod seccomp;
 mod spec;
 
 use std::fmt;
@@ -10,6 +13,8 @@ use futures_util::stream::BoxStream;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use docker::DockerEngine;
+pub use runtime::{RuntimeFiles, RuntimeFilesError};
 pub use spec::{EntryPoint, FolderAccess, FolderMount, SandboxSpec};
 
 use crate::domain::{Code, Isolation, Refusal, SessionId};
@@ -137,6 +142,8 @@ pub enum SandboxError {
         engine: &'static str,
         /// What it lacks.
         problem: String,
+        /// What helps.
+        how: &'static str,
     },
     /// The image is not there.
     #[error("the image `{image}` is not there")]
@@ -171,6 +178,20 @@ impl Refusal for SandboxError {
             Self::ImageMissing { .. } => Code::ImageMissing,
             Self::Weaker { .. } => Code::SandboxWeaker,
             Self::Failed { .. } => Code::PluginStartFailed,
+        }
+    }
+
+    fn how(&self) -> Option<String> {
+        match self {
+            Self::Unavailable { source, .. } => {
+                source.downcast_ref::<docker::Unreachable>().map(|why| why.how().to_owned())
+            }
+            Self::TooOld { how, .. } => Some((*how).to_owned()),
+            Self::ImageMissing { image } if image.starts_with("plugbay/python:") => {
+                Some("docker/python/build.sh".to_owned())
+            }
+            Self::ImageMissing { image } => Some(format!("docker pull {image}")),
+            Self::Weaker { .. } | Self::Failed { .. } => None,
         }
     }
 }

@@ -1,0 +1,365 @@
+//! The container of a sandbox, as Docker is asked for it. Pure: a snapshot shows the whole of it, so that a weaker line is
+//! seen in review.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum,
+};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::Digest;
+use crate::sandbox::runtime::{HOSTS, SHIM};
+use crate::sandbox::{EntryPoint, FolderAccess, SandboxSpec, seccomp};
+
+/// Says which service a container belongs to. Containers without it are never touched.
+pub(super) const INSTANCE_LABEL: &str = "plugbay.instance";
+/// Says which session runs in a container.
+pub(super) const SESSION_LABEL: &str = "plugbay.session";
+
+const PACKAGE_DIR: &str = "/plugin";
+const RUNTIME_DIR: &str = "/opt/plugbay";
+const INSTANCE_DIR: &str = "/run/plugbay";
+const RUNNER: &str = "/opt/plugbay/sdk/plugbay/runner";
+
+/// Name, and soft and hard limit. Without the last one `/dev/mqueue` could be filled.
+pub(super) const ULIMITS: [(&str, i64); 4] = [("nofile", 1024), ("core", 0), ("memlock", 64 << 10), ("msgqueue", 0)];
+
+/// Docker's own list, and what else tells about the machine. Never empty, as that would unmask everything.
+const MASKED_PATHS: [&str; 17] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/proc/interrupts",
+    "/proc/cmdline",
+    "/proc/kallsyms",
+    "/sys/devices/virtual/powercap",
+    "/sys/devices/virtual/thermal",
+    "/sys/class/thermal",
+    "/sys/block",
+];
+
+/// What the machine can do, as far as the container depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Machine {
+    /// Docker refuses a quota of more processors than there are.
+    pub(super) cpus: u32,
+    /// Whether `AppArmor` can confine containers.
+    pub(super) has_apparmor: bool,
+    /// Whether swap can be limited. Where it cannot, there is none.
+    pub(super) limits_swap: bool,
+}
+
+/// What the operator set.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    /// `sandbox.runtime`.
+    pub(super) runtime: String,
+    /// `limits.message_bytes`.
+    pub(super) message_bytes: usize,
+}
+
+/// The body of the request that makes the container.
+pub(super) fn create_body(
+    spec: &SandboxSpec,
+    image_id: &str,
+    machine: Machine,
+    settings: &Settings,
+) -> ContainerCreateBody {
+    let mut body = ContainerCreateBody {
+        image: Some(image_id.to_owned()),
+        user: Some(format!("{0}:{0}", spec.uid)),
+        entrypoint: Some(entrypoint(spec, settings)),
+        cmd: Some(Vec::new()),
+        tty: Some(false),
+        open_stdin: Some(false),
+        attach_stdin: Some(false),
+        attach_stdout: Some(false),
+        attach_stderr: Some(false),
+        env: Some(environment(spec)),
+        working_dir: Some(PACKAGE_DIR.to_owned()),
+        hostname: Some("plugin".to_owned()),
+        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
+        // Beside network mode `none`: still a namespace of its own with `lo`, in half the time.
+        network_disabled: Some(true),
+        labels: Some(labels(spec)),
+        host_config: Some(host_config(spec, machine, settings)),
+        ..ContainerCreateBody::default()
+    };
+    let hash = Digest::from_bytes(Sha256::digest(readable(&body).to_string()).into()).to_hex();
+    body.labels.get_or_insert_default().insert("plugbay.spec".to_owned(), hash);
+    body
+}
+
+/// What the container of a session is called.
+pub(super) fn container_name(spec: &SandboxSpec) -> String {
+    format!("plugbay-{}-{}", spec.name, spec.session)
+}
+
+/// The body with its keys in order, for people and for its hash.
+pub(super) fn readable(body: &ContainerCreateBody) -> Value {
+    sorted(serde_json::to_value(body).unwrap_or_default())
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            fields.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(fields.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
+        other => other,
+    }
+}
+
+/// Bytes of memory: `/tmp` lies in memory and is counted with it.
+pub(super) fn memory_bytes(spec: &SandboxSpec) -> i64 {
+    let mib = spec.limits.memory_mb.saturating_add(spec.limits.tmp_mb);
+    i64::try_from(mib.saturating_mul(1 << 20)).unwrap_or(i64::MAX)
+}
+
+/// Processors in billionths.
+pub(super) fn nano_cpus(spec: &SandboxSpec, cpus: u32) -> i64 {
+    let cpus = spec.limits.cpus.min(f64::from(cpus));
+    #[expect(clippy::cast_possible_truncation, reason = "the number of processors bounds it")]
+    let nano = (cpus * 1e9).round() as i64;
+    nano
+}
+
+/// Processes and threads.
+pub(super) fn pids(spec: &SandboxSpec) -> i64 {
+    i64::try_from(spec.limits.pids).unwrap_or(i64::MAX)
+}
+
+fn entrypoint(spec: &SandboxSpec, settings: &Settings) -> Vec<String> {
+    let mut words = vec![format!("{RUNTIME_DIR}/{SHIM}"), "--runtime".to_owned()];
+    let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
+    match &spec.entry_point {
+        EntryPoint::Python { arguments } => {
+            add(&["python", "--", "python3", "-I", "-B", RUNNER]);
+            words.extend(arguments.iter().cloned());
+        }
+        EntryPoint::Stdio { program } => add(&["stdio", "--", &format!("{PACKAGE_DIR}/{program}")]),
+        EntryPoint::Exec { program, methods } => {
+            // The shim takes numbers of 32 bits.
+            let most = |number: u64| number.clamp(1, u64::from(u32::MAX)).to_string();
+            // Half: the frame around a result, and what is escaped in it, must fit into the message too.
+            let output_bytes = most(settings.message_bytes as u64 / 2);
+            let timeout_ms = most(spec.limits.timeout_seconds.saturating_mul(1_000));
+            add(&["exec"]);
+            if !methods.is_empty() {
+                add(&["--methods", &methods.join(",")]);
+            }
+            add(&["--timeout-ms", &timeout_ms, "--output-bytes", &output_bytes]);
+            add(&["--calls", &most(spec.limits.max_concurrency), "--", &format!("{PACKAGE_DIR}/{program}")]);
+        }
+    }
+    words
+}
+
+/// Nothing of the configuration: a plugin's processes, and what they crash into, show their environment.
+fn environment(spec: &SandboxSpec) -> Vec<String> {
+    vec![
+        "PATH=/usr/local/bin:/usr/bin:/bin".to_owned(),
+        "HOME=/tmp".to_owned(),
+        "LANG=C.UTF-8".to_owned(),
+        format!("PLUGIN_ID={}", spec.plugin_id),
+        format!("PLUGIN_DIR={PACKAGE_DIR}"),
+    ]
+}
+
+fn labels(spec: &SandboxSpec) -> HashMap<String, String> {
+    let labels = [
+        (INSTANCE_LABEL, spec.instance.clone()),
+        (SESSION_LABEL, spec.session.to_string()),
+        ("plugbay.plugin", spec.name.to_string()),
+        ("plugbay.version", spec.version.to_string()),
+    ];
+    labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn host_config(spec: &SandboxSpec, machine: Machine, settings: &Settings) -> HostConfig {
+    let texts = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
+    let memory = memory_bytes(spec);
+    let tmp = format!("rw,noexec,nosuid,nodev,size={}m,nr_inodes=4096,mode=1777", spec.limits.tmp_mb);
+    let ulimit = |(name, value): (&str, i64)| ResourcesUlimits {
+        name: Some(name.to_owned()),
+        soft: Some(value),
+        hard: Some(value),
+    };
+    HostConfig {
+        network_mode: Some("none".to_owned()),
+        cap_drop: texts(&["ALL"]),
+        cap_add: Some(Vec::new()),
+        privileged: Some(false),
+        group_add: Some(Vec::new()),
+        security_opt: Some(security_options(machine)),
+        readonly_rootfs: Some(true),
+        tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmp)])),
+        shm_size: Some(1 << 20),
+        // Empty is a namespace of its own.
+        pid_mode: Some(String::new()),
+        uts_mode: Some(String::new()),
+        // Empty is the engine's own mapping; `host` would take it away.
+        userns_mode: Some(String::new()),
+        ipc_mode: Some("private".to_owned()),
+        cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
+        memory: Some(memory),
+        // Memory and swap together. Docker warns of a limit it cannot set, even where there is no swap.
+        memory_swap: Some(if machine.limits_swap { memory } else { -1 }),
+        nano_cpus: Some(nano_cpus(spec, machine.cpus)),
+        cpu_shares: Some(i64::try_from(spec.limits.cpu_shares).unwrap_or(i64::MAX)),
+        pids_limit: Some(pids(spec)),
+        ulimits: Some(ULIMITS.map(ulimit).to_vec()),
+        mounts: Some(mounts(spec)),
+        binds: Some(Vec::new()),
+        volumes_from: Some(Vec::new()),
+        devices: Some(Vec::new()),
+        device_requests: Some(Vec::new()),
+        device_cgroup_rules: Some(Vec::new()),
+        masked_paths: texts(&MASKED_PATHS),
+        log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: Some(HashMap::new()) }),
+        init: Some(false),
+        restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
+        auto_remove: Some(false),
+        // Plugins are killed before anything else of the machine when its memory runs out.
+        oom_score_adj: Some(500),
+        runtime: Some(settings.runtime.clone()),
+        ..HostConfig::default()
+    }
+}
+
+fn security_options(machine: Machine) -> Vec<String> {
+    let mut options = vec!["no-new-privileges:true".to_owned(), format!("seccomp={}", seccomp::docker_profile())];
+    if machine.has_apparmor {
+        options.push("apparmor=docker-default".to_owned());
+    }
+    options
+}
+
+fn mounts(spec: &SandboxSpec) -> Vec<Mount> {
+    let mut mounts = vec![
+        mount(&spec.package, PACKAGE_DIR, FolderAccess::ReadOnly),
+        mount(&spec.runtime, RUNTIME_DIR, FolderAccess::ReadOnly),
+        mount(&spec.instance_dir, INSTANCE_DIR, FolderAccess::ReadOnly),
+        mount(&spec.runtime.join(HOSTS), "/etc/hosts", FolderAccess::ReadOnly),
+        mount(&spec.instance_dir.join("passwd"), "/etc/passwd", FolderAccess::ReadOnly),
+    ];
+    if let Some(data) = &spec.data {
+        mounts.push(mount(data, "/data", FolderAccess::ReadWrite));
+    }
+    mounts.extend(
+        spec.folders.iter().map(|folder| mount(&folder.source, &format!("/mnt/{}", folder.name), folder.access)),
+    );
+    mounts
+}
+
+fn mount(source: &Path, target: &str, access: FolderAccess) -> Mount {
+    // Docker knows nothing of the service's current folder.
+    let source = std::path::absolute(source).unwrap_or_else(|_no_current_folder| source.to_owned());
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source.to_string_lossy().into_owned()),
+        target: Some(target.to_owned()),
+        // Docker leaves `false` out of its answer, which could then not be told from a field it does not know.
+        read_only: (access == FolderAccess::ReadOnly).then_some(true),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(MountBindOptionsPropagationEnum::RPRIVATE),
+            // What is mounted below a read-only folder would stay writable.
+            non_recursive: Some(true),
+            ..MountBindOptions::default()
+        }),
+        ..Mount::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::FolderMount;
+    use crate::sandbox::docker::testing::spec;
+
+    const MACHINE: Machine = Machine { cpus: 2, has_apparmor: true, limits_swap: true };
+
+    fn settings() -> Settings {
+        Settings { runtime: "runc".to_owned(), message_bytes: 4 << 20 }
+    }
+
+    fn body_of(spec: &SandboxSpec, machine: Machine) -> Value {
+        readable(&create_body(spec, "sha256:1234", machine, &settings()))
+    }
+
+    #[test]
+    fn the_whole_container_is_as_reviewed() {
+        let folder =
+            |name: &str, access| FolderMount { name: name.to_owned(), source: format!("/srv/{name}").into(), access };
+        let spec = spec()
+            .with_data("/data/volumes/1".into())
+            .with_folder(folder("inbox", FolderAccess::ReadOnly))
+            .with_folder(folder("outbox", FolderAccess::ReadWrite));
+        let mut body = body_of(&spec, MACHINE);
+        let options = body["HostConfig"]["SecurityOpt"].as_array_mut().unwrap();
+        assert_eq!(options[1], format!("seccomp={}", seccomp::docker_profile()).as_str());
+        options[1] = "seccomp=[the table of seccomp.rs]".into();
+        body["Labels"]["plugbay.spec"] = "[hash]".into();
+        insta::assert_json_snapshot!(body);
+    }
+
+    #[test]
+    fn each_entry_point_starts_through_the_shim() {
+        let words = |entry_point: EntryPoint| {
+            let spec = SandboxSpec { entry_point, ..spec() };
+            entrypoint(&spec, &settings()).join(" ")
+        };
+        let python = EntryPoint::Python { arguments: vec!["--main".to_owned(), "main.py".to_owned()] };
+        assert_eq!(
+            words(python),
+            "/opt/plugbay/shim --runtime python -- python3 -I -B /opt/plugbay/sdk/plugbay/runner --main main.py"
+        );
+        let stdio = EntryPoint::Stdio { program: "bin/serve".to_owned() };
+        assert_eq!(words(stdio), "/opt/plugbay/shim --runtime stdio -- /plugin/bin/serve");
+        let methods = vec!["execute".to_owned(), "on_message".to_owned()];
+        let exec = EntryPoint::Exec { program: "run.sh".to_owned(), methods };
+        assert_eq!(
+            words(exec),
+            "/opt/plugbay/shim --runtime exec --methods execute,on_message --timeout-ms 30000 --output-bytes 2097152 \
+             --calls 16 -- /plugin/run.sh"
+        );
+    }
+
+    #[test]
+    fn limits_stay_within_the_machine_and_cannot_overflow() {
+        let mut spec = spec();
+        spec.limits.cpus = 64.0;
+        spec.limits.memory_mb = u64::MAX;
+        spec.limits.pids = u64::MAX;
+        let body = body_of(&spec, Machine { has_apparmor: false, limits_swap: false, ..MACHINE });
+        let host = &body["HostConfig"];
+        assert_eq!(host["NanoCpus"], 2_000_000_000_i64);
+        assert_eq!((&host["Memory"], &host["PidsLimit"]), (&i64::MAX.into(), &i64::MAX.into()));
+        assert_eq!(host["MemorySwap"], -1);
+        assert_eq!(host["SecurityOpt"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_hash_of_the_body_changes_with_the_body_alone() {
+        let hash = |spec: &SandboxSpec| body_of(spec, MACHINE)["Labels"]["plugbay.spec"].clone();
+        let first = spec();
+        assert_eq!(hash(&first), hash(&first.clone()));
+        let mut other = first.clone();
+        other.uid += 1;
+        assert_ne!(hash(&first), hash(&other));
+    }
+}
