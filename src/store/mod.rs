@@ -8,8 +8,8 @@ mod error;
 pub mod idempotency;
 pub mod keys;
 mod open;
-
 pub mod plugins;
+pub mod running;
 pub mod tokens;
 mod transaction;
 
