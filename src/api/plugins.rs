@@ -71,7 +71,7 @@ pub(super) async fn show(
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let found = app.service.show_plugin(&permit.0, &id).await?;
-    Ok(HttpResponse::Ok().json(view::detail(&found)))
+    Ok(HttpResponse::Ok().json(view::detail(&found, app.service.now())))
 }
 
 /// Shows the manifest of the serving version.

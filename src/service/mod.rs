@@ -105,6 +105,11 @@ impl Service {
         &self.tokens
     }
 
+    /// What stops the service.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
     /// A place to upload to. Refused at once when too many uploads are under way, which bounds the disk they take.
     pub fn admit_upload(&self) -> Result<OwnedSemaphorePermit, ServiceError> {
         Arc::clone(&self.uploads).try_acquire_owned().map_err(|_none_left| ServiceError::TooManyUploads)

@@ -50,8 +50,8 @@ pub struct HealthView {
 pub struct StatsView {
     /// What it is doing.
     pub state: PluginState,
-    /// What the engine counts; nothing while nothing runs.
-    pub usage: Usage,
+    /// What the engine counts, while something runs.
+    pub usage: Option<Usage>,
     /// What it may use.
     pub limits: ResourceLimits,
     /// Bytes in `/data`.
@@ -136,11 +136,11 @@ impl Service {
         let view = self.show_plugin(caller, wanted).await?;
         let member = self.member(view.plugin.id, &view.plugin.name);
         let mut limits = view.limits;
-        let mut usage = Usage::default();
+        let mut usage = None;
         if let Some(session) = member.session() {
             limits = session.spec().limits;
             // A sandbox that ends just now uses nothing.
-            usage = self.fleet.engine.usage(&session.sandbox().id).await.unwrap_or_default();
+            usage = self.fleet.engine.usage(&session.sandbox().id).await.ok();
         }
         let volume = self.data.volume(view.plugin.id);
         let data_bytes = Self::blocking("volume size", move || Ok(folder_bytes(&volume))).await?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant as Moment};
 
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{info, info_span, warn};
 
 use super::backoff::{Backoff, Ending, Verdict};
 use super::member::Orders;
@@ -49,11 +49,15 @@ impl Service {
         let Some(Orders { stop, done }) = member.take_orders() else { return false };
         let (service, member) = (Arc::clone(self), Arc::clone(member));
         member.set(Phase::Starting(PluginState::Loading));
-        self.shutdown.spawn("plugin.supervisor", |_| async move {
-            let mut supervisor = Supervisor { service, member, stop, backoff: Backoff::default() };
-            supervisor.run(first).await;
-            supervisor.member.set(Phase::Down);
-            drop(done);
+        // It outlives the request that it begins with.
+        let span = info_span!(parent: None, "plugin", plugin.name = %member.name);
+        span.in_scope(|| {
+            self.shutdown.spawn("plugin.supervisor", |_| async move {
+                let mut supervisor = Supervisor { service, member, stop, backoff: Backoff::default() };
+                supervisor.run(first).await;
+                supervisor.member.set(Phase::Down);
+                drop(done);
+            });
         });
         true
     }
