@@ -1,15 +1,21 @@
 //! One call into a plugin. The path touches no database, takes no lock that plugins share, and copies the payload once.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod answer;
+mod waiting;
+
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
-use super::fleet::{CallRecord, Member, Outcome, Phase, Up};
+pub use answer::PluginAnswer;
+use answer::lift;
+use waiting::Waiting;
+
+use super::fleet::{CallRecord, Member, Outcome};
 use super::{Caller, PluginProblem, Service, ServiceError};
 use crate::domain::{CallId, Code, PluginRef, PluginStatus, Timestamp, escape};
 use crate::protocol::{HygieneError, Payload, RemoteError};
@@ -45,21 +51,6 @@ pub struct Execution {
     pub took: Duration,
     /// What the plugin answered.
     pub answer: PluginAnswer,
-}
-
-/// A plugin's answer.
-#[derive(Debug, Default)]
-pub struct PluginAnswer {
-    /// Whether it worked, as the plugin sees it.
-    pub success: bool,
-    /// What came of it.
-    pub result: Option<Box<RawValue>>,
-    /// What went wrong.
-    pub error: Option<String>,
-    /// The kind of exception, where one was raised.
-    pub error_kind: Option<String>,
-    /// A word for people.
-    pub message: Option<String>,
 }
 
 /// A call on its way.
@@ -207,7 +198,7 @@ impl Service {
                 .retry_after(SOON)
         })?;
         let (began, call) = (Instant::now(), CallId::generate());
-        let mut waiting = Waiting { service: self, caller, wanted, member: &member, began, place: None };
+        let mut waiting = Waiting::new(self, caller, wanted, &member, began);
         let longest = order.timeout;
         loop {
             let up = waiting.until_up(longest).await?;
@@ -287,105 +278,6 @@ impl Service {
     }
 }
 
-/// A call that cannot be sent yet.
-struct Waiting<'a> {
-    service: &'a Service,
-    caller: &'a Caller,
-    wanted: &'a str,
-    member: &'a Member,
-    began: Instant,
-    place: Option<Queued<'a>>,
-}
-
-impl<'a> Waiting<'a> {
-    /// Waits until the plugin answers. A start is waited for, a pause before a start is not.
-    async fn until_up(&mut self, longest: Option<Duration>) -> Result<Arc<Up>, ServiceError> {
-        let mut phases = self.member.phase();
-        loop {
-            let phase = phases.borrow_and_update().clone();
-            let name = &self.member.name;
-            match phase {
-                Phase::Up(up) if up.session.ended().is_none() => return Ok(up),
-                // It has just ended; what follows comes at once.
-                Phase::Starting(_) | Phase::Up(_) => {}
-                Phase::Waiting(until) => {
-                    let wait = until.saturating_duration_since(Instant::now()).max(SOON);
-                    let detail = format!("`{name}` ended again and again; it is started again in {} s", wait.as_secs());
-                    return Err(PluginProblem::new(Code::PluginRestarting, detail).retry_after(wait).into());
-                }
-                Phase::EngineAway => return Err(self.service.engine_problem().retry_after(SOON).into()),
-                Phase::Stopping => {
-                    let detail = format!("`{name}` is being stopped");
-                    return Err(PluginProblem::new(Code::PluginStopping, detail).retry_after(SOON).into());
-                }
-                Phase::Down => return Err(self.service.why_not_running(self.caller, self.wanted).await),
-            }
-            self.queue()?;
-            let patience = longest.unwrap_or(self.service.config.calls.start);
-            let changed = timeout_at(self.began + patience, phases.changed()).await;
-            if changed.is_err() {
-                let detail = format!("`{name}` was not ready within {} ms", patience.as_millis());
-                return Err(PluginProblem::new(Code::PluginRestarting, detail).retry_after(SOON).into());
-            }
-        }
-    }
-
-    /// Waits for one of the places for calls that run at once.
-    async fn place(&mut self, up: &Up, deadline: Instant) -> Result<OwnedSemaphorePermit, ServiceError> {
-        let places = Arc::clone(&up.places);
-        let place = match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                self.queue()?;
-                self.wait_for_place(places, deadline).await?
-            }
-        };
-        self.place = None;
-        Ok(place)
-    }
-
-    async fn wait_for_place(
-        &self,
-        places: Arc<Semaphore>,
-        deadline: Instant,
-    ) -> Result<OwnedSemaphorePermit, ServiceError> {
-        match timeout_at(deadline, places.acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => {
-                let detail = format!("`{}` had no place for the call before its deadline", self.member.name);
-                Err(PluginProblem::new(Code::PluginTimeout, detail).into())
-            }
-        }
-    }
-
-    fn queue(&mut self) -> Result<(), ServiceError> {
-        if self.place.is_none() {
-            self.place = Some(Queued::enter(self.member, self.service.config.calls.queue)?);
-        }
-        Ok(())
-    }
-}
-
-/// A place among the calls that wait.
-struct Queued<'a>(&'a AtomicUsize);
-
-impl<'a> Queued<'a> {
-    fn enter(member: &'a Member, most: usize) -> Result<Self, PluginProblem> {
-        let queued = Self(&member.queued);
-        if member.queued.fetch_add(1, Ordering::Relaxed) >= most {
-            let detail = format!("{most} calls of `{}` wait already, which is `limits.queue`", member.name);
-            return Err(PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON));
-        }
-        Ok(queued)
-    }
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 fn allowed_timeout(member: &Member, wanted: Option<Duration>, most: Duration) -> Result<Duration, PluginProblem> {
     match wanted {
         Some(wanted) if wanted > most => {
@@ -406,53 +298,4 @@ fn ended_problem(member: &Member, end: &SessionEnd) -> PluginProblem {
     let problem =
         PluginProblem { exit_code: end.exit_code, signal: end.signal, ..PluginProblem::new(end.cause.code(), detail) };
     if end.cause.code() == Code::PluginStopping { problem.retry_after(SOON) } else { problem }
-}
-
-/// Takes an answer of the usual form apart; any other is a result as a whole.
-fn lift(raw: Box<RawValue>) -> PluginAnswer {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Form {
-        success: bool,
-        #[serde(default)]
-        result: Option<Box<RawValue>>,
-        #[serde(default)]
-        error: Option<String>,
-        #[serde(default)]
-        message: Option<String>,
-    }
-    let text = raw.get();
-    if text.starts_with('{')
-        && text.contains("\"success\"")
-        && let Ok(Form { success, result, error, message }) = serde_json::from_str(text)
-    {
-        return PluginAnswer { success, result, error, error_kind: None, message };
-    }
-    PluginAnswer { success: true, result: Some(raw), ..PluginAnswer::default() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lifted(text: &str) -> PluginAnswer {
-        lift(RawValue::from_string(text.to_owned()).unwrap())
-    }
-
-    #[test]
-    fn an_answer_of_the_usual_form_is_taken_apart() {
-        let answer = lifted(r#"{"success":false,"error":"no","message":"m"}"#);
-        assert!(!answer.success && answer.result.is_none());
-        assert_eq!((answer.error.as_deref(), answer.message.as_deref()), (Some("no"), Some("m")));
-        assert_eq!(lifted(r#"{"success":true,"result":[1]}"#).result.unwrap().get(), "[1]");
-    }
-
-    #[test]
-    fn any_other_answer_is_the_result() {
-        for text in ["null", "\"success\"", r#"{"success":true,"more":1}"#, r#"{"success":"yes"}"#, "[]"] {
-            let answer = lifted(text);
-            assert!(answer.success, "{text}");
-            assert_eq!(answer.result.unwrap().get(), text);
-        }
-    }
 }
