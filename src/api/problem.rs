@@ -99,6 +99,7 @@ impl Problem {
             code: self.code.to_string(),
             how: self.how.clone().unwrap_or_else(|| self.code.how().to_owned()),
             errors: self.errors.iter().map(FieldProblem::from).collect(),
+            ..ProblemBody::default()
         }
     }
 }

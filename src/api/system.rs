@@ -26,8 +26,10 @@ pub(super) async fn health(_body: NoBody, app: Data<App>) -> Result<HttpResponse
     let ready = checks(&app).await.iter().all(|check| check.ok);
     let status = if ready { "healthy" } else { "degraded" };
     let plugins = app.service.plugins_by_status(PluginStatus::Enabled).await.unwrap_or_default();
-    let plugins: BTreeMap<_, _> =
-        plugins.into_iter().map(|name| (name.to_string(), PluginHealth { state: "unloaded".to_owned() })).collect();
+    let plugins: BTreeMap<_, _> = plugins
+        .into_iter()
+        .map(|name| (name.to_string(), PluginHealth { state: "unloaded".to_owned(), health: None }))
+        .collect();
     Ok(HttpResponse::Ok().json(Health { status: status.to_owned(), timestamp: app.service.now().to_string(), plugins }))
 }
 
@@ -50,6 +52,8 @@ pub(super) async fn system(_permit: Permit<Read>, _body: NoBody, app: Data<App>)
     let config = app.service.config();
     HttpResponse::Ok().json(System {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        engine: config.sandbox.engine.to_string(),
+        isolation: None,
         insecure_dev: config.insecure_dev,
         signatures: match config.security.signatures {
             SignaturePolicy::Required => "required".to_owned(),
@@ -66,6 +70,7 @@ async fn checks(app: &App) -> Vec<Check> {
         check: name.to_owned(),
         ok: result.is_ok(),
         detail: result.unwrap_or_else(|text| text),
+        how: None,
     };
     let service = &app.service;
     let database = service.check_database().await;

@@ -71,6 +71,7 @@ pub(super) fn summary(view: &PluginView) -> wire::PluginSummary {
         author: view.manifest.author.clone(),
         description: view.manifest.description.clone(),
         kind: view.manifest.kind.to_string(),
+        isolation: None,
         signature: view.serving.signature_status.as_str().to_owned(),
         tags: view.manifest.tags.clone(),
         capabilities: view.manifest.capabilities.clone(),
@@ -115,6 +116,10 @@ pub(super) fn detail(view: &PluginView) -> wire::PluginDetail {
             reason: quarantine.reason.to_string(),
             since: quarantine.since.to_string(),
         }),
+        methods: None,
+        last_failure: None,
+        uptime_seconds: None,
+        restarts: 0,
         limits: view.limits.into(),
         grants: Vec::new(),
     }

@@ -1,9 +1,12 @@
 //! What travels over REST, shared by the service and its command line client.
 
 mod audit;
+mod figures;
 mod keys;
+mod limits;
 mod plugins;
 mod problem;
+mod running;
 mod system;
 mod tokens;
 
@@ -11,12 +14,17 @@ mod tokens;
 pub const INSECURE_DEV_HEADER: &str = "x-plugbay-insecure-dev";
 
 pub use audit::{AuditEntry, AuditList, AuditVerified};
+pub use figures::{FailureCount, PluginHealthView, PluginMetrics, SandboxPlan, SandboxView, Stats};
 pub use keys::{KeyList, KeyView, NewKey};
+pub use limits::{Limits, LimitsCeiling, LimitsChange, LimitsView};
 pub use plugins::{
-    CommandView, GrantView, HookView, InstallFromUrl, Installed, LimitsView, PendingView, PermissionDiff,
+    CommandView, FailureView, GrantView, HookView, InstallFromUrl, Installed, PendingView, PermissionDiff,
     PermissionItem, PermissionsView, PluginDetail, PluginList, PluginSummary, QuarantineView, SignatureView,
     StatusFilter, Updated, VersionList, VersionView,
 };
 pub use problem::{FieldProblem, ProblemBody};
-pub use system::{Check, Health, PluginHealth, Readiness, System};
+pub use running::{
+    CallList, CallView, ChunkEvent, ExecuteAnswer, ExecuteRequest, LogLine, ProgressEvent, StateEvent, StatusChanged,
+};
+pub use system::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 pub use tokens::{NewToken, TokenCreated, TokenList, TokenView};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::ResourceLimits;
+use super::limits::Limits;
 
 /// A permission: its name, or its name with the resources it is narrowed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -158,6 +158,10 @@ pub struct PluginSummary {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: String,
+    /// What stands between it and the machine; `null` while nothing runs.
+    #[serde(default)]
+    #[schema(example = "docker")]
+    pub isolation: Option<String>,
     /// What its signature is worth.
     pub signature: String,
     /// Words to find it by.
@@ -212,8 +216,20 @@ pub struct PluginDetail {
     pub pending: Option<PendingView>,
     /// Why the service holds it back.
     pub quarantine: Option<QuarantineView>,
+    /// What it offers to be called; `null` while nothing runs.
+    #[serde(default)]
+    pub methods: Option<Vec<String>>,
+    /// What went wrong last.
+    #[serde(default)]
+    pub last_failure: Option<FailureView>,
+    /// How long it has been running; `null` while nothing runs.
+    #[serde(default)]
+    pub uptime_seconds: Option<f64>,
+    /// How often the service has started it again after a failure.
+    #[serde(default)]
+    pub restarts: u64,
     /// What it gets when it runs.
-    pub limits: LimitsView,
+    pub limits: Limits,
     /// Permissions granted, with who and when.
     pub grants: Vec<GrantView>,
 }
@@ -265,6 +281,22 @@ pub struct QuarantineView {
     pub since: String,
 }
 
+/// What went wrong with a plugin.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FailureView {
+    /// The kind, such as `crash`, `out-of-memory`, `protocol` or `start`.
+    #[schema(example = "crash")]
+    pub kind: String,
+    /// When.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// One line for people.
+    pub text: String,
+    /// The exit code of its process, if it ended by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+}
+
 /// A permission that was granted.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct GrantView {
@@ -272,35 +304,6 @@ pub struct GrantView {
     pub permission: String,
     /// What it is narrowed to.
     pub scope: Vec<String>,
-}
-
-/// What a plugin gets when it runs.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct LimitsView {
-    /// Memory in MiB.
-    pub memory_mb: u64,
-    /// Processors, as a quota.
-    pub cpus: f64,
-    /// Weight against other plugins.
-    pub cpu_shares: u64,
-    /// Processes and threads.
-    pub pids: u64,
-    /// `/tmp` in MiB.
-    pub tmp_mb: u64,
-    /// `/data` in MiB.
-    pub data_mb: u64,
-    /// Longest call.
-    pub timeout_seconds: u64,
-    /// Calls in flight.
-    pub max_concurrency: u64,
-}
-
-impl From<ResourceLimits> for LimitsView {
-    fn from(limits: ResourceLimits) -> Self {
-        let ResourceLimits { memory_mb, cpus, cpu_shares, pids, tmp_mb, data_mb, timeout_seconds, max_concurrency } =
-            limits;
-        Self { memory_mb, cpus, cpu_shares, pids, tmp_mb, data_mb, timeout_seconds, max_concurrency }
-    }
 }
 
 /// The versions of a plugin.

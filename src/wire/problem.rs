@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// An error: `application/problem+json`.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct ProblemBody {
     /// Address of the code's documentation.
     #[serde(rename = "type")]
@@ -27,6 +27,22 @@ pub struct ProblemBody {
     /// The single values that are wrong, where there are several.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldProblem>,
+    /// The call of a plugin that it happened to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
+    /// Why a plugin did not start, in a stable word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "import-error")]
+    pub reason: Option<String>,
+    /// The exit code of the plugin's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    /// The signal that ended the plugin's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// The last lines the plugin wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_tail: Option<Vec<String>>,
 }
 
 /// One wrong value.

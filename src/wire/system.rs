@@ -23,6 +23,17 @@ pub struct Health {
 pub struct PluginHealth {
     /// What is true now.
     pub state: String,
+    /// What it says of itself; `null` while nothing runs.
+    #[serde(default)]
+    pub health: Option<HealthWord>,
+}
+
+/// One word about how a plugin is.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HealthWord {
+    /// `healthy`, `degraded` or `unhealthy`.
+    #[schema(example = "healthy")]
+    pub status: String,
 }
 
 /// Whether the service can do its work, and what is missing.
@@ -39,6 +50,14 @@ pub struct Readiness {
 pub struct System {
     /// Version of plugbay.
     pub version: String,
+    /// What plugins run in.
+    #[serde(default)]
+    #[schema(example = "docker")]
+    pub engine: String,
+    /// What stands between plugins and the machine; `null` when the engine does not answer.
+    #[serde(default)]
+    #[schema(example = "docker")]
+    pub isolation: Option<String>,
     /// Started with `--insecure-dev`.
     pub insecure_dev: bool,
     /// `required` or `off`.
@@ -58,6 +77,9 @@ pub struct Check {
     pub check: String,
     /// Whether it is as it should be.
     pub ok: bool,
-    /// What was found, and how to mend it.
+    /// What was found.
     pub detail: String,
+    /// How to mend it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub how: Option<String>,
 }
