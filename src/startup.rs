@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +18,9 @@ use crate::store::audit::Head;
 
 /// How long everything may take to stop; a second signal does not wait.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How much of it plugins may take for their calls and for cleaning up.
+const PLUGINS_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why the service did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +105,17 @@ impl Running {
         let Self { service, bound, shutdown } = self;
         announce(&service, bound.address());
         service.start_upkeep();
-        let served = bound.serve(Arc::clone(&service), shutdown.clone()).await;
+        let serving = async {
+            let served = bound.serve(Arc::clone(&service), shutdown.clone()).await;
+            shutdown.stop();
+            served
+        };
+        // Beside the requests under way, which may be calls into the plugins.
+        let stopping = async {
+            shutdown.stopped().await;
+            service.stop_plugins(Instant::now() + PLUGINS_TIMEOUT).await;
+        };
+        let (served, ()) = tokio::join!(serving, stopping);
         let drained = shutdown.drain(STOP_TIMEOUT).await;
         service.close().await;
         info!("Stopped");

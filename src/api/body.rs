@@ -32,11 +32,6 @@ pub(super) struct BodyLimits {
 }
 
 impl BodyLimits {
-    /// For JSON.
-    pub(super) fn json(config: &Config) -> Self {
-        Self::new(config, MAX_JSON_BYTES)
-    }
-
     /// For uploads of at most this size.
     pub(super) fn new(config: &Config, max_bytes: u64) -> Self {
         Self { max_bytes, min_bytes_per_second: config.server.min_body_rate, idle: config.server.body_timeout }
@@ -139,12 +134,22 @@ pub(super) async fn json<T: DeserializeOwned>(
     payload: Payload,
     config: &Config,
 ) -> Result<T, Problem> {
+    json_up_to(request, payload, config, MAX_JSON_BYTES).await
+}
+
+/// Reads a JSON body of at most this size.
+pub(super) async fn json_up_to<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+    config: &Config,
+    max_bytes: u64,
+) -> Result<T, Problem> {
     let found = media_type(request.headers());
     if found != "application/json" {
         let detail = format!("expected Content-Type application/json, found `{}`", escape(&found));
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
-    let limits = BodyLimits::json(config);
+    let limits = BodyLimits::new(config, max_bytes);
     let mut stream = Paced::new(request, payload, limits)?;
     let mut bytes = BytesMut::new();
     while let Some(chunk) = stream.next().await {

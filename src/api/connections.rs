@@ -9,10 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Extensions;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio_util::sync::CancellationToken;
 
 /// How often connections are looked at.
 const TICK: Duration = Duration::from_millis(500);
+
+/// How often a running call looks whether its caller is still there.
+const GONE_TICK: Duration = Duration::from_millis(100);
+
+/// How long the answer for a client that sends no more may take. It cannot be told from one that has gone.
+const HALF_CLOSED_GRACE: Duration = Duration::from_millis(500);
 
 /// Every open connection.
 #[derive(Debug)]
@@ -74,6 +81,31 @@ impl Connection {
     /// Its answer is complete, though perhaps not sent.
     pub(super) fn end(&self) {
         *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Completes when the client has closed the connection, or its own sending side for good: clients that half-close
+    /// still get an answer that comes soon.
+    pub(super) async fn gone(&self) {
+        let mut closed_since: Option<Instant> = None;
+        loop {
+            // Most calls are over before this is asked for the first time.
+            tokio::time::sleep(GONE_TICK).await;
+            let flags = PollFlags::RDHUP;
+            let mut asked = [PollFd::new(&self.stream, flags)];
+            let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
+            if poll(&mut asked, Some(&no_wait)).is_err() {
+                continue;
+            }
+            let found = asked[0].revents();
+            if found.intersects(PollFlags::HUP | PollFlags::ERR) {
+                return;
+            }
+            let half_closed = found.contains(PollFlags::RDHUP);
+            closed_since = half_closed.then(|| closed_since.unwrap_or_else(Instant::now));
+            if closed_since.is_some_and(|since| since.elapsed() >= HALF_CLOSED_GRACE) {
+                return;
+            }
+        }
     }
 
     fn answered(&self) -> Option<Instant> {

@@ -3,6 +3,7 @@
 mod audit;
 mod body;
 mod connections;
+mod execute;
 mod host;
 mod install;
 mod keys;
@@ -15,7 +16,9 @@ mod problems;
 mod rate;
 mod request;
 mod routes;
+mod running;
 mod server;
+mod stream;
 mod system;
 mod tokens;
 mod update;

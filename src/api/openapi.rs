@@ -8,15 +8,15 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{audit, install, keys, plugins, problems, system, tokens, update};
+use super::{audit, execute, install, keys, plugins, problems, running, system, tokens, update};
 use crate::domain::Code;
-use crate::wire::{FieldProblem, ProblemBody};
+use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "plugbay",
-        description = "Installs signed plugins that nobody should have to trust. Every error is a problem (RFC 9457) \
+        description = "Runs signed plugins that nobody should have to trust. Every error is a problem (RFC 9457) \
                        whose `code` is stable and whose `how` says what to do.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
@@ -24,13 +24,17 @@ use crate::wire::{FieldProblem, ProblemBody};
         system::healthz, system::health, system::readyz, system::system, problems::show,
         plugins::list, install::install, plugins::show, plugins::uninstall, plugins::manifest, plugins::versions,
         update::update,
+        running::enable, running::disable, execute::execute, running::limits, running::set_limits, running::health,
+        running::stats, running::metrics, running::calls, running::logs, running::sandbox, running::plan,
+        running::events,
         keys::list, keys::add, keys::revoke,
         tokens::list, tokens::create, tokens::revoke,
         audit::list, audit::verify,
     ),
-    components(schemas(ProblemBody, FieldProblem)),
+    components(schemas(ProblemBody, FieldProblem, ProgressEvent)),
     tags(
         (name = "plugins", description = "Install, look up, update, uninstall"),
+        (name = "running", description = "Enable, call, watch, disable"),
         (name = "keys", description = "Signing keys the operator trusts"),
         (name = "tokens", description = "Who may call"),
         (name = "audit", description = "What was done, in a chain that shows any change"),
@@ -89,6 +93,8 @@ problems! {
     ChangeProblems: 400 401 403 404 409 421 422 429 500 503 507;
     /// What a route that takes JSON may answer.
     SendProblems: 400 401 403 404 408 409 413 415 421 422 429 500 503 507;
+    /// What a route that starts, stops or calls a plugin may answer.
+    RunProblems: 400 401 403 404 408 409 413 415 421 422 429 500 502 503 504 507;
     /// What a route that takes an archive may answer.
     UploadProblems: 400 401 403 404 408 409 413 415 421 422 429 500 502 503 504 507;
 }

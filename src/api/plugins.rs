@@ -11,7 +11,7 @@ use super::permit::{Install, NoBody, Permit, Read};
 use super::problem::Problem;
 use super::{App, view};
 use crate::domain::PluginStatus;
-use crate::service::Listing;
+use crate::service::{KeptData, Listing};
 use crate::wire::{PluginDetail, PluginList, StatusFilter, VersionList};
 
 /// Which plugins to list.
@@ -71,7 +71,7 @@ pub(super) async fn show(
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let found = app.service.show_plugin(&permit.0, &id).await?;
-    Ok(HttpResponse::Ok().json(view::detail(&found)))
+    Ok(HttpResponse::Ok().json(view::detail(&found, app.service.now())))
 }
 
 /// Shows the manifest of the serving version.
@@ -106,7 +106,6 @@ pub(super) async fn versions(
 #[into_params(parameter_in = Query)]
 pub(super) struct UninstallQuery {
     /// Remove what the plugin kept, too.
-    #[expect(dead_code, reason = "a plugin keeps nothing until it can run; the parameter is part of the interface")]
     purge: Option<bool>,
 }
 
@@ -121,8 +120,9 @@ pub(super) async fn uninstall(
     id: Path<String>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let UninstallQuery { .. } = query(&request)?;
+    let UninstallQuery { purge } = query(&request)?;
+    let data = if purge.unwrap_or(false) { KeptData::Purge } else { KeptData::Keep };
     let service = std::sync::Arc::clone(&app.service);
-    app.service.to_the_end("uninstall", async move { service.uninstall(&permit.0, &id).await }).await?;
+    app.service.to_the_end("uninstall", async move { service.uninstall(&permit.0, &id, data).await }).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -9,7 +9,7 @@ use tracing::error;
 
 use super::request;
 use crate::domain::{Chain, Code, ErrorKind, FieldError, Refusal, escape};
-use crate::service::ServiceError;
+use crate::service::{PluginProblem, ServiceError};
 use crate::wire::{FieldProblem, ProblemBody};
 
 /// Seconds a caller is asked to wait where nothing better is known.
@@ -23,13 +23,22 @@ pub(crate) struct Problem {
     how: Option<String>,
     errors: Vec<FieldError>,
     retry_after: Option<u64>,
+    plugin: Option<Box<PluginProblem>>,
     allow: Option<&'static str>,
 }
 
 impl Problem {
     /// A problem with its own words.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), how: None, errors: Vec::new(), retry_after: None, allow: None }
+        Self {
+            code,
+            detail: detail.into(),
+            how: None,
+            errors: Vec::new(),
+            retry_after: None,
+            plugin: None,
+            allow: None,
+        }
     }
 
     /// Nothing is at this address.
@@ -90,16 +99,26 @@ impl Problem {
     }
 
     fn body(&self) -> ProblemBody {
+        self.body_of(&request::current_id())
+    }
+
+    /// The body for the request of this id.
+    pub(super) fn body_of(&self, instance: &str) -> ProblemBody {
+        let plugin = self.plugin.as_deref();
         ProblemBody {
             kind: format!("/problems/{}", self.code),
             title: self.code.title().to_owned(),
             status: self.status_code().as_u16(),
             detail: self.detail.clone(),
-            instance: request::current_id(),
+            instance: instance.to_owned(),
             code: self.code.to_string(),
             how: self.how.clone().unwrap_or_else(|| self.code.how().to_owned()),
             errors: self.errors.iter().map(FieldProblem::from).collect(),
-            ..ProblemBody::default()
+            call_id: plugin.and_then(|plugin| plugin.call).map(|call| call.to_string()),
+            reason: plugin.and_then(|plugin| plugin.reason).map(str::to_owned),
+            exit_code: plugin.and_then(|plugin| plugin.exit_code),
+            signal: plugin.and_then(|plugin| plugin.signal),
+            log_tail: plugin.map(|plugin| plugin.log_tail.clone()).filter(|tail| !tail.is_empty()),
         }
     }
 }
@@ -112,11 +131,18 @@ impl From<ServiceError> for Problem {
             error!(code = %code, error = %Chain(&error), "Request failed: {code}");
             return Self::new(code, "the cause is in the service's log under this request id");
         }
-        Self {
+        let problem = Self {
             how: error.how(),
             errors: error.fields().to_vec(),
             retry_after: (code.kind() == ErrorKind::Unavailable).then_some(RETRY_SECONDS),
             ..Self::new(code, Chain(&error).to_string())
+        };
+        match error {
+            ServiceError::Plugin(plugin) => {
+                let wait = plugin.retry_after.map(|wait| wait.as_secs().max(RETRY_SECONDS));
+                Self { retry_after: wait.or(problem.retry_after), plugin: Some(plugin), ..problem }
+            }
+            _ => problem,
         }
     }
 }

@@ -11,7 +11,7 @@ use actix_web::http::header::{
 };
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpMessage, ResponseError};
+use actix_web::{Error, HttpMessage, HttpRequest, ResponseError};
 use tracing::{Instrument, debug, info_span};
 
 use super::connections::Connection;
@@ -39,6 +39,12 @@ pub(crate) struct RequestId(pub(crate) String);
 /// The id of the request that this task answers.
 pub(super) fn current_id() -> String {
     CURRENT.try_with(|id| id.0.clone()).unwrap_or_default()
+}
+
+/// The caller's traceparent, if it has the right form.
+pub(super) fn traceparent(request: &HttpRequest) -> Option<String> {
+    let value = request.headers().get(&TRACEPARENT).filter(|value| is_traceparent(value))?;
+    value.to_str().ok().map(str::to_owned)
 }
 
 /// Runs one request.

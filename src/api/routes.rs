@@ -1,11 +1,11 @@
 //! The table of routes.
 
-use actix_web::web::{self, ServiceConfig, delete, get, post};
+use actix_web::web::{self, ServiceConfig, delete, get, post, put};
 use actix_web::{HttpRequest, HttpResponse, Resource};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::Problem;
-use super::{audit, install, keys, openapi, plugins, problems, system, tokens, update};
+use super::{audit, execute, install, keys, openapi, plugins, problems, running, system, tokens, update};
 
 /// Adds every route.
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -25,6 +25,22 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(at("/api/plugins/{id}/manifest", "GET").route(get().to(plugins::manifest)))
         .service(at("/api/plugins/{id}/versions", "GET").route(get().to(plugins::versions)))
         .service(at("/api/plugins/{id}/update", "POST").route(post().to(update::update)))
+        .service(at("/api/plugins/{id}/enable", "POST").route(post().to(running::enable)))
+        .service(at("/api/plugins/{id}/disable", "POST").route(post().to(running::disable)))
+        .service(at("/api/plugins/{id}/execute", "POST").route(post().to(execute::execute)))
+        .service(
+            at("/api/plugins/{id}/limits", "GET, PUT")
+                .route(get().to(running::limits))
+                .route(put().to(running::set_limits)),
+        )
+        .service(at("/api/plugins/{id}/health", "GET").route(get().to(running::health)))
+        .service(at("/api/plugins/{id}/stats", "GET").route(get().to(running::stats)))
+        .service(at("/api/plugins/{id}/metrics", "GET").route(get().to(running::metrics)))
+        .service(at("/api/plugins/{id}/calls", "GET").route(get().to(running::calls)))
+        .service(at("/api/plugins/{id}/logs", "GET").route(get().to(running::logs)))
+        .service(at("/api/plugins/{id}/sandbox", "GET").route(get().to(running::sandbox)))
+        .service(at("/api/plugins/{id}/sandbox/plan", "GET").route(get().to(running::plan)))
+        .service(at("/api/events", "GET").route(get().to(running::events)))
         .service(at("/api/keys", "GET, POST").route(get().to(keys::list)).route(post().to(keys::add)))
         .service(at("/api/keys/{key_id}", "DELETE").route(delete().to(keys::revoke)))
         .service(at("/api/tokens", "GET, POST").route(get().to(tokens::list)).route(post().to(tokens::create)))

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 
-use super::App;
 use super::openapi::{LookProblems, OpenProblems};
 use super::permit::{NoBody, Permit, Read};
 use super::problem::Problem;
-use crate::domain::{Chain, PluginStatus, SignaturePolicy};
-use crate::wire::{Check, Health, PluginHealth, Readiness, System};
+use super::{App, view};
+use crate::domain::{Chain, PluginState, PluginStatus, SignaturePolicy};
+use crate::service::EngineState;
+use crate::wire::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 
 /// Tells that the process answers.
 #[utoipa::path(get, path = "/healthz", tag = "system", security(()),
@@ -25,11 +26,13 @@ pub(super) async fn healthz(_body: NoBody) -> HttpResponse {
 pub(super) async fn health(_body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
     let ready = checks(&app).await.iter().all(|check| check.ok);
     let status = if ready { "healthy" } else { "degraded" };
-    let plugins = app.service.plugins_by_status(PluginStatus::Enabled).await.unwrap_or_default();
-    let plugins: BTreeMap<_, _> = plugins
-        .into_iter()
-        .map(|name| (name.to_string(), PluginHealth { state: "unloaded".to_owned(), health: None }))
-        .collect();
+    let enabled = app.service.plugins_by_status(PluginStatus::Enabled).await.unwrap_or_default();
+    let unloaded = || PluginHealth { state: PluginState::Unloaded.to_string(), health: None };
+    let mut plugins: BTreeMap<_, _> = enabled.into_iter().map(|name| (name.to_string(), unloaded())).collect();
+    for (name, state, report) in app.service.plugins_health() {
+        let health = report.map(|report| HealthWord { status: view::word(&report.health).to_owned() });
+        plugins.insert(name.to_string(), PluginHealth { state: state.to_string(), health });
+    }
     Ok(HttpResponse::Ok().json(Health { status: status.to_owned(), timestamp: app.service.now().to_string(), plugins }))
 }
 
@@ -52,8 +55,8 @@ pub(super) async fn system(_permit: Permit<Read>, _body: NoBody, app: Data<App>)
     let config = app.service.config();
     HttpResponse::Ok().json(System {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        engine: config.sandbox.engine.to_string(),
-        isolation: None,
+        engine: app.service.isolation().to_string(),
+        isolation: Some(app.service.isolation().to_string()),
         insecure_dev: config.insecure_dev,
         signatures: match config.security.signatures {
             SignaturePolicy::Required => "required".to_owned(),
@@ -72,6 +75,19 @@ async fn checks(app: &App) -> Vec<Check> {
         detail: result.unwrap_or_else(|text| text),
         how: None,
     };
+    let engine = match app.service.engine_state() {
+        EngineState::Up(info) => {
+            let detail = format!("{}, cgroup v{}", info.name, info.cgroup_version);
+            Check { check: "engine".to_owned(), ok: true, detail, how: None }
+        }
+        EngineState::Away { text, how, .. } => {
+            Check { check: "engine".to_owned(), ok: false, detail: text, how: Some(how) }
+        }
+        EngineState::Unknown => {
+            let detail = "the engine has not answered yet".to_owned();
+            Check { check: "engine".to_owned(), ok: false, detail, how: None }
+        }
+    };
     let service = &app.service;
     let database = service.check_database().await;
     let needed = service.needed_mb();
@@ -88,5 +104,6 @@ async fn checks(app: &App) -> Vec<Check> {
         check("database", database.map(|()| "answers".to_owned()).map_err(|error| Chain(&error).to_string())),
         check("disk", disk),
         check("packages", verified),
+        engine,
     ]
 }

@@ -12,12 +12,18 @@ use tempfile::TempDir;
 use tracing::info;
 
 use super::error::file_code;
-use crate::domain::{Code, Digest, Refusal};
+use crate::domain::{Code, Digest, PluginId, Refusal};
 
 /// Folders that hold content named by sha256.
 const ARCHIVES: &str = "archives";
 const PACKAGES: &str = "packages";
 const STAGING: &str = "staging";
+/// What plugins keep.
+const VOLUMES: &str = "volumes";
+/// What plugins print.
+const LOGS: &str = "logs";
+/// Hex digits of an installation's name.
+const INSTANCE_DIGITS: usize = 32;
 
 /// A data directory that no other service uses while this value lives.
 #[derive(Debug)]
@@ -109,7 +115,7 @@ impl DataDir {
         if staging.exists() {
             fs::remove_dir_all(&staging).map_err(file_error("empty", &staging))?;
         }
-        for folder in [ARCHIVES, PACKAGES, STAGING] {
+        for folder in [ARCHIVES, PACKAGES, STAGING, VOLUMES, LOGS] {
             make_folder(&root.join(folder))?;
         }
         Ok(Self { root, lock: Mutex::new(Some(lock)) })
@@ -130,6 +136,36 @@ impl DataDir {
     /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What the plugin keeps.
+    pub fn volume(&self, plugin: PluginId) -> PathBuf {
+        self.root.join(VOLUMES).join(plugin.to_string())
+    }
+
+    /// What the plugin prints.
+    pub fn log(&self, plugin: PluginId) -> PathBuf {
+        self.root.join(LOGS).join(format!("{plugin}.jsonl"))
+    }
+
+    /// Where shim and SDK are written out.
+    pub fn runtime(&self) -> PathBuf {
+        self.root.join("runtime")
+    }
+
+    /// The name by which this installation's sandboxes are told from others; made when it is not there.
+    pub fn instance(&self) -> Result<String, DataDirError> {
+        let path = self.root.join("instance");
+        match fs::read_to_string(&path) {
+            Ok(name) if name.len() == INSTANCE_DIGITS && name.bytes().all(|byte| byte.is_ascii_hexdigit()) => Ok(name),
+            Ok(_) => Err(file_error("understand", &path)(io::ErrorKind::InvalidData.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let name = uuid::Uuid::now_v7().simple().to_string();
+                fs::write(&path, &name).map_err(file_error("write", &path))?;
+                Ok(name)
+            }
+            Err(error) => Err(file_error("read", &path)(error)),
+        }
     }
 
     /// The database file.

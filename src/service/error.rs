@@ -4,10 +4,12 @@ use std::io;
 
 use semver::Version;
 
+use super::PluginProblem;
 use super::data_dir::DataDirError;
 use super::download::DownloadError;
 use crate::domain::{Code, Digest, FieldError, KeyError, KeyId, ManifestError, PluginName, Refusal, Scope, TokenId};
 use crate::package::PackageError;
+use crate::sandbox::RuntimeFilesError;
 use crate::store::StoreError;
 
 /// Why a use case did not do as asked.
@@ -31,6 +33,12 @@ pub enum ServiceError {
     /// The archive could not be fetched.
     #[error(transparent)]
     Download(#[from] DownloadError),
+    /// Shim and SDK could not be written out.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeFilesError),
+    /// A plugin did not do as asked, or cannot.
+    #[error(transparent)]
+    Plugin(Box<PluginProblem>),
     /// No plugin has this id or name, or the caller may not see it.
     #[error("there is no plugin `{wanted}`")]
     PluginUnknown {
@@ -201,6 +209,12 @@ pub enum ServiceError {
     },
 }
 
+impl From<PluginProblem> for ServiceError {
+    fn from(problem: PluginProblem) -> Self {
+        Self::Plugin(Box::new(problem))
+    }
+}
+
 impl Refusal for ServiceError {
     fn code(&self) -> Code {
         match self {
@@ -210,6 +224,8 @@ impl Refusal for ServiceError {
             Self::Store(error) => error.code(),
             Self::DataDir(error) => error.code(),
             Self::Download(error) => error.code(),
+            Self::Runtime(error) => error.code(),
+            Self::Plugin(problem) => problem.code,
             Self::PluginUnknown { .. } => Code::PluginUnknown,
             Self::PluginExists { .. } => Code::PluginExists,
             Self::VersionConflict { .. } => Code::VersionConflict,
@@ -244,6 +260,8 @@ impl Refusal for ServiceError {
             Self::Manifest(error) => error.how(),
             Self::DataDir(error) => error.how(),
             Self::Download(error) => error.how(),
+            Self::Runtime(error) => error.how(),
+            Self::Plugin(problem) => problem.how.clone(),
             Self::PluginExists { name, .. } => Some(format!("plugbay update {name} FILE, or install with --or-update")),
             Self::DowngradeRefused { name, floor, .. } => {
                 Some(format!("use {floor} or higher, or allow it: plugbay update {name} FILE --allow-downgrade"))
@@ -266,6 +284,7 @@ impl Refusal for ServiceError {
         match self {
             Self::Package(error) => error.fields(),
             Self::Manifest(error) => error.fields(),
+            Self::Plugin(problem) => &problem.fields,
             Self::LimitsExceedCeiling { fields } | Self::FieldInvalid { fields } => fields,
             _ => &[],
         }

@@ -1,4 +1,4 @@
-//! The use cases: install, update, uninstall, look up, trust, hand out tokens, verify.
+//! The use cases: install, update, uninstall, look up, trust, hand out tokens, verify; run plugins and call them.
 //!
 //! Everything that changes the registry runs as a task of its own, so that a caller who hangs up does not
 //! leave half a change behind, and writes its audit row in the transaction of the change.
@@ -9,11 +9,17 @@ mod data_dir;
 mod disk;
 mod download;
 mod error;
+mod execute;
+mod fleet;
 mod idempotency;
 mod incoming;
 mod install;
 mod keys;
+mod lifecycle;
+mod limits;
 mod name_locks;
+mod observe;
+mod problem;
 mod registry;
 mod tokens;
 mod uninstall;
@@ -34,6 +40,8 @@ use crate::store::audit::AuditKey;
 
 // What lower layers return and callers pass on, so that the API names this layer alone.
 pub use crate::package::Upload;
+pub use crate::sandbox::{EngineInfo, SandboxSpec, Usage};
+pub use crate::session::{Delivery, HealthReport, LogLine, StreamEvent};
 pub use crate::store::audit::{Entry as AuditEntry, Filter as AuditFilter};
 pub use crate::store::idempotency::IdempotencyKey;
 pub use crate::store::tokens::TokenRecord;
@@ -42,12 +50,19 @@ pub use caller::{Actor, Caller};
 pub use data_dir::{DataDir, DataDirError};
 pub use download::Download;
 pub use error::ServiceError;
+pub use execute::{ExecuteOrder, Executing, Execution, PluginAnswer};
+pub use fleet::{CallRecord, EngineState, Failure, LastFailure, Metrics, StateEvent};
 pub use idempotency::{Begun, Remember};
 pub use incoming::{Incoming, Staging, UploadWriter};
 pub use install::InstallOutcome;
 pub use keys::NewTrustedKey;
+pub use lifecycle::StatusChange;
+pub use limits::LimitsView;
+pub use observe::{HealthView, MetricsView, RuntimeView, SandboxView, StatsView};
+pub use problem::PluginProblem;
 pub use registry::{Listing, PluginView, VersionsView};
 pub use tokens::{NewTokenRequest, TokenBook};
+pub use uninstall::KeptData;
 pub use update::{Downgrade, UpdateOutcome, UpdateStatus};
 
 /// Everything the use cases share. One per process.
@@ -63,6 +78,7 @@ pub struct Service {
     idempotency: idempotency::InFlight,
     uploads: Arc<Semaphore>,
     manifests: registry::ManifestCache,
+    fleet: fleet::Fleet,
     verified: AtomicBool,
     shutdown: Shutdown,
     started_at: Timestamp,
@@ -87,6 +103,11 @@ impl Service {
     /// Who may do what.
     pub fn tokens(&self) -> &TokenBook {
         &self.tokens
+    }
+
+    /// What stops the service.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
     }
 
     /// A place to upload to. Refused at once when too many uploads are under way, which bounds the disk they take.

@@ -14,17 +14,22 @@ pub(super) struct NameLocks(Mutex<HashMap<PluginName, Weak<tokio::sync::Mutex<()
 impl NameLocks {
     /// Waits until nobody else changes the plugin.
     pub(super) async fn lock(&self, name: &PluginName) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            locks.retain(|_, lock| lock.strong_count() > 0);
-            if let Some(lock) = locks.get(name).and_then(Weak::upgrade) {
-                lock
-            } else {
-                let lock = Arc::default();
-                locks.insert(name.clone(), Arc::downgrade(&lock));
-                lock
-            }
-        };
-        lock.lock_owned().await
+        self.of(name).lock_owned().await
+    }
+
+    /// The same without waiting.
+    pub(super) fn try_lock(&self, name: &PluginName) -> Option<OwnedMutexGuard<()>> {
+        self.of(name).try_lock_owned().ok()
+    }
+
+    fn of(&self, name: &PluginName) -> Arc<tokio::sync::Mutex<()>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| lock.strong_count() > 0);
+        if let Some(lock) = locks.get(name).and_then(Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::default();
+        locks.insert(name.clone(), Arc::downgrade(&lock));
+        lock
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use semver::Version;
 
 use super::install::label_of;
-use super::{Caller, Service, ServiceError};
-use crate::domain::{Digest, Growth, Manifest, PluginName, PluginStatus, ResourceLimits, TrustedKey};
+use super::{Caller, RuntimeView, Service, ServiceError};
+use crate::domain::{Digest, Growth, Manifest, PluginName, PluginStatus, ResourceLimits, ResourceRequest, TrustedKey};
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, StoreError};
 
@@ -51,6 +51,8 @@ pub struct PluginView {
     pub signer_label: Option<String>,
     /// Versions kept, in the order they came in.
     pub versions: Vec<Version>,
+    /// What is true of it now.
+    pub runtime: RuntimeView,
     /// The version that waits, and what it asks for in addition.
     pub pending: Option<(Version, Growth)>,
 }
@@ -80,12 +82,13 @@ pub struct VersionsView {
 impl Service {
     /// Every plugin that fits and that the caller may see, by name.
     pub async fn list_plugins(&self, caller: &Caller, listing: &Listing) -> Result<Vec<PluginView>, ServiceError> {
-        let (plugins, versions, keys) = {
+        let (plugins, versions, keys, limits) = {
             let mut reader = self.store.reader().await?;
             (
                 store::plugins::list(&mut reader).await?,
                 store::plugins::list_versions(&mut reader, None).await?,
                 store::keys::list(&mut reader).await?,
+                store::running::list_limits(&mut reader).await?,
             )
         };
         let mut by_plugin: HashMap<_, Vec<VersionRecord>> = HashMap::new();
@@ -100,7 +103,8 @@ impl Service {
         let mut found = Vec::new();
         for plugin in wanted {
             let versions = by_plugin.remove(&plugin.id).unwrap_or_default();
-            let view = self.assemble(plugin, &versions, &keys)?;
+            let set = limits.get(&plugin.id).copied().unwrap_or_default();
+            let view = self.assemble(plugin, &versions, &keys, set)?;
             if listing.search.as_deref().is_none_or(|text| mentions(&view.manifest, text)) {
                 found.push(view);
             }
@@ -132,12 +136,13 @@ impl Service {
 
     /// A plugin with everything that is shown of it.
     pub(super) async fn view(&self, plugin: PluginRecord) -> Result<PluginView, ServiceError> {
-        let (versions, keys) = {
+        let (versions, keys, set) = {
             let mut reader = self.store.reader().await?;
             let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
-            (versions, store::keys::list(&mut reader).await?)
+            let set = store::running::find_limits(&mut reader, plugin.id).await?;
+            (versions, store::keys::list(&mut reader).await?, set)
         };
-        self.assemble(plugin, &versions, &keys)
+        self.assemble(plugin, &versions, &keys, set)
     }
 
     fn assemble(
@@ -145,6 +150,7 @@ impl Service {
         plugin: PluginRecord,
         versions: &[VersionRecord],
         keys: &[TrustedKey],
+        set: ResourceRequest,
     ) -> Result<PluginView, ServiceError> {
         let find = |number: &Version| versions.iter().find(|version| version.version == *number);
         let serving = find(&plugin.serving).ok_or_else(|| StoreError::missing("versions", &plugin.name))?.clone();
@@ -154,7 +160,8 @@ impl Service {
             None => None,
         };
         Ok(PluginView {
-            limits: manifest.resources.or(&self.config.sandbox.defaults),
+            limits: self.limits_of(&manifest, set),
+            runtime: self.runtime_view(plugin.id, &plugin.name),
             signer_label: label_of(keys, &serving),
             versions: versions.iter().map(|version| version.version.clone()).collect(),
             plugin,

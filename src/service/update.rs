@@ -91,7 +91,7 @@ impl Service {
     }
 
     async fn try_update(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         plugin: &PluginRecord,
         incoming: Incoming,
@@ -166,6 +166,9 @@ impl Service {
             self.forget_content(version.record().digest).await?;
         }
         recorded?;
+        if serves {
+            self.start_anew(&plugin).await;
+        }
         self.remove_unreferenced(&versions).await?;
         Ok(outcome)
     }

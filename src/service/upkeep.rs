@@ -10,12 +10,14 @@ use tokio::sync::Semaphore;
 use tracing::{error, info};
 
 use super::data_dir::KeyNeeded;
+use super::fleet::Fleet;
 use super::idempotency::InFlight;
 use super::name_locks::NameLocks;
 use super::registry::ManifestCache;
 use super::{Actor, DataDir, Service, ServiceError, TokenBook};
 use crate::config::Config;
 use crate::domain::{Chain, Clock};
+use crate::sandbox::{DockerEngine, RuntimeFiles};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
 use crate::store::{self, Missing, Store};
@@ -43,7 +45,16 @@ impl Service {
         let referenced: HashSet<_> =
             store::plugins::list_digests(&mut *store.reader().await?).await?.into_iter().collect();
         data.remove_left_overs(&referenced)?;
+        let instance = data.instance()?;
+        crate::session::remove_left_over_dirs(&config.server.run_dir, &instance).map_err(|source| {
+            let action = format!("clean up `{}`", config.server.run_dir.display());
+            ServiceError::File { action, source }
+        })?;
+        let runtime_dir = data.runtime();
+        let runtime = Self::blocking("runtime files", move || Ok(RuntimeFiles::write_out(&runtime_dir)?)).await?;
+        let engine = Arc::new(DockerEngine::new(&instance, &config.sandbox, config.calls));
         let service = Arc::new(Self {
+            fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight),
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             started_at: clock.now(),
             config,
@@ -66,8 +77,12 @@ impl Service {
         Ok(service)
     }
 
-    /// Starts the task that verifies what is stored and looks after the rest.
+    /// Starts the tasks that verify what is stored, run what should run, and look after the rest.
     pub fn start_upkeep(self: &Arc<Self>) {
+        let service = Arc::clone(self);
+        self.shutdown.spawn("engine.watch", |token| service.watch_engine(token));
+        let service = Arc::clone(self);
+        self.shutdown.spawn("reconcile", |token| service.keep_reconciled(token));
         let service = Arc::clone(self);
         self.shutdown.spawn("upkeep", |token| async move {
             let mut ticks = tokio::time::interval(PERIOD);

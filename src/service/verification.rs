@@ -14,7 +14,7 @@ use crate::domain::{
     SignatureStatus, TrustedKey,
 };
 use crate::package::{PackageFile, Signature, Upload, verify_tree};
-use crate::store::plugins::VersionRecord;
+use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, StoreError, audit};
 
 impl Service {
@@ -39,6 +39,7 @@ impl Service {
             }
         }
         self.verified.store(true, Ordering::Release);
+        self.fleet.look.notify_one();
         Ok(())
     }
 
@@ -64,6 +65,35 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    /// Looks at the stored files of a plugin again, as before a start.
+    pub(super) async fn reverify(&self, plugin: &PluginRecord) -> Result<(), ServiceError> {
+        let (serving, keys) = {
+            let mut reader = self.store.reader().await?;
+            let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
+            let serving = versions.into_iter().find(|version| version.version == plugin.serving);
+            (serving, store::keys::list(&mut reader).await?)
+        };
+        let Some(serving) = serving else { return Ok(()) };
+        let digest = serving.digest;
+        let found = self.judge(serving, keys).await?;
+        self.settle(&plugin.name, digest, found).await
+    }
+
+    /// Holds a plugin back, whichever version serves.
+    pub(super) async fn quarantine(&self, name: &PluginName, reason: QuarantineReason) -> Result<(), ServiceError> {
+        let serving = {
+            let mut reader = self.store.reader().await?;
+            let plugin = store::plugins::find(&mut reader, &PluginRef::Name(name.clone())).await?;
+            let Some(plugin) = plugin else { return Ok(()) };
+            let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
+            versions.into_iter().find(|version| version.version == plugin.serving)
+        };
+        match serving {
+            Some(serving) => self.settle(name, serving.digest, Some(reason)).await,
+            None => Ok(()),
+        }
     }
 
     /// What is wrong with a stored version, if anything.
@@ -102,7 +132,10 @@ impl Service {
         };
         let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
         let serves = versions.iter().any(|version| version.digest == judged && version.version == plugin.serving);
-        if !serves || plugin.quarantine.as_ref().map(|quarantine| quarantine.reason) == found {
+        let present = plugin.quarantine.as_ref().map(|quarantine| quarantine.reason);
+        // Sound files do not end a crash loop; enabling does.
+        let is_crash_loop = found.is_none() && present == Some(QuarantineReason::CrashLoop);
+        if !serves || present == found || is_crash_loop {
             return Ok(());
         }
         let now = self.now();
@@ -115,6 +148,8 @@ impl Service {
         tx.commit().await?;
         if let Some(reason) = found {
             warn!(plugin.name = %name, %reason, "Quarantined `{name}`: {reason}");
+            // If it runs, it must not any more.
+            self.fleet.look.notify_one();
         } else {
             info!(plugin.name = %name, "Released `{name}` from quarantine");
         }

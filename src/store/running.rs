@@ -21,9 +21,8 @@ pub async fn user_of(connection: &mut SqliteConnection, plugin: PluginId) -> Res
     )
     .execute(&mut *connection)
     .await?;
-    let number = sqlx::query_scalar!("SELECT number FROM sandbox_users WHERE plugin_id = ?", id)
-        .fetch_one(connection)
-        .await?;
+    let number =
+        sqlx::query_scalar!("SELECT number FROM sandbox_users WHERE plugin_id = ?", id).fetch_one(connection).await?;
     u32::try_from(number).map_err(|error| StoreError::bad_row("sandbox_users", plugin, error))
 }
 
@@ -55,9 +54,7 @@ pub async fn find_limits(connection: &mut SqliteConnection, plugin: PluginId) ->
 }
 
 /// Every limit that an operator has set, by plugin.
-pub async fn list_limits(
-    connection: &mut SqliteConnection,
-) -> Result<HashMap<PluginId, ResourceRequest>, StoreError> {
+pub async fn list_limits(connection: &mut SqliteConnection) -> Result<HashMap<PluginId, ResourceRequest>, StoreError> {
     let rows = sqlx::query!(r#"SELECT id, limits AS "limits!" FROM plugins WHERE limits IS NOT NULL"#)
         .fetch_all(connection)
         .await?;
@@ -83,10 +80,7 @@ pub async fn set_limits(
 }
 
 /// Writes down when plugins were last called.
-pub async fn note_calls(
-    connection: &mut SqliteConnection,
-    calls: &[(PluginId, Timestamp)],
-) -> Result<(), StoreError> {
+pub async fn note_calls(connection: &mut SqliteConnection, calls: &[(PluginId, Timestamp)]) -> Result<(), StoreError> {
     for (plugin, at) in calls {
         let (id, at) = (plugin.to_string(), at.as_millis());
         sqlx::query!("UPDATE plugins SET last_called_at = ? WHERE id = ?", at, id).execute(&mut *connection).await?;

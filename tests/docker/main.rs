@@ -3,9 +3,13 @@
 //! says that they may be left out.
 #![expect(clippy::unwrap_used, reason = "a failed step should stop the test")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod bench;
 mod container;
 mod engine;
+mod examples;
 mod inside;
 mod lifecycle;
 mod outside;

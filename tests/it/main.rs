@@ -7,7 +7,6 @@ mod support;
 mod audit;
 mod data_dir;
 mod download;
-mod examples;
 mod fixtures;
 mod idempotency;
 mod install;

@@ -7,7 +7,7 @@ use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 
 use crate::support::app::{TestApp, send};
-use crate::support::author::{Author, package};
+use crate::support::author::{Author, manifest as manifest_of, pack, package};
 
 /// Stands for anything.
 const ANY: &str = "…";
@@ -95,8 +95,14 @@ fn text_fits(pattern: &str, text: &str) -> bool {
     }
 }
 
+/// The plugin whose source the page shows.
+fn greeter(text: &str) -> &str {
+    let (_, rest) = text.split_once("```python\n").unwrap();
+    rest.split_once("```").unwrap().0
+}
+
 /// The archives that the examples send, with their signatures.
-fn files(author: &Author) -> HashMap<String, Vec<u8>> {
+fn files(author: &Author, text: &str) -> HashMap<String, Vec<u8>> {
     let manifest = |version: &str| {
         format!(
             "name: my-plugin\nversion: {version}\ndescription: Example plugin\nauthor: Your Name\nlicense: MIT\n\
@@ -113,6 +119,11 @@ fn files(author: &Author) -> HashMap<String, Vec<u8>> {
         files.insert(format!("my-plugin-{version}.tar.gz.minisig"), signature);
         files.insert(format!("my-plugin-{version}.tar.gz"), archive);
     }
+    let greeter =
+        pack(&[("plugin.yaml", manifest_of("greeter", "1.0.0").as_bytes()), ("main.py", greeter(text).as_bytes())]);
+    let signature = author.sign(&greeter).into_bytes();
+    files.insert("greeter-1.0.0.tar.gz.minisig".to_owned(), signature);
+    files.insert("greeter-1.0.0.tar.gz".to_owned(), greeter);
     files
 }
 
@@ -122,7 +133,7 @@ async fn every_example_is_true() {
     let author = Author::new();
     // What a reader sees as an example is another value in each run.
     let text = text.replace("A1B2C3D4E5F60718", &author.key_id());
-    let files = files(&author);
+    let files = files(&author, &text);
     let app = TestApp::start().await;
     let mut token_id = String::new();
     let examples = examples(&text);

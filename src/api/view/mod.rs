@@ -1,8 +1,12 @@
 //! Turns what the use cases return into what travels.
 
-use crate::domain::{Growth, PermissionRequest, SignatureStatus, TrustedKey};
+mod running;
+
+use crate::domain::{Growth, PermissionRequest, SignatureStatus, Timestamp, TrustedKey};
 use crate::service::{AuditEntry, InstallOutcome, PluginView, TokenRecord, UpdateOutcome, UpdateStatus, VersionsView};
 use crate::wire;
+
+pub(super) use running::{call, execution, health, limits, metrics, sandbox, state_event, stats, word};
 
 pub(super) fn permission(request: &PermissionRequest) -> wire::PermissionItem {
     let permission = request.permission.to_string();
@@ -67,11 +71,11 @@ pub(super) fn summary(view: &PluginView) -> wire::PluginSummary {
         name: view.plugin.name.to_string(),
         version: view.plugin.serving.to_string(),
         status: status(view).to_owned(),
-        state: "unloaded".to_owned(),
+        state: view.runtime.state.to_string(),
         author: view.manifest.author.clone(),
         description: view.manifest.description.clone(),
         kind: view.manifest.kind.to_string(),
-        isolation: None,
+        isolation: view.runtime.isolation.map(|isolation| isolation.to_string()),
         signature: view.serving.signature_status.as_str().to_owned(),
         tags: view.manifest.tags.clone(),
         capabilities: view.manifest.capabilities.clone(),
@@ -79,7 +83,7 @@ pub(super) fn summary(view: &PluginView) -> wire::PluginSummary {
     }
 }
 
-pub(super) fn detail(view: &PluginView) -> wire::PluginDetail {
+pub(super) fn detail(view: &PluginView, now: Timestamp) -> wire::PluginDetail {
     let manifest = &view.manifest;
     wire::PluginDetail {
         summary: summary(view),
@@ -116,10 +120,10 @@ pub(super) fn detail(view: &PluginView) -> wire::PluginDetail {
             reason: quarantine.reason.to_string(),
             since: quarantine.since.to_string(),
         }),
-        methods: None,
-        last_failure: None,
-        uptime_seconds: None,
-        restarts: 0,
+        methods: view.runtime.methods.clone(),
+        last_failure: view.runtime.last_failure.as_ref().map(running::failure),
+        uptime_seconds: view.runtime.up_since.map(|since| now.since(since).as_secs_f64()),
+        restarts: view.runtime.restarts,
         limits: view.limits.into(),
         grants: Vec::new(),
     }

@@ -1,0 +1,301 @@
+//! One call into a plugin. The path touches no database, takes no lock that plugins share, and copies the payload once.
+
+mod answer;
+mod waiting;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
+
+pub use answer::PluginAnswer;
+use answer::lift;
+use waiting::Waiting;
+
+use super::fleet::{CallRecord, Member, Outcome};
+use super::{Caller, PluginProblem, Service, ServiceError};
+use crate::domain::{CallId, Code, PluginRef, PluginStatus, Timestamp, escape};
+use crate::protocol::{HygieneError, Payload, RemoteError};
+use crate::session::{CallError, CallOutcome, Delivery, NewCall, RunningCall, SessionEnd, StreamEvent};
+
+/// Names that are the service's own business.
+const LIFECYCLE: [&str; 6] = ["initialize", "cleanup", "health_check", "health", "configure", "shutdown"];
+
+/// When a caller should come back where nothing better is known.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A call to be made.
+#[derive(Debug)]
+pub struct ExecuteOrder<'a> {
+    /// The method; `execute` when absent.
+    pub method: Option<&'a str>,
+    /// What it is given.
+    pub context: Option<&'a RawValue>,
+    /// How long the caller waits; the plugin's limit when absent.
+    pub timeout: Option<Duration>,
+    /// The caller's traceparent.
+    pub trace: Option<&'a str>,
+    /// Whether chunks are wanted as they come.
+    pub delivery: Delivery,
+}
+
+/// What a caller is told.
+#[derive(Debug)]
+pub struct Execution {
+    /// The call.
+    pub call: CallId,
+    /// How long it took.
+    pub took: Duration,
+    /// What the plugin answered.
+    pub answer: PluginAnswer,
+}
+
+/// A call on its way.
+#[derive(Debug)]
+pub struct Executing {
+    call: CallId,
+    running: Option<RunningCall>,
+    note: Note,
+    timeout: Duration,
+}
+
+impl Executing {
+    /// The call.
+    pub fn call(&self) -> CallId {
+        self.call
+    }
+
+    /// The next part of a stream; `None` when the answer is next.
+    pub async fn next_event(&mut self) -> Option<StreamEvent> {
+        self.running.as_mut()?.next_event().await
+    }
+
+    /// The answer.
+    pub async fn answer(mut self) -> Result<Execution, ServiceError> {
+        let running = self.running.take().expect("answered once");
+        let answered = running.answer().await;
+        let took = self.note.began.elapsed();
+        match answered {
+            Ok(outcome) => {
+                let answer = self.read(outcome);
+                Ok(Execution { call: self.call, took, answer })
+            }
+            Err(error) => Err(self.failed(error).of_call(self.call).into()),
+        }
+    }
+
+    fn read(&mut self, outcome: CallOutcome) -> PluginAnswer {
+        match outcome {
+            CallOutcome::Result(raw) => {
+                let answer = lift(raw);
+                self.note.outcome = if answer.success { Outcome::Ok } else { Outcome::Failed };
+                answer
+            }
+            CallOutcome::Raised(RemoteError { message, data, .. }) => {
+                self.note.outcome = Outcome::Raised;
+                self.note.fail("raised", &message);
+                if let Some(trace) = data.trace.filter(|trace| !trace.is_empty()) {
+                    self.note.member.log.add("log", Some("ERROR".to_owned()), &trace, None);
+                }
+                PluginAnswer { error: Some(message), error_kind: data.kind, ..PluginAnswer::default() }
+            }
+        }
+    }
+
+    fn failed(&mut self, error: CallError) -> PluginProblem {
+        let (name, method) = (&self.note.member.name, &self.note.method);
+        let (outcome, problem) = match error {
+            CallError::Timeout => {
+                let detail = format!("`{name}` did not answer `{method}` within {} ms", self.timeout.as_millis());
+                (Outcome::Timeout, PluginProblem::new(Code::PluginTimeout, detail))
+            }
+            CallError::Ended(end) => (Outcome::Ended, ended_problem(&self.note.member, &end)),
+            CallError::NotReading => {
+                let detail = format!("`{name}` does not read what it is sent");
+                (Outcome::Refused, PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON))
+            }
+            CallError::TooMuch { max_bytes } => {
+                let detail = format!("the chunks of `{name}` are more than {max_bytes} bytes together");
+                let how = "ask for a stream, or let the plugin answer with less".to_owned();
+                (Outcome::Refused, PluginProblem::new(Code::PluginProtocol, detail).with_how(how))
+            }
+            CallError::CallerTooSlow { max_bytes } => {
+                let detail = format!("more than {max_bytes} bytes of chunks waited for the caller");
+                let how = "read the stream as fast as it comes".to_owned();
+                (Outcome::Refused, PluginProblem::new(Code::PluginBusy, detail).with_how(how))
+            }
+        };
+        self.note.outcome = outcome;
+        if outcome == Outcome::Timeout {
+            self.note.fail("timeout", &problem.detail);
+        }
+        problem
+    }
+}
+
+/// Writes a call down when it is over, however that comes about.
+#[derive(Debug)]
+struct Note {
+    service: Weak<Service>,
+    member: Arc<Member>,
+    call: CallId,
+    method: String,
+    began: Instant,
+    started_at: Timestamp,
+    outcome: Outcome,
+    _in_flight: OwnedSemaphorePermit,
+}
+
+impl Note {
+    fn fail(&self, kind: &'static str, text: &str) {
+        let now = self.service.upgrade().map_or(self.started_at, |service| service.now());
+        self.member.record.failure(kind, now, text, None);
+    }
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        self.member.running.fetch_sub(1, Ordering::Relaxed);
+        self.member.record.call(CallRecord {
+            call: self.call,
+            method: std::mem::take(&mut self.method),
+            started_at: self.started_at,
+            duration: self.began.elapsed(),
+            outcome: self.outcome,
+        });
+    }
+}
+
+impl Service {
+    /// Sends a call to a plugin, as soon as the plugin is ready and has a place for it.
+    pub async fn execute(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: &str,
+        order: ExecuteOrder<'_>,
+    ) -> Result<Executing, ServiceError> {
+        let reference = PluginRef::parse(wanted);
+        let member = reference.as_ref().and_then(|reference| self.fleet.find(reference));
+        let Some(member) = member.filter(|member| caller.may_see(&member.name)) else {
+            return Err(self.why_not_running(caller, wanted).await);
+        };
+        let method = order.method.unwrap_or("execute");
+        if method.starts_with('_') || LIFECYCLE.contains(&method) {
+            let detail = format!("`{}` is not a method for callers", escape(method));
+            return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
+        }
+        let context = match order.context {
+            Some(raw) => Payload::new(raw).map_err(|error| self.payload_problem(&error))?,
+            None => Payload::of(&serde_json::json!({})),
+        };
+        let in_flight = Arc::clone(&self.fleet.in_flight).try_acquire_owned().map_err(|_none_left| {
+            let detail = format!("{} calls are under way, which is `limits.in_flight`", self.config.calls.in_flight);
+            PluginProblem::new(Code::PluginBusy, detail)
+                .with_how("wait as long as Retry-After says, or raise `limits.in_flight`")
+                .retry_after(SOON)
+        })?;
+        let (began, call) = (Instant::now(), CallId::generate());
+        let mut waiting = Waiting::new(self, caller, wanted, &member, began);
+        let longest = order.timeout;
+        loop {
+            let up = waiting.until_up(longest).await?;
+            let timeout = allowed_timeout(&member, longest, up.timeout)?;
+            if !up.session.ready().methods.iter().any(|offered| offered == method) {
+                let offered = up.session.ready().methods.join(", ");
+                let detail = format!("`{}` offers {offered}, not `{}`", member.name, escape(method));
+                return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
+            }
+            let deadline = began + timeout;
+            let place = waiting.place(&up, deadline).await?;
+            let new = NewCall {
+                id: call,
+                method,
+                params: ("context", &context),
+                deadline,
+                trace: order.trace,
+                delivery: order.delivery,
+                place: Some(place),
+            };
+            match up.session.begin(new) {
+                Ok(running) => {
+                    member.running.fetch_add(1, Ordering::Relaxed);
+                    let note = Note {
+                        service: Arc::downgrade(self),
+                        member: Arc::clone(&member),
+                        call,
+                        method: method.to_owned(),
+                        began,
+                        started_at: self.now(),
+                        // Dropped without an answer, it was cancelled.
+                        outcome: Outcome::Cancelled,
+                        _in_flight: in_flight,
+                    };
+                    return Ok(Executing { call, running: Some(running), note, timeout });
+                }
+                // It never left, so it may go to the session that follows.
+                Err(CallError::Ended(_)) if Instant::now() < deadline => tokio::task::yield_now().await,
+                Err(error) => {
+                    let problem = match error {
+                        CallError::Ended(end) => ended_problem(&member, &end),
+                        _ => {
+                            let detail = format!("`{}` does not read what it is sent", member.name);
+                            PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON)
+                        }
+                    };
+                    return Err(problem.of_call(call).into());
+                }
+            }
+        }
+    }
+
+    fn payload_problem(&self, error: &HygieneError) -> PluginProblem {
+        PluginProblem::new(Code::PayloadInvalid, format!("`context`: {error}"))
+    }
+
+    /// Why a plugin takes no calls.
+    async fn why_not_running(&self, caller: &Caller, wanted: &str) -> ServiceError {
+        let plugin = match self.find_plugin(caller, wanted).await {
+            Ok(plugin) => plugin,
+            Err(error) => return error,
+        };
+        let name = &plugin.name;
+        if let Some(quarantine) = &plugin.quarantine {
+            let detail = format!("`{name}` is held back since {}: {}", quarantine.since, quarantine.reason);
+            return PluginProblem::new(Code::PluginQuarantined, detail)
+                .with_how(format!("plugbay logs {name} shows what happened; plugbay enable {name} lifts a crash loop"))
+                .into();
+        }
+        if plugin.status == PluginStatus::Enabled {
+            let detail = format!("`{name}` has not been started yet");
+            return PluginProblem::new(Code::PluginRestarting, detail).retry_after(SOON).into();
+        }
+        PluginProblem::new(Code::PluginNotEnabled, format!("`{name}` is {}", plugin.status.as_str()))
+            .with_how(format!("plugbay enable {name}"))
+            .into()
+    }
+}
+
+fn allowed_timeout(member: &Member, wanted: Option<Duration>, most: Duration) -> Result<Duration, PluginProblem> {
+    match wanted {
+        Some(wanted) if wanted > most => {
+            let detail = format!(
+                "timeout_ms {} is more than the {} ms that calls of `{}` may take",
+                wanted.as_millis(),
+                most.as_millis(),
+                member.name
+            );
+            Err(PluginProblem::new(Code::TimeoutTooLong, detail))
+        }
+        wanted => Ok(wanted.unwrap_or(most)),
+    }
+}
+
+fn ended_problem(member: &Member, end: &SessionEnd) -> PluginProblem {
+    let detail = format!("`{}` ended during the call: {}", member.name, end.text);
+    let problem =
+        PluginProblem { exit_code: end.exit_code, signal: end.signal, ..PluginProblem::new(end.cause.code(), detail) };
+    if end.cause.code() == Code::PluginStopping { problem.retry_after(SOON) } else { problem }
+}

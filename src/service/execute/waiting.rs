@@ -1,0 +1,122 @@
+//! What a call waits for before it can be sent: the plugin, and a place among the calls that run at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use super::SOON;
+use crate::domain::Code;
+use crate::service::fleet::{Member, Phase, Up};
+use crate::service::{Caller, PluginProblem, Service, ServiceError};
+
+/// A call that cannot be sent yet.
+pub(super) struct Waiting<'a> {
+    service: &'a Service,
+    caller: &'a Caller,
+    wanted: &'a str,
+    member: &'a Member,
+    began: Instant,
+    place: Option<Queued<'a>>,
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(
+        service: &'a Service,
+        caller: &'a Caller,
+        wanted: &'a str,
+        member: &'a Member,
+        began: Instant,
+    ) -> Self {
+        Self { service, caller, wanted, member, began, place: None }
+    }
+
+    /// Waits until the plugin answers. A start is waited for, a pause before a start is not.
+    pub(super) async fn until_up(&mut self, longest: Option<Duration>) -> Result<Arc<Up>, ServiceError> {
+        let mut phases = self.member.phase();
+        loop {
+            let phase = phases.borrow_and_update().clone();
+            let name = &self.member.name;
+            match phase {
+                Phase::Up(up) if up.session.ended().is_none() => return Ok(up),
+                // It has just ended; what follows comes at once.
+                Phase::Starting(_) | Phase::Up(_) => {}
+                Phase::Waiting(until) => {
+                    let wait = until.saturating_duration_since(Instant::now()).max(SOON);
+                    let detail = format!("`{name}` ended again and again; it is started again in {} s", wait.as_secs());
+                    return Err(PluginProblem::new(Code::PluginRestarting, detail).retry_after(wait).into());
+                }
+                Phase::EngineAway => return Err(self.service.engine_problem().retry_after(SOON).into()),
+                Phase::Stopping => {
+                    let detail = format!("`{name}` is being stopped");
+                    return Err(PluginProblem::new(Code::PluginStopping, detail).retry_after(SOON).into());
+                }
+                Phase::Down => return Err(self.service.why_not_running(self.caller, self.wanted).await),
+            }
+            self.queue()?;
+            let patience = longest.unwrap_or(self.service.config.calls.start);
+            let changed = timeout_at(self.began + patience, phases.changed()).await;
+            if changed.is_err() {
+                let detail = format!("`{name}` was not ready within {} ms", patience.as_millis());
+                return Err(PluginProblem::new(Code::PluginRestarting, detail).retry_after(SOON).into());
+            }
+        }
+    }
+
+    /// Waits for one of the places for calls that run at once.
+    pub(super) async fn place(&mut self, up: &Up, deadline: Instant) -> Result<OwnedSemaphorePermit, ServiceError> {
+        let places = Arc::clone(&up.places);
+        let place = match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                self.queue()?;
+                self.wait_for_place(places, deadline).await?
+            }
+        };
+        self.place = None;
+        Ok(place)
+    }
+
+    async fn wait_for_place(
+        &self,
+        places: Arc<Semaphore>,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, ServiceError> {
+        match timeout_at(deadline, places.acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => {
+                let detail = format!("`{}` had no place for the call before its deadline", self.member.name);
+                Err(PluginProblem::new(Code::PluginTimeout, detail).into())
+            }
+        }
+    }
+
+    fn queue(&mut self) -> Result<(), ServiceError> {
+        if self.place.is_none() {
+            self.place = Some(Queued::enter(self.member, self.service.config.calls.queue)?);
+        }
+        Ok(())
+    }
+}
+
+/// A place among the calls that wait.
+struct Queued<'a>(&'a AtomicUsize);
+
+impl<'a> Queued<'a> {
+    fn enter(member: &'a Member, most: usize) -> Result<Self, PluginProblem> {
+        let queued = Self(&member.queued);
+        if member.queued.fetch_add(1, Ordering::Relaxed) >= most {
+            let detail = format!("{most} calls of `{}` wait already, which is `limits.queue`", member.name);
+            return Err(PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON));
+        }
+        Ok(queued)
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

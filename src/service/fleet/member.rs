@@ -1,0 +1,204 @@
+//! One plugin as this process knows it: what it is doing now, and what happened to it.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::time::Instant;
+
+use super::Record;
+use crate::domain::{Clock, PluginId, PluginName, PluginState, Timestamp};
+use crate::session::{PluginLog, Session};
+
+/// A plugin changed its state.
+#[derive(Clone, Debug)]
+pub struct StateEvent {
+    /// Which plugin.
+    pub plugin: PluginName,
+    /// What it was.
+    pub from: PluginState,
+    /// What it is.
+    pub to: PluginState,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// What a plugin is doing.
+#[derive(Clone, Debug)]
+pub(in crate::service) enum Phase {
+    /// Nothing: it should not run.
+    Down,
+    /// It is being started.
+    Starting(PluginState),
+    /// It answers.
+    Up(Arc<Up>),
+    /// It ended and is started again at this time.
+    Waiting(Instant),
+    /// It would be started, but the engine is away.
+    EngineAway,
+    /// It is being stopped.
+    Stopping,
+}
+
+/// A plugin that answers.
+#[derive(Debug)]
+pub(in crate::service) struct Up {
+    /// Its session.
+    pub(in crate::service) session: Session,
+    /// Places for calls that run at once.
+    pub(in crate::service) places: Arc<Semaphore>,
+    /// Longest call.
+    pub(in crate::service) timeout: Duration,
+}
+
+/// The wish that a plugin stops, and its fulfilment.
+#[derive(Debug)]
+struct Control {
+    stop: watch::Sender<Option<Instant>>,
+    done: watch::Receiver<()>,
+}
+
+/// What a supervisor gets to hear.
+#[derive(Debug)]
+pub(in crate::service) struct Orders {
+    pub(in crate::service) stop: watch::Receiver<Option<Instant>>,
+    /// Dropped when the supervisor is done.
+    pub(in crate::service) done: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+pub(in crate::service) struct Member {
+    pub(in crate::service) id: PluginId,
+    pub(in crate::service) name: PluginName,
+    pub(in crate::service) log: Arc<PluginLog>,
+    pub(in crate::service) record: Record,
+    /// Calls that wait for a place or for the plugin to start.
+    pub(in crate::service) queued: AtomicUsize,
+    /// Calls the plugin works on.
+    pub(in crate::service) running: AtomicUsize,
+    paused: AtomicBool,
+    phase: watch::Sender<Phase>,
+    control: Mutex<Option<Control>>,
+    clock: Arc<dyn Clock>,
+    events: broadcast::Sender<StateEvent>,
+}
+
+impl Member {
+    pub(in crate::service) fn new(
+        id: PluginId,
+        name: PluginName,
+        log: PluginLog,
+        clock: Arc<dyn Clock>,
+        events: broadcast::Sender<StateEvent>,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            log: Arc::new(log),
+            record: Record::default(),
+            queued: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+            paused: AtomicBool::new(false),
+            phase: watch::channel(Phase::Down).0,
+            control: Mutex::default(),
+            clock,
+            events,
+        }
+    }
+
+    /// What it is doing, now and later.
+    pub(in crate::service) fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// What it is doing now.
+    pub(in crate::service) fn phase_now(&self) -> Phase {
+        self.phase.borrow().clone()
+    }
+
+    /// The session that answers.
+    pub(in crate::service) fn session(&self) -> Option<Session> {
+        match &*self.phase.borrow() {
+            Phase::Up(up) => Some(up.session.clone()),
+            _ => None,
+        }
+    }
+
+    pub(in crate::service) fn set(&self, phase: Phase) {
+        self.change(|current| *current = phase);
+    }
+
+    /// Tells whether the engine has frozen it.
+    pub(in crate::service) fn set_paused(&self, paused: bool) {
+        self.change(|_| self.paused.store(paused, Ordering::Relaxed));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Phase)) {
+        let mut states = None;
+        self.phase.send_modify(|phase| {
+            let from = self.state_of(phase);
+            change(phase);
+            states = Some((from, self.state_of(phase)));
+        });
+        if let Some((from, to)) = states.filter(|(from, to)| from != to) {
+            tracing::info!(plugin.name = %self.name, from = %from, to = %to, "`{}` is {to}", self.name);
+            let event = StateEvent { plugin: self.name.clone(), from, to, at: self.clock.now() };
+            // Nobody listening is not a fault.
+            self.events.send(event).ok();
+        }
+    }
+
+    /// What is true of it now.
+    pub(in crate::service) fn state(&self) -> PluginState {
+        self.state_of(&self.phase.borrow())
+    }
+
+    fn state_of(&self, phase: &Phase) -> PluginState {
+        match phase {
+            Phase::Down => PluginState::Unloaded,
+            Phase::Starting(step) => *step,
+            Phase::Up(_) if self.paused.load(Ordering::Relaxed) => PluginState::Paused,
+            Phase::Up(_) => PluginState::Active,
+            Phase::Waiting(_) | Phase::EngineAway => PluginState::Error,
+            Phase::Stopping => PluginState::Unloading,
+        }
+    }
+
+    /// Takes the right to supervise; `None` when somebody does already.
+    pub(in crate::service) fn take_orders(&self) -> Option<Orders> {
+        let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        if control.as_ref().is_some_and(|control| control.done.has_changed().is_ok()) {
+            return None;
+        }
+        let (stop, stops) = watch::channel(None);
+        let (done, finished) = watch::channel(());
+        *control = Some(Control { stop, done: finished });
+        Some(Orders { stop: stops, done })
+    }
+
+    /// Whether somebody looks after it.
+    pub(in crate::service) fn is_supervised(&self) -> bool {
+        let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+        control.as_ref().is_some_and(|control| control.done.has_changed().is_ok())
+    }
+
+    /// Stops it by this time and waits for that. Nothing happens when it does not run.
+    pub(in crate::service) async fn stop(&self, until: Instant) {
+        let done = {
+            let control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(control) = control.as_ref() else { return };
+            control.stop.send_if_modified(|wish| {
+                let earlier = wish.is_none_or(|wished| wished > until);
+                if earlier {
+                    *wish = Some(until);
+                }
+                earlier
+            });
+            control.done.clone()
+        };
+        let mut done = done;
+        // The error is what is waited for: the supervisor has gone.
+        while done.changed().await.is_ok() {}
+    }
+}

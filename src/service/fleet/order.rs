@@ -1,0 +1,146 @@
+//! From a plugin's rows to the order for its session.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::{EngineState, Member};
+use crate::domain::{Manifest, PluginRef, ResourceLimits, ResourceRequest, Runtime, SessionId};
+use crate::protocol::{Initialize, PluginIdentity};
+use crate::sandbox::{EntryPoint, SandboxSpec};
+use crate::service::{Service, ServiceError};
+use crate::session::{LaunchOrder, SessionLimits};
+use crate::store::plugins::VersionRecord;
+use crate::store::{self, StoreError};
+
+/// The handler of commands, by the name a plugin offers it.
+const COMMAND_HANDLER: &str = "on_command";
+
+impl Service {
+    /// What is sent to start the plugin's serving version now.
+    pub(in crate::service) async fn launch_order(&self, member: &Member) -> Result<LaunchOrder, ServiceError> {
+        let mut tx = self.store.begin().await?;
+        let unknown = || ServiceError::PluginUnknown { wanted: member.name.to_string() };
+        let plugin = store::plugins::find(&mut tx, &PluginRef::Id(member.id)).await?.ok_or_else(unknown)?;
+        let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
+        let override_ = store::running::find_limits(&mut tx, plugin.id).await?;
+        let number = store::running::user_of(&mut tx, plugin.id).await?;
+        tx.commit().await?;
+        let serving = versions.into_iter().find(|version| version.version == plugin.serving);
+        let serving = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
+        let manifest = self.manifests.get(&serving)?;
+        let uid_base = match &*self.fleet.engine_state.borrow() {
+            EngineState::Up(info) => info.uid_base,
+            EngineState::Unknown | EngineState::Away { .. } => self.config.sandbox.uid_base,
+        };
+        let uid = uid_base.saturating_add(number);
+        let volume = self.data.volume(plugin.id);
+        prepare_volume(&volume, uid).map_err(|source| ServiceError::File {
+            action: format!("prepare the volume `{}`", volume.display()),
+            source,
+        })?;
+        let spec = SandboxSpec {
+            instance: self.fleet.instance.clone(),
+            session: SessionId::generate(),
+            plugin_id: plugin.id,
+            name: plugin.name.clone(),
+            version: serving.version.clone(),
+            image: self.config.sandbox.images.python.clone(),
+            uid,
+            limits: self.limits_of(&manifest, override_),
+            entry_point: entry_point(&manifest),
+            package: self.data.package(serving.digest),
+            runtime: self.fleet.runtime.clone(),
+            // The session makes it.
+            instance_dir: std::path::PathBuf::new(),
+            data: None,
+            folders: Vec::new(),
+        }
+        .with_data(volume);
+        let config = default_config(&manifest, &serving)?;
+        Ok(LaunchOrder {
+            initialize: Initialize {
+                plugin: PluginIdentity { id: plugin.id, name: plugin.name, version: serving.version },
+                config: Value::Object(config),
+                grants: json!([]),
+                limits: spec.limits,
+            },
+            spec,
+            methods: promised_methods(&manifest),
+            commands: promised_commands(&manifest),
+            limits: SessionLimits {
+                message_bytes: self.config.calls.message_bytes,
+                start: self.config.calls.start,
+                health_interval: self.config.health.interval,
+            },
+            run_dir: self.config.server.run_dir.clone(),
+        })
+    }
+
+    /// What a plugin gets: what the operator set for it, else what it asks for, else the defaults.
+    pub(in crate::service) fn limits_of(&self, manifest: &Manifest, set: ResourceRequest) -> ResourceLimits {
+        set.or(&manifest.resources.or(&self.config.sandbox.defaults))
+    }
+}
+
+fn entry_point(manifest: &Manifest) -> EntryPoint {
+    let program = manifest.main.clone();
+    let hooks = manifest.hooks.iter().map(|hook| hook.name.as_str().to_owned());
+    match manifest.runtime {
+        Runtime::Python => {
+            let mut arguments = vec!["--main".to_owned(), program];
+            let flag = |flag: &str, value: &str| [flag.to_owned(), value.to_owned()];
+            arguments.extend(manifest.class.iter().flat_map(|class| flag("--class", class)));
+            arguments.extend(hooks.flat_map(|hook| flag("--hook", &hook)));
+            arguments.extend(manifest.commands.iter().flat_map(|command| flag("--command", &command.name)));
+            EntryPoint::Python { arguments }
+        }
+        Runtime::Stdio => EntryPoint::Stdio { program },
+        Runtime::Exec => {
+            let methods = std::iter::once("execute".to_owned()).chain(promised_methods(manifest)).collect();
+            EntryPoint::Exec { program, methods }
+        }
+    }
+}
+
+/// Methods that the manifest declares and the plugin must offer.
+fn promised_methods(manifest: &Manifest) -> Vec<String> {
+    let mut methods: Vec<String> = manifest.hooks.iter().map(|hook| hook.name.as_str().to_owned()).collect();
+    if !manifest.commands.is_empty() && !methods.iter().any(|method| method == COMMAND_HANDLER) {
+        methods.push(COMMAND_HANDLER.to_owned());
+    }
+    methods
+}
+
+/// Commands that the plugin must name; a program that is started per call names none.
+fn promised_commands(manifest: &Manifest) -> Vec<String> {
+    match manifest.runtime {
+        Runtime::Exec => Vec::new(),
+        Runtime::Python | Runtime::Stdio => manifest.commands.iter().map(|command| command.name.clone()).collect(),
+    }
+}
+
+/// The configuration before anybody changed it: the schema's defaults, then config.yaml.
+fn default_config(manifest: &Manifest, version: &VersionRecord) -> Result<Map<String, Value>, ServiceError> {
+    let mut config = manifest.config_schema.as_ref().map(|schema| schema.defaults()).unwrap_or_default();
+    if let Some(text) = &version.default_config {
+        let brought: Map<String, Value> =
+            serde_json::from_str(text).map_err(|error| StoreError::bad_row("versions", version.digest, error))?;
+        config.extend(brought);
+    }
+    Ok(config)
+}
+
+/// Makes the folder that appears as `/data`, for the plugin's user alone where the service may give it away.
+fn prepare_volume(path: &Path, uid: u32) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    if rustix::process::geteuid().is_root() {
+        chown(path, Some(uid), Some(uid))?;
+        return fs::set_permissions(path, Permissions::from_mode(0o700));
+    }
+    // Its parent is closed to everybody else.
+    fs::set_permissions(path, Permissions::from_mode(0o777))
+}

@@ -1,0 +1,303 @@
+//! Looks after one plugin that should run: starts it, starts it again when it ends, and gives up when that helps nothing.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant as Moment};
+
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::time::Instant;
+use tracing::{info, info_span, warn};
+
+use super::backoff::{Backoff, Ending, Verdict};
+use super::member::Orders;
+use super::{EngineState, Member, Phase, Up};
+use crate::domain::{Chain, Code, PluginState, QuarantineReason, Refusal};
+use crate::sandbox::SandboxError;
+use crate::service::{PluginProblem, Service, ServiceError};
+use crate::session::{Condition, EndCause, LaunchError, Session, SessionEnd, Surroundings, launch};
+
+/// Shortest time between two tries while the engine is away.
+const ENGINE_RETRY: Duration = Duration::from_millis(250);
+
+/// How long a session that does not react gets once another has taken its place.
+const REPLACED_GRACE: Duration = Duration::from_secs(12);
+
+/// What becomes of a first start that fails.
+#[derive(Debug)]
+pub(in crate::service) enum FirstStart {
+    /// Somebody waits for it; unless the engine is away, nothing is tried again.
+    Asked(oneshot::Sender<Result<(), ServiceError>>),
+    /// It ran before: a failure counts as one more end.
+    Resumed,
+}
+
+/// How a wait ended.
+enum Waited {
+    Over,
+    Stopped,
+}
+
+struct Supervisor {
+    service: Arc<Service>,
+    member: Arc<Member>,
+    stop: watch::Receiver<Option<Instant>>,
+    backoff: Backoff,
+}
+
+impl Service {
+    /// Starts looking after a plugin. False when somebody does already.
+    pub(in crate::service) fn supervise(self: &Arc<Self>, member: &Arc<Member>, first: FirstStart) -> bool {
+        let Some(Orders { stop, done }) = member.take_orders() else { return false };
+        let (service, member) = (Arc::clone(self), Arc::clone(member));
+        member.set(Phase::Starting(PluginState::Loading));
+        // It outlives the request that it begins with.
+        let span = info_span!(parent: None, "plugin", plugin.name = %member.name);
+        span.in_scope(|| {
+            self.shutdown.spawn("plugin.supervisor", |_| async move {
+                let mut supervisor = Supervisor { service, member, stop, backoff: Backoff::default() };
+                supervisor.run(first).await;
+                supervisor.member.set(Phase::Down);
+                drop(done);
+            });
+        });
+        true
+    }
+}
+
+impl Supervisor {
+    async fn run(&mut self, mut first: FirstStart) {
+        loop {
+            if self.stop.borrow().is_some() {
+                return;
+            }
+            let session = match self.start().await {
+                Ok(session) => session,
+                Err(error) => {
+                    let is_engine = is_engines_fault(&error);
+                    if let FirstStart::Asked(waiting) = std::mem::replace(&mut first, FirstStart::Resumed) {
+                        // Whoever asked may have gone.
+                        waiting.send(Err(error)).ok();
+                        if !is_engine {
+                            return;
+                        }
+                    }
+                    let go_on = if is_engine { self.await_engine().await } else { self.failed_to_start().await };
+                    if !go_on {
+                        return;
+                    }
+                    continue;
+                }
+            };
+            if let FirstStart::Asked(waiting) = std::mem::replace(&mut first, FirstStart::Resumed) {
+                waiting.send(Ok(())).ok();
+            }
+            if !self.live(session).await {
+                return;
+            }
+            self.member.record.restarted();
+        }
+    }
+
+    /// Makes a session and puts it where calls find it.
+    async fn start(&mut self) -> Result<Session, ServiceError> {
+        self.member.set(Phase::Starting(PluginState::Loading));
+        let session = self.make_session().await?;
+        self.serve(&session);
+        Ok(session)
+    }
+
+    async fn make_session(&self) -> Result<Session, ServiceError> {
+        let order = self.service.launch_order(&self.member).await?;
+        let fleet = &self.service.fleet;
+        let around = Surroundings {
+            engine: Arc::clone(&fleet.engine),
+            log: Arc::clone(&self.member.log),
+            clock: Arc::clone(&self.service.clock),
+            shutdown: self.service.shutdown.clone(),
+        };
+        let id = order.spec.session;
+        fleet.announce(id);
+        let member = &self.member;
+        let on_state = |state| {
+            // A session that replaces another is made while the plugin answers.
+            if matches!(member.phase_now(), Phase::Starting(_)) {
+                member.set(Phase::Starting(state));
+            }
+        };
+        launch(order, around, &on_state).await.map_err(|error| {
+            fleet.withdraw(id);
+            self.note_failed_start(&error);
+            PluginProblem::of_launch(&self.member.name, error).into()
+        })
+    }
+
+    fn note_failed_start(&self, error: &LaunchError) {
+        warn!(plugin.name = %self.member.name, error = %Chain(error), "`{}` did not start", self.member.name);
+        if let LaunchError::Plugin(failure) = error {
+            let text = format!("{}: {}", failure.reason, failure.text);
+            self.member.record.failure("start-failed", self.service.now(), &text, failure.exit_code);
+        }
+    }
+
+    fn serve(&self, session: &Session) {
+        let limits = session.spec().limits;
+        let places = usize::try_from(limits.max_concurrency).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        self.member.set(Phase::Up(Arc::new(Up {
+            session: session.clone(),
+            places: Arc::new(Semaphore::new(places)),
+            timeout: Duration::from_secs(limits.timeout_seconds),
+        })));
+    }
+
+    /// Watches a session until it is over. False when nothing should follow.
+    async fn live(&mut self, mut session: Session) -> bool {
+        let (mut since, mut good_before) = (Moment::now(), self.member.record.good_calls());
+        loop {
+            let mut condition = session.condition();
+            let news = tokio::select! {
+                biased;
+                until = stop_wished(&mut self.stop) => {
+                    self.member.set(Phase::Stopping);
+                    session.stop(until).await;
+                    self.service.fleet.withdraw(session.id());
+                    return false;
+                }
+                news = next_news(&mut condition) => news,
+            };
+            match news {
+                Some(Condition::Unresponsive(text)) => {
+                    self.note_end("unresponsive", &text, None);
+                    // A fresh one first: the plugin answers all the time.
+                    let Ok(fresh) = self.make_session().await else {
+                        session.stop(Instant::now() + REPLACED_GRACE).await;
+                        self.service.fleet.withdraw(session.id());
+                        return self.failed_to_start().await;
+                    };
+                    self.serve(&fresh);
+                    self.retire(std::mem::replace(&mut session, fresh));
+                    self.member.record.restarted();
+                    (since, good_before) = (Moment::now(), self.member.record.good_calls());
+                }
+                Some(Condition::Ended(end)) => {
+                    // At once: whoever asks now must not be sent to it.
+                    self.member.set(Phase::Starting(PluginState::Loading));
+                    self.service.fleet.withdraw(session.id());
+                    let good = self.member.record.good_calls() > good_before;
+                    return self.ended(&end, since.elapsed(), good).await;
+                }
+                Some(Condition::Running) | None => return true,
+            }
+        }
+    }
+
+    /// Ends a session that was replaced, beside everything else.
+    fn retire(&self, session: Session) {
+        let service = Arc::clone(&self.service);
+        self.service.shutdown.spawn("session.retire", |_| async move {
+            session.stop(Instant::now() + REPLACED_GRACE).await;
+            service.fleet.withdraw(session.id());
+        });
+    }
+
+    fn note_end(&self, kind: &'static str, text: &str, exit_code: Option<i64>) {
+        warn!(plugin.name = %self.member.name, kind, "`{}` ended: {text}", self.member.name);
+        self.member.record.failure(kind, self.service.now(), text, exit_code);
+    }
+
+    async fn ended(&mut self, end: &SessionEnd, ran: Duration, had_good_call: bool) -> bool {
+        self.note_end(end.cause.as_str(), &end.text, end.exit_code);
+        // 143 is the shim's answer to SIGTERM, as `docker stop` and a stopping engine send it.
+        let killed = end.cause == EndCause::Crashed && (end.signal == Some(9) || end.exit_code == Some(143));
+        let ending = if killed { Ending::Killed } else { Ending::Fault };
+        self.follow(ending, ran, had_good_call).await
+    }
+
+    async fn failed_to_start(&mut self) -> bool {
+        self.follow(Ending::Fault, Duration::ZERO, false).await
+    }
+
+    async fn follow(&mut self, ending: Ending, ran: Duration, had_good_call: bool) -> bool {
+        match self.backoff.ended(ending, ran, had_good_call, Moment::now()) {
+            Verdict::Wait(Duration::ZERO) => true,
+            Verdict::Wait(wait) => {
+                info!(plugin.name = %self.member.name, "`{}` is started again in {} s", self.member.name, wait.as_secs());
+                let until = Instant::now() + wait;
+                self.member.set(Phase::Waiting(until));
+                matches!(self.wait(tokio::time::sleep_until(until)).await, Waited::Over)
+            }
+            Verdict::Quarantine => {
+                self.member.set(Phase::Waiting(Instant::now()));
+                let (service, name) = (Arc::clone(&self.service), self.member.name.clone());
+                // Whoever stops the plugin meanwhile holds what this waits for.
+                let settled = self.wait(async move {
+                    if let Err(error) = service.quarantine(&name, QuarantineReason::CrashLoop).await {
+                        warn!(plugin.name = %name, error = %Chain(&error), "A crash loop could not be recorded");
+                    }
+                });
+                settled.await;
+                false
+            }
+        }
+    }
+
+    /// Waits until the engine may be there again.
+    async fn await_engine(&mut self) -> bool {
+        self.backoff.forgive();
+        self.member.set(Phase::EngineAway);
+        let mut engine = self.service.fleet.engine_state.subscribe();
+        let service = Arc::clone(&self.service);
+        let waited = self.wait(async move {
+            tokio::time::sleep(ENGINE_RETRY).await;
+            service.probe_engine().await;
+            // The sender lives in the service.
+            engine.wait_for(|state| matches!(state, EngineState::Up(_))).await.ok();
+        });
+        matches!(waited.await, Waited::Over)
+    }
+
+    async fn wait(&mut self, what: impl Future<Output = ()>) -> Waited {
+        tokio::select! {
+            biased;
+            _ = stop_wished(&mut self.stop) => Waited::Stopped,
+            () = what => Waited::Over,
+        }
+    }
+}
+
+/// The next condition that asks for something.
+async fn next_news(condition: &mut watch::Receiver<Condition>) -> Option<Condition> {
+    let news = condition.wait_for(|condition| !matches!(condition, Condition::Running)).await;
+    news.ok().map(|news| news.clone())
+}
+
+/// Completes when the plugin is to stop, with the time by which it must have.
+async fn stop_wished(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
+    match stop.wait_for(Option::is_some).await.map(|wish| *wish) {
+        Ok(Some(until)) => until,
+        // The sender lives in the member.
+        Ok(None) | Err(_) => std::future::pending().await,
+    }
+}
+
+/// Whether a start failed for want of the engine, and not of the plugin.
+fn is_engines_fault(error: &ServiceError) -> bool {
+    error.code() == Code::EngineUnavailable
+}
+
+impl PluginProblem {
+    /// A start that failed.
+    pub(in crate::service) fn of_launch(name: &crate::domain::PluginName, error: LaunchError) -> Self {
+        let (code, how) = (error.code(), error.how());
+        match error {
+            LaunchError::Plugin(failure) => {
+                let detail = format!("`{name}` did not start: {}", failure.text);
+                let log_tail = failure.log_tail;
+                let (reason, exit_code) = (Some(failure.reason), failure.exit_code);
+                Self { how, reason, exit_code, log_tail, ..Self::new(code, detail) }
+            }
+            LaunchError::Sandbox(error @ (SandboxError::Failed { .. } | SandboxError::Weaker { .. })) => {
+                Self { how, reason: Some("engine"), ..Self::new(code, Chain(&error).to_string()) }
+            }
+            error => Self { how, ..Self::new(code, Chain(&error).to_string()) },
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Enable and disable. The answer comes when the plugin is active or has failed.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::fleet::{EngineState, FirstStart, STOP_GRACE};
+use super::{Caller, PluginProblem, Service, ServiceError};
+use crate::domain::{
+    Code, Manifest, PluginName, PluginState, PluginStatus, Quarantine, QuarantineReason, Refusal as _,
+};
+use crate::store::plugins::PluginRecord;
+use crate::store::{self, StoreError, audit};
+
+/// A plugin whose status was changed.
+#[derive(Debug)]
+pub struct StatusChange {
+    /// The plugin.
+    pub plugin: PluginRecord,
+    /// What is true now.
+    pub state: PluginState,
+}
+
+impl Service {
+    /// Starts a plugin and keeps it running from now on. If it does not start, everything stays as it was; only while
+    /// the engine is away the wish is kept, and fulfilled later.
+    pub async fn enable(self: &Arc<Self>, caller: &Caller, wanted: &str) -> Result<StatusChange, ServiceError> {
+        let plugin = self.find_plugin(caller, wanted).await?;
+        let result = self.try_enable(caller, &plugin).await;
+        if let Err(refusal) = &result {
+            let entry = self.entry(&caller.into(), "plugin.enable_refused", Some(&plugin.name), json!({}));
+            self.record_refusal(entry, refusal).await;
+        }
+        result
+    }
+
+    async fn try_enable(
+        self: &Arc<Self>,
+        caller: &Caller,
+        plugin: &PluginRecord,
+    ) -> Result<StatusChange, ServiceError> {
+        self.reverify(plugin).await?;
+        let _changing = self.names.lock(&plugin.name).await;
+        let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+        if let Some(quarantine) = &plugin.quarantine {
+            check_quarantine(&plugin.name, quarantine)?;
+        }
+        let (versions, keys_and_limits) = {
+            let mut reader = self.store.reader().await?;
+            let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
+            (versions, store::running::find_limits(&mut reader, plugin.id).await?)
+        };
+        let serving = versions.iter().find(|version| version.version == plugin.serving);
+        let serving = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
+        let manifest = self.manifests.get(serving)?;
+        check_permissions(&manifest)?;
+        self.check_ceiling(&manifest, keys_and_limits)?;
+        let member = self.member(plugin.id, &plugin.name);
+        let started = if member.is_supervised() && plugin.status == PluginStatus::Enabled {
+            Ok(())
+        } else {
+            let (waiting, started) = oneshot::channel();
+            if !self.supervise(&member, FirstStart::Asked(waiting)) {
+                let detail = format!("`{}` is just being started or stopped", plugin.name);
+                return Err(PluginProblem::new(Code::PluginRestarting, detail).into());
+            }
+            started.await.unwrap_or(Err(ServiceError::TaskDied { name: "plugin.supervisor" }))
+        };
+        let engine_away = matches!(&started, Err(error) if error.code() == Code::EngineUnavailable);
+        if let Err(error) = started
+            && !engine_away
+        {
+            return Err(error);
+        } else if engine_away || plugin.status != PluginStatus::Enabled || plugin.quarantine.is_some() {
+            plugin.status = PluginStatus::Enabled;
+            plugin.quarantine = None;
+            let recorded = self.record_status(caller, &mut plugin, "plugin.enabled").await;
+            if let Err(error) = recorded {
+                member.stop(Instant::now() + STOP_GRACE).await;
+                return Err(error);
+            }
+            if engine_away {
+                return Err(self.engine_problem().into());
+            }
+        }
+        Ok(StatusChange { plugin, state: member.state() })
+    }
+
+    /// Stops a plugin and keeps it stopped. Calls under way may end.
+    pub async fn disable(self: &Arc<Self>, caller: &Caller, wanted: &str) -> Result<StatusChange, ServiceError> {
+        let plugin = self.find_plugin(caller, wanted).await?;
+        let _changing = self.names.lock(&plugin.name).await;
+        let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+        if plugin.status != PluginStatus::Disabled {
+            plugin.status = PluginStatus::Disabled;
+            self.record_status(caller, &mut plugin, "plugin.disabled").await?;
+        }
+        let member = self.member(plugin.id, &plugin.name);
+        member.stop(Instant::now() + STOP_GRACE).await;
+        Ok(StatusChange { plugin, state: member.state() })
+    }
+
+    async fn record_status(
+        &self,
+        caller: &Caller,
+        plugin: &mut PluginRecord,
+        action: &'static str,
+    ) -> Result<(), ServiceError> {
+        plugin.updated_at = self.now();
+        let mut tx = self.store.begin().await?;
+        store::plugins::update(&mut tx, plugin).await?;
+        let detail = json!({"version": plugin.serving});
+        let entry = self.entry(&caller.into(), action, Some(&plugin.name), detail);
+        audit::append(&mut tx, &self.audit_key, &entry).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The engine does not answer.
+    pub(super) fn engine_problem(&self) -> PluginProblem {
+        match self.engine_state() {
+            EngineState::Away { code, text, how } => PluginProblem::new(code, text).with_how(how),
+            EngineState::Unknown | EngineState::Up(_) => {
+                PluginProblem::new(Code::EngineUnavailable, "the engine does not answer at the moment")
+            }
+        }
+    }
+}
+
+/// A crash loop is lifted by enabling; every other cause has to go away first.
+fn check_quarantine(name: &PluginName, quarantine: &Quarantine) -> Result<(), PluginProblem> {
+    let (code, detail, how) = match quarantine.reason {
+        QuarantineReason::CrashLoop => return Ok(()),
+        QuarantineReason::PackageTampered => (
+            Code::PackageTampered,
+            format!("files of `{name}` are not the ones that were installed"),
+            format!("plugbay uninstall {name}, then install it again from its archive"),
+        ),
+        QuarantineReason::KeyRevoked => (
+            Code::KeyRevoked,
+            format!("the key that signed `{name}` is revoked"),
+            format!("plugbay update {name} FILE with an archive that another key has signed"),
+        ),
+        QuarantineReason::SignatureUnverified => (
+            Code::SignatureUntrusted,
+            format!("the signature of `{name}` does not verify under the present keys"),
+            "register the key: plugbay key add FILE --label LABEL --names GLOB".to_owned(),
+        ),
+    };
+    Err(PluginProblem::new(code, detail).with_how(how))
+}
+
+fn check_permissions(manifest: &Manifest) -> Result<(), PluginProblem> {
+    if manifest.permissions.is_empty() {
+        return Ok(());
+    }
+    let name = &manifest.name;
+    let words: Vec<&str> = manifest.permissions.iter().map(|permission| permission.as_str()).collect();
+    let detail = format!("{} need an administrator's decision", words.join(", "));
+    let flags: Vec<String> = words.iter().map(|word| format!("--grant {word}")).collect();
+    Err(PluginProblem::new(Code::PermissionsPending, detail)
+        .with_how(format!("plugbay approve {name} {}", flags.join(" "))))
+}
