@@ -92,7 +92,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_split_of_the_bytes_gives_the_same_lines(lines in proptest::collection::vec("[a-z]{0,20}", 0..10), cuts in proptest::collection::vec(1..7usize, 1..80)) {
-            let whole: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let whole = lines.iter().fold(String::new(), |whole, line| whole + line + "\n");
             let (mut buffer, mut found, mut rest) = (LineBuffer::new(20), Vec::new(), whole.as_bytes());
             for cut in cuts.iter().cycle() {
                 if rest.is_empty() { break; }

@@ -130,7 +130,7 @@ impl Service {
 }
 
 /// A crash loop is lifted by enabling; every other cause has to go away first.
-fn check_quarantine(name: &PluginName, quarantine: &Quarantine) -> Result<(), PluginProblem> {
+fn check_quarantine(name: &PluginName, quarantine: &Quarantine) -> Result<(), ServiceError> {
     let (code, detail, how) = match quarantine.reason {
         QuarantineReason::CrashLoop => return Ok(()),
         QuarantineReason::PackageTampered => (
@@ -149,10 +149,10 @@ fn check_quarantine(name: &PluginName, quarantine: &Quarantine) -> Result<(), Pl
             "register the key: plugbay key add FILE --label LABEL --names GLOB".to_owned(),
         ),
     };
-    Err(PluginProblem::new(code, detail).with_how(how))
+    Err(PluginProblem::new(code, detail).with_how(how).into())
 }
 
-fn check_permissions(manifest: &Manifest) -> Result<(), PluginProblem> {
+fn check_permissions(manifest: &Manifest) -> Result<(), ServiceError> {
     if manifest.permissions.is_empty() {
         return Ok(());
     }
@@ -161,5 +161,6 @@ fn check_permissions(manifest: &Manifest) -> Result<(), PluginProblem> {
     let detail = format!("{} need an administrator's decision", words.join(", "));
     let flags: Vec<String> = words.iter().map(|word| format!("--grant {word}")).collect();
     Err(PluginProblem::new(Code::PermissionsPending, detail)
-        .with_how(format!("plugbay approve {name} {}", flags.join(" "))))
+        .with_how(format!("plugbay approve {name} {}", flags.join(" ")))
+        .into())
 }

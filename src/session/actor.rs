@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::calls::OwnAnswer;
 use super::ended::{SessionEnd, find_reason};
 use super::instance_dir::InstanceDir;
 use super::launch::Surroundings;
@@ -37,11 +38,9 @@ pub(super) struct Actor {
     pub(super) dir: InstanceDir,
 }
 
-type Answer = oneshot::Receiver<Result<Box<RawValue>, RemoteError>>;
-
 /// The state of the questions for health.
 struct Health {
-    asked: Option<(Instant, Answer)>,
+    asked: Option<(Instant, OwnAnswer)>,
     next: Instant,
     unanswered: u32,
 }
@@ -171,7 +170,7 @@ impl Actor {
 }
 
 /// The answer to the question that is out; never completes when none is.
-async fn answered(asked: &mut Option<(Instant, Answer)>) -> Option<Result<Box<RawValue>, RemoteError>> {
+async fn answered(asked: &mut Option<(Instant, OwnAnswer)>) -> Option<Result<Box<RawValue>, RemoteError>> {
     match asked {
         Some((_, answer)) => answer.await.ok(),
         None => std::future::pending().await,

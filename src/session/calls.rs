@@ -67,6 +67,9 @@ pub enum Delivery {
 
 pub(super) type Delivered = Result<CallOutcome, CallError>;
 
+/// The answer to a question of the service's own.
+pub(super) type OwnAnswer = oneshot::Receiver<Result<Box<RawValue>, RemoteError>>;
+
 /// What becomes of chunks.
 #[derive(Debug)]
 enum Sink {
@@ -188,7 +191,7 @@ impl Calls {
     }
 
     /// Makes room for the answer to a question of the service's own.
-    pub(super) fn insert_own(&self) -> Result<(u64, oneshot::Receiver<Result<Box<RawValue>, RemoteError>>), CallError> {
+    pub(super) fn insert_own(&self) -> Result<(u64, OwnAnswer), CallError> {
         let (deliver, answer) = oneshot::channel();
         let mut table = self.table();
         if let Some(end) = &table.ended {

@@ -83,7 +83,7 @@ pub async fn launch(
     let spec = &mut order.spec;
     let dir = InstanceDir::make(&order.run_dir, &spec.instance, spec.session, spec.uid)
         .map_err(|source| LaunchError::InstanceDir { path: order.run_dir.clone(), source })?;
-    spec.instance_dir = dir.path().to_owned();
+    dir.path().clone_into(&mut spec.instance_dir);
     let printed = around.log.follow();
     let sandbox = around.engine.start(&order.spec).await?;
     let mut starting = Starting { order, around, sandbox, printed, dir: Some(dir) };

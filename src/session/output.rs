@@ -67,7 +67,7 @@ fn take(line: &[u8], log: &PluginLog, end: &watch::Sender<OutputEnd>) {
     match serde_json::from_slice(line) {
         Ok(Line::Text { stream, text }) => log.add(&stream, None, &text, None),
         Ok(Line::Dropped { dropped }) => {
-            log.note("WARNING", &format!("{dropped} lines were dropped: they came too fast"))
+            log.note("WARNING", &format!("{dropped} lines were dropped: they came too fast"));
         }
         Ok(Line::Exit { exit }) => end.send_modify(|end| end.exit = Some(exit)),
         Err(_) => log.note("WARNING", "a line of output could not be read"),

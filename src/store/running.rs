@@ -73,8 +73,9 @@ pub async fn set_limits(
     limits: &ResourceRequest,
 ) -> Result<(), StoreError> {
     let id = plugin.to_string();
-    let text = (*limits != ResourceRequest::default())
-        .then(|| serde_json::to_string(limits).expect("limits are plain numbers"));
+    let is_set = *limits != ResourceRequest::default();
+    let text = is_set.then(|| serde_json::to_string(limits)).transpose();
+    let text = text.map_err(|error| StoreError::bad_row("plugins", plugin, error))?;
     sqlx::query!("UPDATE plugins SET limits = ? WHERE id = ?", text, id).execute(connection).await?;
     Ok(())
 }

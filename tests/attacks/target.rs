@@ -198,7 +198,7 @@ impl Target {
         self.process = serve(self.folder.path(), &self.flags);
         self.address = self.process.address.clone();
         let deadline = Instant::now() + PATIENCE;
-        while self.send(self.client.get(self.url("/readyz"))).status != 200 {
+        while !self.send(self.client.get(self.url("/readyz"))).is_ready_but_for_the_engine() {
             assert!(Instant::now() < deadline, "the service does not get ready");
             std::thread::sleep(Duration::from_millis(5));
         }

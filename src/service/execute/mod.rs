@@ -57,7 +57,7 @@ pub struct Execution {
 #[derive(Debug)]
 pub struct Executing {
     call: CallId,
-    running: Option<RunningCall>,
+    running: RunningCall,
     note: Note,
     timeout: Duration,
 }
@@ -70,69 +70,18 @@ impl Executing {
 
     /// The next part of a stream; `None` when the answer is next.
     pub async fn next_event(&mut self) -> Option<StreamEvent> {
-        self.running.as_mut()?.next_event().await
+        self.running.next_event().await
     }
 
     /// The answer.
-    pub async fn answer(mut self) -> Result<Execution, ServiceError> {
-        let running = self.running.take().expect("answered once");
+    pub async fn answer(self) -> Result<Execution, ServiceError> {
+        let Self { call, running, mut note, timeout } = self;
         let answered = running.answer().await;
-        let took = self.note.began.elapsed();
+        let took = note.began.elapsed();
         match answered {
-            Ok(outcome) => {
-                let answer = self.read(outcome);
-                Ok(Execution { call: self.call, took, answer })
-            }
-            Err(error) => Err(self.failed(error).of_call(self.call).into()),
+            Ok(outcome) => Ok(Execution { call, took, answer: note.read(outcome) }),
+            Err(error) => Err(note.failed(error, timeout).of_call(call).into()),
         }
-    }
-
-    fn read(&mut self, outcome: CallOutcome) -> PluginAnswer {
-        match outcome {
-            CallOutcome::Result(raw) => {
-                let answer = lift(raw);
-                self.note.outcome = if answer.success { Outcome::Ok } else { Outcome::Failed };
-                answer
-            }
-            CallOutcome::Raised(RemoteError { message, data, .. }) => {
-                self.note.outcome = Outcome::Raised;
-                self.note.fail("raised", &message);
-                if let Some(trace) = data.trace.filter(|trace| !trace.is_empty()) {
-                    self.note.member.log.add("log", Some("ERROR".to_owned()), &trace, None);
-                }
-                PluginAnswer { error: Some(message), error_kind: data.kind, ..PluginAnswer::default() }
-            }
-        }
-    }
-
-    fn failed(&mut self, error: CallError) -> PluginProblem {
-        let (name, method) = (&self.note.member.name, &self.note.method);
-        let (outcome, problem) = match error {
-            CallError::Timeout => {
-                let detail = format!("`{name}` did not answer `{method}` within {} ms", self.timeout.as_millis());
-                (Outcome::Timeout, PluginProblem::new(Code::PluginTimeout, detail))
-            }
-            CallError::Ended(end) => (Outcome::Ended, ended_problem(&self.note.member, &end)),
-            CallError::NotReading => {
-                let detail = format!("`{name}` does not read what it is sent");
-                (Outcome::Refused, PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON))
-            }
-            CallError::TooMuch { max_bytes } => {
-                let detail = format!("the chunks of `{name}` are more than {max_bytes} bytes together");
-                let how = "ask for a stream, or let the plugin answer with less".to_owned();
-                (Outcome::Refused, PluginProblem::new(Code::PluginProtocol, detail).with_how(how))
-            }
-            CallError::CallerTooSlow { max_bytes } => {
-                let detail = format!("more than {max_bytes} bytes of chunks waited for the caller");
-                let how = "read the stream as fast as it comes".to_owned();
-                (Outcome::Refused, PluginProblem::new(Code::PluginBusy, detail).with_how(how))
-            }
-        };
-        self.note.outcome = outcome;
-        if outcome == Outcome::Timeout {
-            self.note.fail("timeout", &problem.detail);
-        }
-        problem
     }
 }
 
@@ -150,6 +99,54 @@ struct Note {
 }
 
 impl Note {
+    fn read(&mut self, outcome: CallOutcome) -> PluginAnswer {
+        match outcome {
+            CallOutcome::Result(raw) => {
+                let answer = lift(raw);
+                self.outcome = if answer.success { Outcome::Ok } else { Outcome::Failed };
+                answer
+            }
+            CallOutcome::Raised(RemoteError { message, data, .. }) => {
+                self.outcome = Outcome::Raised;
+                self.fail("raised", &message);
+                if let Some(trace) = data.trace.filter(|trace| !trace.is_empty()) {
+                    self.member.log.add("log", Some("ERROR".to_owned()), &trace, None);
+                }
+                PluginAnswer { error: Some(message), error_kind: data.kind, ..PluginAnswer::default() }
+            }
+        }
+    }
+
+    fn failed(&mut self, error: CallError, timeout: Duration) -> PluginProblem {
+        let (name, method) = (&self.member.name, &self.method);
+        let (outcome, problem) = match error {
+            CallError::Timeout => {
+                let detail = format!("`{name}` did not answer `{method}` within {} ms", timeout.as_millis());
+                (Outcome::Timeout, PluginProblem::new(Code::PluginTimeout, detail))
+            }
+            CallError::Ended(end) => (Outcome::Ended, ended_problem(&self.member, &end)),
+            CallError::NotReading => {
+                let detail = format!("`{name}` does not read what it is sent");
+                (Outcome::Refused, PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON))
+            }
+            CallError::TooMuch { max_bytes } => {
+                let detail = format!("the chunks of `{name}` are more than {max_bytes} bytes together");
+                let how = "ask for a stream, or let the plugin answer with less".to_owned();
+                (Outcome::Refused, PluginProblem::new(Code::PluginProtocol, detail).with_how(how))
+            }
+            CallError::CallerTooSlow { max_bytes } => {
+                let detail = format!("more than {max_bytes} bytes of chunks waited for the caller");
+                let how = "read the stream as fast as it comes".to_owned();
+                (Outcome::Refused, PluginProblem::new(Code::PluginBusy, detail).with_how(how))
+            }
+        };
+        self.outcome = outcome;
+        if outcome == Outcome::Timeout {
+            self.fail("timeout", &problem.detail);
+        }
+        problem
+    }
+
     fn fail(&self, kind: &'static str, text: &str) {
         let now = self.service.upgrade().map_or(self.started_at, |service| service.now());
         self.member.record.failure(kind, now, text, None);
@@ -188,7 +185,7 @@ impl Service {
             return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
         }
         let context = match order.context {
-            Some(raw) => Payload::new(raw).map_err(|error| self.payload_problem(&error))?,
+            Some(raw) => Payload::new(raw).map_err(|error| Self::payload_problem(&error))?,
             None => Payload::of(&serde_json::json!({})),
         };
         let in_flight = Arc::clone(&self.fleet.in_flight).try_acquire_owned().map_err(|_none_left| {
@@ -233,17 +230,16 @@ impl Service {
                         outcome: Outcome::Cancelled,
                         _in_flight: in_flight,
                     };
-                    return Ok(Executing { call, running: Some(running), note, timeout });
+                    return Ok(Executing { call, running, note, timeout });
                 }
                 // It never left, so it may go to the session that follows.
                 Err(CallError::Ended(_)) if Instant::now() < deadline => tokio::task::yield_now().await,
                 Err(error) => {
-                    let problem = match error {
-                        CallError::Ended(end) => ended_problem(&member, &end),
-                        _ => {
-                            let detail = format!("`{}` does not read what it is sent", member.name);
-                            PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON)
-                        }
+                    let problem = if let CallError::Ended(end) = error {
+                        ended_problem(&member, &end)
+                    } else {
+                        let detail = format!("`{}` does not read what it is sent", member.name);
+                        PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON)
                     };
                     return Err(problem.of_call(call).into());
                 }
@@ -251,7 +247,7 @@ impl Service {
         }
     }
 
-    fn payload_problem(&self, error: &HygieneError) -> PluginProblem {
+    fn payload_problem(error: &HygieneError) -> PluginProblem {
         PluginProblem::new(Code::PayloadInvalid, format!("`context`: {error}"))
     }
 
@@ -278,7 +274,7 @@ impl Service {
     }
 }
 
-fn allowed_timeout(member: &Member, wanted: Option<Duration>, most: Duration) -> Result<Duration, PluginProblem> {
+fn allowed_timeout(member: &Member, wanted: Option<Duration>, most: Duration) -> Result<Duration, ServiceError> {
     match wanted {
         Some(wanted) if wanted > most => {
             let detail = format!(
@@ -287,7 +283,7 @@ fn allowed_timeout(member: &Member, wanted: Option<Duration>, most: Duration) ->
                 most.as_millis(),
                 member.name
             );
-            Err(PluginProblem::new(Code::TimeoutTooLong, detail))
+            Err(PluginProblem::new(Code::TimeoutTooLong, detail).into())
         }
         wanted => Ok(wanted.unwrap_or(most)),
     }

@@ -68,12 +68,11 @@ impl<'a> Waiting<'a> {
     /// Waits for one of the places for calls that run at once.
     pub(super) async fn place(&mut self, up: &Up, deadline: Instant) -> Result<OwnedSemaphorePermit, ServiceError> {
         let places = Arc::clone(&up.places);
-        let place = match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                self.queue()?;
-                self.wait_for_place(places, deadline).await?
-            }
+        let place = if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+            place
+        } else {
+            self.queue()?;
+            self.wait_for_place(places, deadline).await?
         };
         self.place = None;
         Ok(place)
@@ -84,13 +83,11 @@ impl<'a> Waiting<'a> {
         places: Arc<Semaphore>,
         deadline: Instant,
     ) -> Result<OwnedSemaphorePermit, ServiceError> {
-        match timeout_at(deadline, places.acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => {
-                let detail = format!("`{}` had no place for the call before its deadline", self.member.name);
-                Err(PluginProblem::new(Code::PluginTimeout, detail).into())
-            }
+        if let Ok(Ok(place)) = timeout_at(deadline, places.acquire_owned()).await {
+            return Ok(place);
         }
+        let detail = format!("`{}` had no place for the call before its deadline", self.member.name);
+        Err(PluginProblem::new(Code::PluginTimeout, detail).into())
     }
 
     fn queue(&mut self) -> Result<(), ServiceError> {
@@ -105,11 +102,11 @@ impl<'a> Waiting<'a> {
 struct Queued<'a>(&'a AtomicUsize);
 
 impl<'a> Queued<'a> {
-    fn enter(member: &'a Member, most: usize) -> Result<Self, PluginProblem> {
+    fn enter(member: &'a Member, most: usize) -> Result<Self, ServiceError> {
         let queued = Self(&member.queued);
         if member.queued.fetch_add(1, Ordering::Relaxed) >= most {
             let detail = format!("{most} calls of `{}` wait already, which is `limits.queue`", member.name);
-            return Err(PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON));
+            return Err(PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON).into());
         }
         Ok(queued)
     }

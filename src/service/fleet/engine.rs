@@ -50,10 +50,11 @@ impl Service {
         };
         let was = self.fleet.engine_state.send_replace(found.clone());
         match (&was, &found) {
-            (EngineState::Up(_), EngineState::Up(_)) | (EngineState::Away { .. }, EngineState::Away { .. }) => {}
+            (EngineState::Up(_), EngineState::Up(_))
+            | (EngineState::Away { .. }, EngineState::Away { .. })
+            | (_, EngineState::Unknown) => {}
             (_, EngineState::Up(info)) => info!(engine = %info.name, "{} is ready to run plugins", info.name),
             (_, EngineState::Away { text, how, .. }) => warn!("Plugins cannot run: {text}; {how}"),
-            (_, EngineState::Unknown) => {}
         }
         found
     }

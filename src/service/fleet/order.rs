@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::{EngineState, Member};
-use crate::domain::{Manifest, PluginRef, ResourceLimits, ResourceRequest, Runtime, SessionId};
+use crate::domain::{ConfigSchema, Manifest, PluginRef, ResourceLimits, ResourceRequest, Runtime, SessionId};
 use crate::protocol::{Initialize, PluginIdentity};
 use crate::sandbox::{EntryPoint, SandboxSpec};
 use crate::service::{Service, ServiceError};
@@ -125,7 +125,7 @@ fn promised_commands(manifest: &Manifest) -> Vec<String> {
 
 /// The configuration before anybody changed it: the schema's defaults, then config.yaml.
 fn default_config(manifest: &Manifest, version: &VersionRecord) -> Result<Map<String, Value>, ServiceError> {
-    let mut config = manifest.config_schema.as_ref().map(|schema| schema.defaults()).unwrap_or_default();
+    let mut config = manifest.config_schema.as_ref().map(ConfigSchema::defaults).unwrap_or_default();
     if let Some(text) = &version.default_config {
         let brought: Map<String, Value> =
             serde_json::from_str(text).map_err(|error| StoreError::bad_row("versions", version.digest, error))?;
