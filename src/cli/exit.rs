@@ -23,8 +23,12 @@ pub enum Exit {
     Token,
     /// The server cannot be reached.
     Unreachable,
+    /// The plugin failed.
+    Plugin,
     /// It took too long.
     Timeout,
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
 }
 
 impl Exit {
@@ -39,11 +43,13 @@ impl Exit {
             Self::Signature => 5,
             Self::Token => 6,
             Self::Unreachable => 7,
+            Self::Plugin => 8,
             Self::Timeout => 124,
+            Self::Interrupted => 130,
         }
     }
 
-    /// The exit of a problem. Signatures and keys have their own; for all others it follows from who has to act.
+    /// The exit of a problem. Signatures, keys and plugins have their own; for all others it follows from who has to act.
     pub const fn of(code: Code) -> Self {
         match code {
             Code::SignatureMissing
@@ -55,6 +61,11 @@ impl Exit {
             | Code::KeyWeak
             | Code::KeyInvalid
             | Code::SecretKeyInvalid => Self::Signature,
+            Code::PluginStartFailed
+            | Code::PluginCrashed
+            | Code::PluginOutOfMemory
+            | Code::PluginProtocol
+            | Code::PluginUnresponsive => Self::Plugin,
             _ => Self::of_kind(code.kind()),
         }
     }
@@ -100,5 +111,17 @@ mod tests {
         assert_eq!(Exit::of(Code::TokenMissing).number(), 6);
         assert_eq!(Exit::of(Code::PluginUnknown).number(), 3);
         assert_eq!(Exit::of(Code::DownloadTimeout).number(), 124);
+        assert_eq!(Exit::of(Code::DownloadFailed).number(), 1);
+        assert_eq!(Exit::of(Code::PluginTimeout).number(), 124);
+        assert_eq!(Exit::of(Code::PluginNotEnabled).number(), 4);
+        assert_eq!(Exit::of(Code::EngineUnavailable).number(), 1);
+    }
+
+    #[test]
+    fn a_plugin_that_fails_ends_with_eight() {
+        for code in Code::ALL.iter().filter(|code| code.as_str().starts_with("plugin-")) {
+            let is_fault = code.kind() == ErrorKind::BadGateway;
+            assert_eq!(Exit::of(*code) == Exit::Plugin, is_fault, "{code}");
+        }
     }
 }

@@ -27,12 +27,18 @@ pub(super) enum Local {
     Unreachable,
     /// The server took too long.
     Timeout,
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+    /// The plugin says that it failed.
+    PluginFailed,
+    /// The plugin's own tests failed.
+    TestsFailed,
     /// Reading, writing, or anything else.
     Failed,
 }
 
 impl Local {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Usage => "usage",
             Self::PathMissing => "path-missing",
@@ -41,6 +47,9 @@ impl Local {
             Self::VendoringFailed => "vendoring-failed",
             Self::Unreachable => "server-unreachable",
             Self::Timeout => "server-timeout",
+            Self::Interrupted => "interrupted",
+            Self::PluginFailed => "plugin-failed",
+            Self::TestsFailed => "tests-failed",
             Self::Failed => "failed",
         }
     }
@@ -54,6 +63,9 @@ impl Local {
             Self::VendoringFailed => "The dependencies could not be vendored",
             Self::Unreachable => "The server cannot be reached",
             Self::Timeout => "The server took too long",
+            Self::Interrupted => "Interrupted",
+            Self::PluginFailed => "The plugin failed",
+            Self::TestsFailed => "The plugin's tests failed",
             Self::Failed => "The command failed",
         }
     }
@@ -64,9 +76,26 @@ impl Local {
             Self::PathExists => Exit::Refused,
             Self::Unreachable => Exit::Unreachable,
             Self::Timeout => Exit::Timeout,
-            Self::BuildFailed | Self::VendoringFailed | Self::Failed => Exit::Failed,
+            Self::Interrupted => Exit::Interrupted,
+            Self::PluginFailed => Exit::Plugin,
+            Self::TestsFailed | Self::BuildFailed | Self::VendoringFailed | Self::Failed => Exit::Failed,
         }
     }
+}
+
+/// What is known of a plugin that failed.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct OfPlugin {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) call_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exit_code: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signal: Option<i32>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) log_tail: Vec<String>,
 }
 
 /// A command that did not work. Serialised, it is what `--json` writes.
@@ -79,6 +108,8 @@ pub(super) struct Failure {
     pub(super) how: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) errors: Vec<FieldError>,
+    #[serde(flatten)]
+    pub(super) plugin: Box<OfPlugin>,
     #[serde(skip)]
     exit: Exit,
     /// The outcome that was written says it all.
@@ -96,6 +127,7 @@ impl Failure {
             detail: detail.into(),
             how,
             errors: Vec::new(),
+            plugin: Box::default(),
             exit: kind.exit(),
             shown: false,
         }
@@ -116,6 +148,7 @@ impl Failure {
             detail,
             how,
             errors,
+            plugin: Box::default(),
             exit: Exit::of(code),
             shown: false,
         }
@@ -161,14 +194,32 @@ impl Failure {
             detail: problem.detail,
             how: Some(problem.how),
             errors: problem.errors.into_iter().map(field).collect(),
+            plugin: Box::new(OfPlugin {
+                call_id: problem.call_id,
+                reason: problem.reason,
+                exit_code: problem.exit_code,
+                signal: problem.signal,
+                log_tail: problem.log_tail.unwrap_or_default(),
+            }),
             exit,
             shown: false,
         }
     }
 
     /// A failure of which nothing is left to say.
-    pub(super) fn shown() -> Self {
-        Self { shown: true, ..Self::local(Local::Failed, "", "") }
+    pub(super) fn shown(kind: Local) -> Self {
+        Self { shown: true, ..Self::local(kind, "", "") }
+    }
+
+    /// The same with the plugin's name where the server, which does not know what was typed, says NAME.
+    pub(super) fn about(self, plugin: &str) -> Self {
+        let how = self.how.map(|how| how.replace(" NAME", &format!(" {plugin}")));
+        Self { how, ..self }
+    }
+
+    /// Somebody pressed Ctrl-C.
+    pub(super) fn is_interruption(&self) -> bool {
+        self.exit == Exit::Interrupted
     }
 
     /// The exit code.
@@ -186,6 +237,7 @@ impl<R: Refusal> From<R> for Failure {
             detail: Chain(&refusal).to_string(),
             how: Some(refusal.how().unwrap_or_else(|| code.how().to_owned())),
             errors: refusal.fields().to_vec(),
+            plugin: Box::default(),
             exit: Exit::of(code),
             shown: false,
         }

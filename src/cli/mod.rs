@@ -1,14 +1,17 @@
 //! The command line: parses arguments, runs one command, and turns its outcome into text and an exit code.
 //!
 //! Data goes to stdout, everything else to stderr. With `--json` exactly one JSON value is written to stdout, whether the
-//! command worked or not; the exit code tells which.
+//! command worked or not; the exit code tells which. `logs` and `exec --stream`, whose outcome has no end that could be
+//! waited for, write JSON Lines instead: one value for each line or event.
 
 mod author;
 mod client;
 mod exit;
 mod failure;
+mod moments;
 mod output;
 mod serve;
+mod shown;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -71,6 +74,20 @@ enum Command {
     List(client::ListArguments),
     /// Show everything about one plugin
     Show(client::ShowArguments),
+    /// Start a plugin, now and whenever the service starts
+    Enable(client::EnableArguments),
+    /// Stop a plugin
+    Disable(client::DisableArguments),
+    /// Call a plugin and show its result
+    Exec(client::ExecArguments),
+    /// Show what a plugin wrote
+    Logs(client::LogsArguments),
+    /// Show what plugins use
+    Stats(client::StatsArguments),
+    /// Show or set what a plugin gets when it runs
+    Limits(client::LimitsArguments),
+    /// Show what the sandbox of a plugin is made of
+    Plan(client::PlanArguments),
     /// Remove a plugin
     Uninstall(client::UninstallArguments),
     /// Manage the signing keys the service trusts
@@ -147,6 +164,13 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Update(arguments) => client::update(&arguments, context),
         Command::List(arguments) => client::list(&arguments, context),
         Command::Show(arguments) => client::show(&arguments, context),
+        Command::Enable(arguments) => client::enable(&arguments, context),
+        Command::Disable(arguments) => client::disable(&arguments, context),
+        Command::Exec(arguments) => client::exec(&arguments, context),
+        Command::Logs(arguments) => client::logs(&arguments, context),
+        Command::Stats(arguments) => client::stats(&arguments, context),
+        Command::Limits(arguments) => client::limits(arguments, context),
+        Command::Plan(arguments) => client::plan(&arguments, context),
         Command::Uninstall(arguments) => client::uninstall(&arguments, context),
         Command::Key(arguments) => client::key(arguments, context),
         Command::Token(arguments) => client::token(arguments, context),

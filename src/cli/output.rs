@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
-use super::failure::Failure;
+use super::failure::{Failure, OfPlugin};
+use super::shown::{entry, printable};
 use crate::config::Environment;
 
 /// For whom the outcome is written.
@@ -21,11 +22,16 @@ pub(super) enum Format {
 
 /// How to write.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one question about the terminal")]
 pub(super) struct Output {
     format: Format,
     quiet: bool,
     progress: bool,
     color: bool,
+    /// A terminal shows the outcome.
+    terminal: bool,
+    /// It can be written anew.
+    live: bool,
 }
 
 impl Output {
@@ -35,7 +41,9 @@ impl Output {
         let refused = environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
         let is_dumb = environment.get("TERM") == Some("dumb");
         let progress = progress && is_terminal && !is_dumb && !quiet && format == Format::Text;
-        Self { format, quiet, progress, color: is_terminal && !refused && !is_dumb }
+        let terminal = io::stdout().is_terminal();
+        let live = terminal && !is_dumb && format == Format::Text;
+        Self { format, quiet, progress, color: is_terminal && !refused && !is_dumb, terminal, live }
     }
 
     /// The outcome: a text for people, or a value for programs.
@@ -47,6 +55,37 @@ impl Output {
             Ok(line) => print(&mut io::stdout(), &line),
             Err(error) => print(&mut io::stderr(), &format!("error: failed to write JSON: {error}")),
         }
+    }
+
+    /// One of several values that come one after another: JSON Lines.
+    pub(super) fn line(&self, text: &str, value: &impl Serialize) {
+        self.result(text, value);
+    }
+
+    /// Text that a plugin made. For a terminal what could drive it is escaped; anything else gets every byte.
+    pub(super) fn foreign(&self, text: &str) {
+        let shown = if self.terminal { printable(text) } else { text.to_owned() };
+        print(&mut io::stdout(), &shown);
+    }
+
+    /// Whether programs read the outcome.
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Whether somebody sees the outcome change.
+    pub(super) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Puts a text in the place of what the terminal shows.
+    pub(super) fn redraw(&self, text: &str) {
+        if !self.live {
+            return print(&mut io::stdout(), text);
+        }
+        // Home, then each line with what is right of it erased, then everything below: without a flicker.
+        let lines = text.replace('\n', "\u{1b}[K\n");
+        print(&mut io::stdout(), &format!("\u{1b}[H{lines}\u{1b}[K\u{1b}[J"));
     }
 
     /// A whole document as the outcome; in JSON it is a text under its name.
@@ -76,9 +115,10 @@ impl Output {
         }
         let mut lines = vec![format!("{}: {}", self.painted("31", "error"), failure.title)];
         if failure.errors.is_empty() {
-            lines = vec![format!("{}: {}", lines[0], failure.detail)];
+            lines = vec![format!("{}: {}", lines[0], printable(&failure.detail))];
         }
         lines.extend(failure.errors.iter().map(|error| format!("  {error}")));
+        lines.extend(plugin_lines(&failure.plugin));
         if let Some(how) = &failure.how {
             lines.push(format!("{}: {how}", self.painted("36", "fix")));
         }
@@ -111,6 +151,20 @@ impl Output {
     fn painted(&self, color: &str, text: &str) -> String {
         if self.color { format!("\u{1b}[{color};1m{text}\u{1b}[0m") } else { text.to_owned() }
     }
+}
+
+/// What is known of a plugin that failed, with the last lines it wrote.
+fn plugin_lines(plugin: &OfPlugin) -> Vec<String> {
+    let OfPlugin { call_id, reason, exit_code, signal, log_tail } = plugin;
+    let facts = [
+        ("reason", reason.clone()),
+        ("exit code", exit_code.map(|code| code.to_string())),
+        ("signal", signal.map(|signal| signal.to_string())),
+        ("call", call_id.clone()),
+    ];
+    let facts = facts.into_iter().filter_map(|(head, fact)| fact.map(|fact| format!("  {head}: {}", printable(&fact))));
+    let head = (!log_tail.is_empty()).then(|| "  last lines of the plugin's log:".to_owned());
+    facts.chain(head).chain(log_tail.iter().map(|line| format!("  | {}", entry(line, 4)))).collect()
 }
 
 /// Rows under a head, in columns as wide as their widest cell.

@@ -37,6 +37,7 @@ pub use permission::{Permission, PermissionRequest, UnknownPermission};
 pub use problem::{Chain, FieldError, Refusal};
 pub use scope::{Scope, ScopeError, ScopeSet};
 pub use status::{Isolation, PluginState, PluginStatus, Quarantine, QuarantineReason, SignatureStatus};
+pub(crate) use text::is_invisible;
 pub use text::{escape, nearest};
 pub use time::{Clock, ManualClock, SystemClock, TimeError, Timestamp};
 pub use word::Word;

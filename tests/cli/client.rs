@@ -129,7 +129,7 @@ fn plugins_are_listed_shown_and_removed() {
     assert_eq!(site.json(&["list"])["total"], 0);
     site.run(&["install", "demo-1.0.0.tar.gz", "--trust", "author.pub"]).ok();
     let list = site.run(&["list"]).ok().stdout;
-    assert!(list.contains("demo  1.0.0    installed  valid"), "{list}");
+    assert!(list.contains("demo  1.0.0    installed  unloaded  -          valid"), "{list}");
     assert_eq!(site.json(&["list", "--status", "installed", "--search", "dem"])["plugins"][0]["name"], "demo");
     assert_eq!(site.json(&["list", "--status", "enabled"])["total"], 0);
     assert_eq!(site.run(&["list", "--status", "nonsense"]).code, 2);
@@ -160,7 +160,16 @@ fn a_service_that_is_not_there_ends_with_seven() {
         let mut command = command(folder.path(), env!("CARGO_BIN_EXE_plugbay"));
         finish(&command.env("PLUGBAY_URL", format!("http://{free}")).args(arguments).output().unwrap())
     };
-    for arguments in [&["list"][..], &["doctor"], &["show", "x"], &["key", "list"], &["audit", "verify"]] {
+    for arguments in [
+        &["list"][..],
+        &["enable", "x"],
+        &["exec", "x"],
+        &["logs", "x", "-f"],
+        &["stats"],
+        &["show", "x"],
+        &["key", "list"],
+        &["audit", "verify"],
+    ] {
         let failed = run(arguments).failed(7, "The server cannot be reached");
         assert!(failed.stderr.contains("plugbay serve") && failed.stderr.contains("PLUGBAY_URL"), "{}", failed.stderr);
     }

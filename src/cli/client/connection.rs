@@ -1,5 +1,7 @@
 //! The way to a service: where it is, with which token, and what its problems mean here.
 
+use std::future::Future;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +35,12 @@ pub(super) struct Connection {
 impl Connection {
     /// Takes address and token from the environment.
     pub(super) fn open(context: &Context) -> Result<Self, Failure> {
+        let url = context.environment.get("PLUGBAY_URL").filter(|url| !url.is_empty()).unwrap_or(DEFAULT_URL);
+        Self::to(url, find_token(context)?, context)
+    }
+
+    /// To a service of which address and token are known.
+    pub(super) fn to(url: &str, token: Option<SecretString>, context: &Context) -> Result<Self, Failure> {
         rustls::crypto::ring::default_provider().install_default().ok();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -45,14 +53,8 @@ impl Connection {
             .no_proxy()
             .build()
             .map_err(|error| Failure::local(Local::Failed, error.to_string(), "report this"))?;
-        let url = context.environment.get("PLUGBAY_URL").filter(|url| !url.is_empty()).unwrap_or(DEFAULT_URL);
-        Ok(Self {
-            runtime,
-            client,
-            url: url.trim_end_matches('/').to_owned(),
-            token: find_token(context)?,
-            output: context.output.clone(),
-        })
+        let url = url.trim_end_matches('/').to_owned();
+        Ok(Self { runtime, client, url, token, output: context.output.clone() })
     }
 
     /// Begins a request.
@@ -66,7 +68,7 @@ impl Connection {
 
     /// Sends a request and reads the JSON of its answer.
     pub(super) fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
-        self.runtime.block_on(async {
+        self.wait(async {
             let response = self.answer(request).await?;
             response.json().await.map_err(|error| self.unreadable(&error))
         })
@@ -74,12 +76,53 @@ impl Connection {
 
     /// Sends a request whose answer has no body.
     pub(super) fn send_empty(&self, request: RequestBuilder) -> Result<(), Failure> {
-        self.runtime.block_on(async { self.answer(request).await.map(drop) })
+        self.wait(async { self.answer(request).await.map(drop) })
+    }
+
+    /// Sends a request and gives its answer piece by piece to `take`, until that has enough or nothing more comes.
+    pub(super) fn stream(
+        &self,
+        request: RequestBuilder,
+        mut take: impl FnMut(&[u8]) -> Result<ControlFlow<()>, Failure>,
+    ) -> Result<(), Failure> {
+        self.wait(async {
+            let mut response = self.answer(request).await?;
+            while let Some(piece) = response.chunk().await.map_err(|error| self.broken(&error))? {
+                if take(&piece)?.is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits for something, or for Ctrl-C. Dropping a request closes its connection, which cancels a call.
+    pub(super) fn wait<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                result = work => result,
+                // Where signals cannot be caught they end the process as ever.
+                Ok(()) = tokio::signal::ctrl_c() => Err(Failure::local(Local::Interrupted, "ended by Ctrl-C", "run it again")),
+            }
+        })
+    }
+
+    /// Waits a while.
+    pub(super) fn pause(&self, time: Duration) -> Result<(), Failure> {
+        self.wait(async {
+            tokio::time::sleep(time).await;
+            Ok(())
+        })
     }
 
     /// Asks for something.
     pub(super) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.send(self.request(Method::GET, path))
+    }
+
+    /// Asks for something to be done.
+    pub(super) fn act<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.send(self.request(Method::POST, path))
     }
 
     /// Sends JSON.
@@ -121,6 +164,11 @@ impl Connection {
         Failure::local(Local::Unreachable, detail, how)
     }
 
+    fn broken(&self, error: &reqwest::Error) -> Failure {
+        let detail = format!("{} ended in the middle of its answer: {}", self.url, innermost(error));
+        Failure::local(Local::Unreachable, detail, "look into the service's log, then try again")
+    }
+
     fn unreadable(&self, error: &reqwest::Error) -> Failure {
         let detail = format!("{} sent an answer that cannot be read: {}", self.url, innermost(error));
         Failure::local(Local::Failed, detail, "use client and service of the same version")
@@ -158,6 +206,11 @@ fn find_token(context: &Context) -> Result<Option<SecretString>, Failure> {
         Err(error) if named.is_some() => Err(Failure::read(&path, &error)),
         Err(_no_token_there) => Ok(None),
     }
+}
+
+/// The address of a plugin, and what follows it.
+pub(super) fn plugin_path(name: &str, rest: &str) -> String {
+    format!("/api/plugins/{}{rest}", segment(name))
 }
 
 /// A piece of a path, with everything escaped that has a meaning there.

@@ -2,21 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde::Serialize;
 
-use super::connection::{Connection, query, segment};
+use super::connection::{Connection, plugin_path, query};
+use super::enable::{changed_text, start};
 use super::plugins::permission_text;
 use super::upload::Source;
 use crate::cli::Context;
 use crate::cli::author::{read_archive_name, read_public_key};
 use crate::cli::failure::{Failure, Local};
 use crate::domain::PluginName;
-use crate::wire::{Installed, KeyView, NewKey, PluginDetail, Updated};
+use crate::wire::{Installed, KeyView, NewKey, PluginDetail, StatusChanged, Updated};
 
 /// Arguments of `install`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  plugbay install my-plugin-1.0.0.tar.gz\n  \
-                        plugbay install my-plugin-1.0.0.tar.gz --trust author.pub\n  \
+                        plugbay install my-plugin-1.0.0.tar.gz --trust author.pub --enable\n  \
                         plugbay install https://plugins.example.com/my-plugin-1.0.0.tar.gz")]
 pub(in crate::cli) struct InstallArguments {
     /// Archive to upload, or address the service fetches it from
@@ -31,6 +32,9 @@ pub(in crate::cli) struct InstallArguments {
     /// Update the plugin if it is installed already
     #[arg(long)]
     or_update: bool,
+    /// Enable the plugin, too
+    #[arg(long)]
+    enable: bool,
 }
 
 pub(in crate::cli) fn install(arguments: &InstallArguments, context: &Context) -> Result<(), Failure> {
@@ -42,15 +46,63 @@ pub(in crate::cli) fn install(arguments: &InstallArguments, context: &Context) -
     if arguments.or_update {
         let name = archive_name(&arguments.archive, "--or-update")?;
         match connection.get::<PluginDetail>(&format!("/api/plugins/{name}")) {
-            Ok(_) => return send_update(source, name.as_str(), None, &connection, context),
+            Ok(_) => {
+                let updated = send_update(source, name.as_str(), None, &connection, context)?;
+                let text = updated_text(name.as_str(), &updated);
+                return finish(
+                    name.as_str(),
+                    text,
+                    &updated,
+                    &updated.warnings,
+                    arguments.enable,
+                    &connection,
+                    context,
+                );
+            }
             Err(failure) if &*failure.code == "plugin-unknown" => {}
             Err(failure) => return Err(failure),
         }
     }
     let request = source.into_request(&connection, context, "/api/plugins/install")?;
     let installed: Installed = connection.send(request)?;
-    context.output.result(&installed_text(&installed), &installed);
-    warn(&installed.warnings, context);
+    let Installed { name, warnings, .. } = &installed;
+    finish(name, installed_text(&installed), &installed, warnings, arguments.enable, &connection, context)
+}
+
+/// What was done, and what came of enabling it.
+#[derive(Serialize)]
+struct Outcome<'a, T> {
+    #[serde(flatten)]
+    brought: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enabled: Option<StatusChanged>,
+}
+
+/// Enables what was brought, where that is wanted, and shows both as one outcome.
+fn finish(
+    name: &str,
+    text: String,
+    brought: &impl Serialize,
+    warnings: &[String],
+    enable: bool,
+    connection: &Connection,
+    context: &Context,
+) -> Result<(), Failure> {
+    warn(warnings, context);
+    let enabled = match enable.then(|| start(name, connection, context)) {
+        None => None,
+        Some(Ok(enabled)) => Some(enabled),
+        Some(Err(failure)) => {
+            if !context.output.is_json() {
+                context.output.result(&text, brought);
+            }
+            context.output.message(&format!("{name} is installed and was not enabled"));
+            return Err(failure);
+        }
+    };
+    let state = enabled.iter().map(|changed| changed_text(name, changed));
+    let text = std::iter::once(text).chain(state).collect::<Vec<_>>().join("\n");
+    context.output.result(&text, &Outcome { brought, enabled });
     Ok(())
 }
 
@@ -107,7 +159,10 @@ pub(in crate::cli) fn update(arguments: &UpdateArguments, context: &Context) -> 
     let connection = Connection::open(context)?;
     let source = Source::find(&arguments.archive, arguments.signature.as_deref())?;
     let downgrade = arguments.allow_downgrade.then_some("true");
-    send_update(source, &arguments.name, downgrade, &connection, context)
+    let updated = send_update(source, &arguments.name, downgrade, &connection, context)?;
+    warn(&updated.warnings, context);
+    context.output.result(&updated_text(&arguments.name, &updated), &updated);
+    Ok(())
 }
 
 fn send_update(
@@ -116,13 +171,9 @@ fn send_update(
     downgrade: Option<&str>,
     connection: &Connection,
     context: &Context,
-) -> Result<(), Failure> {
-    let path = format!("/api/plugins/{}/update{}", segment(name), query(&[("allow_downgrade", downgrade)]));
-    let request = source.into_request(connection, context, &path)?;
-    let updated: Updated = connection.send(request)?;
-    context.output.result(&updated_text(name, &updated), &json!(updated));
-    warn(&updated.warnings, context);
-    Ok(())
+) -> Result<Updated, Failure> {
+    let path = plugin_path(name, &format!("/update{}", query(&[("allow_downgrade", downgrade)])));
+    connection.send(source.into_request(connection, context, &path)?)
 }
 
 fn installed_text(installed: &Installed) -> String {

@@ -3,15 +3,28 @@
 mod audit;
 mod connection;
 mod doctor;
+mod enable;
+mod exec;
 mod install;
 mod keys;
+mod limits;
+mod logs;
+mod plan;
 mod plugins;
+mod sse;
+mod stats;
 mod tokens;
 mod upload;
 
 pub(super) use audit::{AuditArguments, audit};
 pub(super) use doctor::{DoctorArguments, doctor};
+pub(super) use enable::{DisableArguments, EnableArguments, disable, enable};
+pub(super) use exec::{ExecArguments, exec};
 pub(super) use install::{InstallArguments, UpdateArguments, install, update};
 pub(super) use keys::{KeyArguments, key};
+pub(super) use limits::{LimitsArguments, limits};
+pub(super) use logs::{LogsArguments, logs};
+pub(super) use plan::{PlanArguments, plan};
 pub(super) use plugins::{ListArguments, ShowArguments, UninstallArguments, list, show, uninstall};
+pub(super) use stats::{StatsArguments, stats};
 pub(super) use tokens::{TokenArguments, token};

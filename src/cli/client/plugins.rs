@@ -1,5 +1,7 @@
 //! `plugbay list`, `plugbay show`, `plugbay uninstall`.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::json;
 
@@ -7,7 +9,11 @@ use super::connection::{Connection, query, segment};
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::table;
-use crate::wire::{PermissionItem, PluginDetail, PluginList, PluginSummary};
+use crate::cli::shown::{entry, printable};
+use crate::wire::{FailureView, PermissionItem, PluginDetail, PluginList, PluginSummary};
+
+/// Where `show` writes what it knows.
+const TEXT_COLUMN: usize = 13;
 
 /// Arguments of `list`.
 #[derive(Debug, clap::Args)]
@@ -23,35 +29,46 @@ pub(in crate::cli) struct ListArguments {
 
 pub(in crate::cli) fn list(arguments: &ListArguments, context: &Context) -> Result<(), Failure> {
     let connection = Connection::open(context)?;
-    let mut plugins: Vec<PluginSummary> = Vec::new();
-    let mut cursor: Option<String> = None;
-    loop {
-        let query = query(&[
-            ("status", arguments.status.as_deref()),
-            ("q", arguments.search.as_deref()),
-            ("limit", Some("1000")),
-            ("cursor", cursor.as_deref()),
-        ]);
-        let page: PluginList = connection.get(&format!("/api/plugins{query}"))?;
-        plugins.extend(page.plugins);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            break;
-        }
-    }
+    let plugins = list_all(arguments.status.as_deref(), arguments.search.as_deref(), &connection)?;
     if plugins.is_empty() && arguments.status.is_none() && arguments.search.is_none() {
         context.output.message("no plugins yet; install one: plugbay install FILE");
     }
     let rows: Vec<_> = plugins
         .iter()
         .map(|plugin| {
-            let description = plugin.description.clone().unwrap_or_default();
-            [&plugin.name, &plugin.version, &plugin.status, &plugin.signature, &description].map(Clone::clone)
+            let description = plugin.description.as_deref().map(one_line).unwrap_or_default();
+            let isolation = plugin.isolation.clone().unwrap_or_else(|| "-".to_owned());
+            let PluginSummary { name, version, status, state, signature, .. } = plugin;
+            [name, version, status, state, &isolation, signature, &description].map(Clone::clone)
         })
         .collect();
-    let text = table(["NAME", "VERSION", "STATUS", "SIGNATURE", "DESCRIPTION"], &rows);
-    context.output.result(&text, &json!({"total": plugins.len(), "plugins": plugins}));
+    let head = ["NAME", "VERSION", "STATUS", "STATE", "ISOLATION", "SIGNATURE", "DESCRIPTION"];
+    context.output.result(&table(head, &rows), &json!({"total": plugins.len(), "plugins": plugins}));
     Ok(())
+}
+
+/// Every plugin of this status that contains this text, page by page.
+pub(super) fn list_all(
+    status: Option<&str>,
+    search: Option<&str>,
+    connection: &Connection,
+) -> Result<Vec<PluginSummary>, Failure> {
+    let mut plugins: Vec<PluginSummary> = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let query = query(&[("status", status), ("q", search), ("limit", Some("1000")), ("cursor", cursor.as_deref())]);
+        let page: PluginList = connection.get(&format!("/api/plugins{query}"))?;
+        plugins.extend(page.plugins);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(plugins);
+        }
+    }
+}
+
+/// A text of the plugin's author in a table.
+fn one_line(text: &str) -> String {
+    printable(text).replace(['\n', '\t'], " ")
 }
 
 /// Arguments of `show`.
@@ -85,15 +102,24 @@ fn detail_text(plugin: &PluginDetail) -> String {
     });
     let quarantine =
         plugin.quarantine.as_ref().map(|quarantine| format!("{} since {}", quarantine.reason, quarantine.since));
+    let uptime = plugin.uptime_seconds.map(uptime_text);
+    let failure = plugin.last_failure.as_ref().map(|failure| {
+        let FailureView { kind, at, text, .. } = failure;
+        format!("{kind} at {at}: {}", entry(text, TEXT_COLUMN))
+    });
     let rows = [
         ("name", Some(summary.name.clone())),
         ("id", Some(summary.id.clone())),
         ("version", Some(summary.version.clone())),
         ("status", Some(format!("{}, {}", summary.status, summary.state))),
+        ("isolation", summary.isolation.clone()),
+        ("running for", uptime),
+        ("restarts", (plugin.restarts > 0).then(|| plugin.restarts.to_string())),
+        ("last failure", failure),
         ("quarantine", quarantine),
         ("pending", pending),
-        ("description", summary.description.clone()),
-        ("author", summary.author.clone()),
+        ("description", summary.description.as_deref().map(|text| entry(text, TEXT_COLUMN))),
+        ("author", summary.author.as_deref().map(|text| entry(text, TEXT_COLUMN))),
         ("license", plugin.license.clone()),
         ("signature", Some(format!("{}, by {signer}", summary.signature))),
         ("digest", Some(plugin.digest.clone())),
@@ -103,6 +129,7 @@ fn detail_text(plugin: &PluginDetail) -> String {
         ("risks", Some(plugin.risks.join(", "))),
         ("commands", Some(plugin.commands.iter().map(|command| command.name.clone()).collect::<Vec<_>>().join(", "))),
         ("hooks", Some(plugin.hooks.iter().map(|hook| hook.name.clone()).collect::<Vec<_>>().join(", "))),
+        ("methods", plugin.methods.as_ref().map(|methods| methods.join(", "))),
         ("versions", Some(plugin.versions.join(", "))),
         (
             "limits",
@@ -116,6 +143,18 @@ fn detail_text(plugin: &PluginDetail) -> String {
         .into_iter()
         .filter_map(|(head, text)| text.filter(|text| !text.is_empty()).map(|text| format!("{head:12} {text}")));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A while in its two largest units.
+fn uptime_text(seconds: f64) -> String {
+    let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
+    let (days, hours, minutes) = (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{whole} s"),
+        (0, 0, _) => format!("{minutes} min {} s", whole % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
 }
 
 /// A permission on one line.
@@ -144,4 +183,15 @@ pub(in crate::cli) fn uninstall(arguments: &UninstallArguments, context: &Contex
     connection.send_empty(connection.request(Method::DELETE, &path))?;
     context.output.result(&format!("uninstalled {}", arguments.name), &json!({"uninstalled": arguments.name}));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_while_has_two_units() {
+        let texts = [12.5, 75.0, 3_700.0, 90_000.0, -1.0].map(uptime_text);
+        assert_eq!(texts, ["12 s", "1 min 15 s", "1 h 1 min", "1 d 1 h", "0 s"]);
+    }
 }

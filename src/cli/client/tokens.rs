@@ -1,14 +1,13 @@
 //! `plugbay token`: who may call the service.
 
-use std::time::Duration;
-
 use reqwest::Method;
 
 use super::connection::{Connection, segment};
 use crate::cli::Context;
-use crate::cli::failure::{Failure, Local};
+use crate::cli::failure::Failure;
+use crate::cli::moments;
 use crate::cli::output::table;
-use crate::domain::{Clock as _, SystemClock, Timestamp};
+use crate::domain::{Clock as _, SystemClock};
 use crate::wire::{NewToken, TokenCreated, TokenList, TokenView};
 
 /// Arguments of `token`.
@@ -52,7 +51,8 @@ enum TokenAction {
 pub(in crate::cli) fn token(arguments: TokenArguments, context: &Context) -> Result<(), Failure> {
     match arguments.action {
         TokenAction::Create { scopes, label, plugins, expires } => {
-            let expires_at = expires.as_deref().map(|text| ending(text, SystemClock.now())).transpose()?;
+            let expires_at =
+                expires.as_deref().map(|text| moments::future("--expires", text, SystemClock.now())).transpose()?;
             let new = NewToken { label, scopes, plugins, expires_at: expires_at.map(|time| time.to_string()) };
             let created: TokenCreated = Connection::open(context)?.post("/api/tokens", &new)?;
             // Alone on stdout, so that it can be taken into a variable.
@@ -75,29 +75,6 @@ pub(in crate::cli) fn token(arguments: TokenArguments, context: &Context) -> Res
     Ok(())
 }
 
-/// Reads `90d`, `12h`, `30m`, or a time.
-fn ending(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
-    let seconds = |unit: char| match unit {
-        'd' => Some(24 * 3600),
-        'h' => Some(3600),
-        'm' => Some(60),
-        _ => None,
-    };
-    let while_given = || {
-        let unit = text.chars().last()?;
-        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        Some(now.plus(Duration::from_secs(count.checked_mul(seconds(unit)?)?)))
-    };
-    while_given().map_or_else(
-        || {
-            text.parse().map_err(|error: crate::domain::TimeError| {
-                Failure::local(Local::Usage, format!("--expires: {error}"), "say 90d, 12h, 30m, or a time")
-            })
-        },
-        Ok,
-    )
-}
-
 fn tokens_text(tokens: &TokenList) -> String {
     let rows: Vec<_> = tokens
         .tokens
@@ -114,21 +91,4 @@ fn tokens_text(tokens: &TokenList) -> String {
         })
         .collect();
     table(["TOKEN", "LABEL", "SCOPES", "PLUGINS", "LAST USED", "STATE"], &rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ending_is_a_while_or_a_time() {
-        let now: Timestamp = "2026-11-20T00:00:00Z".parse().unwrap();
-        let read = |text: &str| ending(text, now).map(|time| time.to_string()).ok();
-        assert_eq!(read("90d").as_deref(), Some("2027-02-18T00:00:00.000Z"));
-        assert_eq!(read("12h").as_deref(), Some("2026-11-20T12:00:00.000Z"));
-        assert_eq!(read("2027-01-01T00:00:00Z").as_deref(), Some("2027-01-01T00:00:00.000Z"));
-        for text in ["", "d", "90", "90y", "-1d", "99999999999999999999d", "soon", "9µ"] {
-            assert_eq!(read(text), None, "{text}");
-        }
-    }
 }
