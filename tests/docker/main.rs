@@ -10,6 +10,7 @@ mod support;
 mod bench;
 mod calls;
 mod container;
+mod ends;
 mod engine;
 mod inside;
 mod lifecycle;

@@ -232,6 +232,15 @@ impl Served {
         self.until(name, |plugin| plugin["state"] == "active").await
     }
 
+    /// Waits until a plugin works on so many calls.
+    pub(crate) async fn until_in_flight(&self, name: &str, wanted: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.about(name, "metrics").await["in_flight"] != wanted {
+            assert!(Instant::now() < deadline, "{wanted} calls under way");
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
     /// Everything a plugin printed, one line each.
     pub(crate) async fn log(&self, name: &str) -> Vec<Value> {
         let text = self.get(&format!("/api/plugins/{name}/logs")).await.text;

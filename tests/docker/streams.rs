@@ -100,11 +100,7 @@ async fn a_caller_that_hangs_up_cancels_its_call() {
     ];
     for (body, accept, wanted) in cases {
         let connection = begin(&served, &body, accept);
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while served.about("probe", "metrics").await["in_flight"] != 1 {
-            assert!(Instant::now() < deadline, "{body}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        served.until_in_flight("probe", 1).await;
         let began = Instant::now();
         drop(connection);
         served.until_logged("probe", wanted).await;
