@@ -14,6 +14,7 @@ mod ends;
 mod engine;
 mod examples;
 mod inside;
+mod killed;
 mod lifecycle;
 mod outside;
 mod refused;
