@@ -7,7 +7,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::bench::{PATIENCE, docker};
-use super::served::{Served, containers, fixture, inspect};
+use super::client::fixture;
+use super::served::{Served, containers, inspect};
 
 fn kill(container: &Value) {
     let pid = i32::try_from(container["State"]["Pid"].as_i64().unwrap()).unwrap();

@@ -9,6 +9,7 @@ mod support;
 
 mod bench;
 mod calls;
+mod client;
 mod container;
 mod ends;
 mod engine;
@@ -19,4 +20,5 @@ mod lifecycle;
 mod outside;
 mod refused;
 mod served;
+mod service_process;
 mod streams;
