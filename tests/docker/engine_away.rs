@@ -167,7 +167,11 @@ async fn load(client: &Client, stop: &AtomicBool) -> (usize, Vec<String>) {
 }
 
 async fn restarts(client: &Client) -> Vec<Value> {
-    join_all(["one", "two"].map(|name| client.plugin(name))).await.iter().map(|plugin| plugin["restarts"].clone()).collect()
+    join_all(["one", "two"].map(|name| client.plugin(name)))
+        .await
+        .iter()
+        .map(|plugin| plugin["restarts"].clone())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -226,7 +230,9 @@ async fn an_engine_that_hangs_slows_neither_reads_nor_calls() {
     let mut slowest = Duration::ZERO;
     while began.elapsed() < Duration::from_secs(4) {
         let one = Instant::now();
-        for path in ["/healthz", "/readyz", "/api/plugins", "/api/plugins/one", "/api/plugins/one/health", "/api/system"] {
+        for path in
+            ["/healthz", "/readyz", "/api/plugins", "/api/plugins/one", "/api/plugins/one/health", "/api/system"]
+        {
             client.get(path).await;
         }
         client.result("one", "execute", json!({})).await;

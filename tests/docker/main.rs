@@ -13,6 +13,8 @@ mod client;
 mod container;
 mod ends;
 mod engine;
+mod engine_away;
+mod entry_point;
 mod examples;
 mod inside;
 mod killed;
