@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::SessionEnd;
+use super::chunks::{Events, Sink, StreamEvent, as_list};
 use crate::domain::CallId;
 use crate::protocol::{Chunk, Progress, RemoteError, Violation};
 
@@ -42,20 +43,6 @@ pub enum CallError {
     },
 }
 
-/// A part of a streamed answer, or news of it.
-#[derive(Debug)]
-pub enum StreamEvent {
-    /// A chunk.
-    Chunk {
-        /// Its number.
-        seq: u64,
-        /// The value.
-        data: Box<RawValue>,
-    },
-    /// How far it has come.
-    Progress(Progress),
-}
-
 /// Whether chunks are wanted one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
@@ -69,21 +56,6 @@ pub(super) type Delivered = Result<CallOutcome, CallError>;
 
 /// The answer to a question of the service's own.
 pub(super) type OwnAnswer = oneshot::Receiver<Result<Box<RawValue>, RemoteError>>;
-
-/// What becomes of chunks.
-#[derive(Debug)]
-enum Sink {
-    Collect {
-        parts: Vec<Box<RawValue>>,
-        bytes: usize,
-    },
-    Forward {
-        events: mpsc::UnboundedSender<StreamEvent>,
-        waiting: Arc<AtomicUsize>,
-    },
-    /// Nobody wants them any more.
-    Nowhere,
-}
 
 #[derive(Debug)]
 struct PendingCall {
@@ -127,31 +99,6 @@ pub(super) struct Waiting {
     pub(super) id: u64,
     pub(super) answer: oneshot::Receiver<Delivered>,
     pub(super) events: Option<Events>,
-}
-
-/// Chunks on their way to a caller.
-#[derive(Debug)]
-pub(super) struct Events {
-    receiver: mpsc::UnboundedReceiver<StreamEvent>,
-    waiting: Arc<AtomicUsize>,
-}
-
-impl Events {
-    pub(super) async fn next(&mut self) -> Option<StreamEvent> {
-        let event = self.receiver.recv().await?;
-        self.waiting.fetch_sub(event.cost(), Ordering::Relaxed);
-        Some(event)
-    }
-}
-
-impl StreamEvent {
-    fn cost(&self) -> usize {
-        // The value, and what holding it takes.
-        64 + match self {
-            Self::Chunk { data, .. } => data.get().len(),
-            Self::Progress(progress) => progress.message.as_ref().map_or(0, String::len),
-        }
-    }
 }
 
 impl Calls {
@@ -393,10 +340,4 @@ impl PendingCall {
         // The caller may have gone just now.
         deliver.send(Ok(outcome)).ok();
     }
-}
-
-/// The chunks as one array, for a caller that did not ask for a stream.
-fn as_list(parts: &[Box<RawValue>]) -> Box<RawValue> {
-    let parts: Vec<&str> = parts.iter().map(|part| part.get()).collect();
-    RawValue::from_string(format!("[{}]", parts.join(","))).expect("a list of JSON values is JSON")
 }

@@ -13,6 +13,7 @@
 
 mod actor;
 mod calls;
+mod chunks;
 mod ended;
 mod instance_dir;
 mod launch;
@@ -29,7 +30,8 @@ use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::Instant;
 
-pub use calls::{CallError, CallOutcome, Delivery, StreamEvent};
+pub use calls::{CallError, CallOutcome, Delivery};
+pub use chunks::StreamEvent;
 pub use ended::{EndCause, SessionEnd};
 pub use instance_dir::remove_left_over_dirs;
 pub use launch::{LaunchOrder, SessionLimits, Surroundings, launch};

@@ -1,4 +1,5 @@
-//! Sandboxes in a real Docker, looked at from inside, from outside and through the engine. Needs Docker and the image
+//! Sandboxes in a real Docker, looked at from inside, from outside and through the engine, and the whole service with
+//! plugins that run in them. Needs Docker and the image
 //! `plugbay/python:3` (`docker/python/build.sh`); without them these tests fail, unless `PLUGBAY_TEST_WITHOUT_DOCKER=1`
 //! says that they may be left out.
 #![expect(clippy::unwrap_used, reason = "a failed step should stop the test")]
@@ -7,10 +8,14 @@
 mod support;
 
 mod bench;
+mod calls;
 mod container;
+mod ends;
 mod engine;
 mod examples;
 mod inside;
 mod lifecycle;
 mod outside;
 mod refused;
+mod served;
+mod streams;

@@ -1,6 +1,9 @@
 //! A plugin author: writes packages, packs and signs them.
 
+use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -61,4 +64,26 @@ pub fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     file
+}
+
+/// A .tar.gz of a folder, with these files in the place of its own.
+pub fn pack_folder(folder: &Path, instead: &[(&str, &str)]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    let mut add = |name: &str, mode: u32, content: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(content.len() as u64);
+        header.set_mode(mode);
+        archive.append_data(&mut header, format!("package/{name}"), content).unwrap();
+    };
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().into_string().unwrap();
+        let metadata = entry.metadata().unwrap();
+        if metadata.is_file() && !instead.iter().any(|(other, _)| *other == name) {
+            add(&name, metadata.permissions().mode() & 0o755, &fs::read(entry.path()).unwrap());
+        }
+    }
+    for (name, content) in instead {
+        add(name, 0o644, content.as_bytes());
+    }
+    archive.into_inner().unwrap().finish().unwrap()
 }

@@ -127,8 +127,10 @@ fn promised_commands(manifest: &Manifest) -> Vec<String> {
 fn default_config(manifest: &Manifest, version: &VersionRecord) -> Result<Map<String, Value>, ServiceError> {
     let mut config = manifest.config_schema.as_ref().map(ConfigSchema::defaults).unwrap_or_default();
     if let Some(text) = &version.default_config {
-        let brought: Map<String, Value> =
-            serde_json::from_str(text).map_err(|error| StoreError::bad_row("versions", version.digest, error))?;
+        // It was valid when it came in, so a caller cannot mend it.
+        let brought = manifest
+            .read_config(text.as_bytes())
+            .map_err(|error| StoreError::bad_row("versions", version.digest, error))?;
         config.extend(brought);
     }
     Ok(config)
