@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -24,6 +25,9 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8000";
 
 /// How long a service may be silent before it counts as gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Requests under way at once, where there are several.
+const AT_ONCE: usize = 8;
 
 /// A service, with a runtime to wait for its answers.
 pub(in crate::cli) struct Connection {
@@ -127,6 +131,20 @@ impl Connection {
     /// Asks for something.
     pub(in crate::cli) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.send(self.request(Method::GET, path))
+    }
+
+    /// Asks for several things, a few at a time; what comes back is in the order of the paths.
+    pub(super) fn get_all<T: DeserializeOwned>(&self, paths: &[String]) -> Result<Vec<Result<T, Failure>>, Failure> {
+        self.wait(async {
+            let ask = |path: &String| {
+                let request = self.request(Method::GET, path);
+                async move {
+                    let response = self.answer(request).await?;
+                    response.json().await.map_err(|error| self.unreadable(&error))
+                }
+            };
+            Ok(futures_util::stream::iter(paths).map(ask).buffered(AT_ONCE).collect().await)
+        })
     }
 
     /// Asks for JSON Lines.
