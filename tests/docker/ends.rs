@@ -19,7 +19,8 @@ async fn a_crash_is_told_with_its_code_and_the_next_call_works() {
     assert_eq!((&plugin["restarts"], &plugin["status"]), (&json!(1), &json!("enabled")));
     served.until_logged("probe", "last words").await;
 
-    let problem = served.call("probe", "crash", json!({"signal": "SIGSEGV"})).await.expect_problem(502, "plugin-crashed");
+    let problem =
+        served.call("probe", "crash", json!({"signal": "SIGSEGV"})).await.expect_problem(502, "plugin-crashed");
     assert_eq!(problem["signal"], 11, "{problem}");
     served.result("probe", "execute", json!({})).await;
     // Every call of a session that ends hears of it.
@@ -65,10 +66,16 @@ async fn whoever_breaks_the_protocol_is_replaced() {
         ("duplicate keys", json!({"send": [answer("$id", "{\"a\":1,\"a\":2}")], "silent": true})),
         ("a lone surrogate", json!({"send": [answer("$id", "\"\\ud800\"")], "silent": true})),
         ("too long", json!({"repeat": 4_300_000, "silent": true})),
-        ("a chunk out of order", json!({"send": [
-            "{\"jsonrpc\":\"2.0\",\"method\":\"chunk\",\"params\":{\"call\":\"$call\",\"seq\":1,\"data\":1}}"]})),
-        ("a chunk of nobody's", json!({"send": [
-            "{\"jsonrpc\":\"2.0\",\"method\":\"chunk\",\"params\":{\"call\":\"call_00000000000070008000000000000000\",\"seq\":0,\"data\":1}}"]})),
+        (
+            "a chunk out of order",
+            json!({"send": [
+            "{\"jsonrpc\":\"2.0\",\"method\":\"chunk\",\"params\":{\"call\":\"$call\",\"seq\":1,\"data\":1}}"]}),
+        ),
+        (
+            "a chunk of nobody's",
+            json!({"send": [
+            "{\"jsonrpc\":\"2.0\",\"method\":\"chunk\",\"params\":{\"call\":\"call_00000000000070008000000000000000\",\"seq\":0,\"data\":1}}"]}),
+        ),
         ("neither result nor error", json!({"send": ["{\"jsonrpc\":\"2.0\",\"id\":$id}"], "silent": true})),
     ];
     for (number, (what, context)) in cases.into_iter().enumerate() {
@@ -105,7 +112,8 @@ async fn a_second_answer_ends_the_session_though_the_first_was_good() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_only_strange_breaks_nothing() {
     let Some(served) = Served::with("raw").await else { return };
-    let note = |method: &str, params: &str| format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}");
+    let note =
+        |method: &str, params: &str| format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}");
     let send = json!([
         note("log", "{\"level\":\"info\",\"message\":\"a\\nb\",\"fields\":{\"x\":1}}"),
         note("progress", "{\"call\":\"$call\",\"percent\":50}"),
