@@ -51,7 +51,11 @@ impl Actor {
         let mut health = Health { asked: None, next: Instant::now(), unanswered: 0 };
         let end = loop {
             tokio::select! {
-                end = &mut reader_end => break self.explain(end).await,
+                end = &mut reader_end => {
+                    // At once: the reason can take a while.
+                    self.inner.condition.send_replace(Condition::Ending);
+                    break self.explain(end).await;
+                }
                 // The sender lives in `inner`.
                 Some(stop) = stops.recv() => break self.stop(stop, &mut reader_end).await,
                 answer = answered(&mut health.asked) => self.take_health(&mut health, answer),
@@ -127,7 +131,7 @@ impl Actor {
         let inner = Arc::clone(&self.inner);
         let end = Arc::new(match &*inner.condition.borrow() {
             Condition::Unresponsive(text) => SessionEnd::new(EndCause::Unresponsive, text.clone()),
-            Condition::Running | Condition::Ended(_) => SessionEnd::stopped(),
+            Condition::Running | Condition::Ending | Condition::Ended(_) => SessionEnd::stopped(),
         });
         let at_most = |grace: Duration| stop.until.min(Instant::now() + grace);
         tokio::select! {

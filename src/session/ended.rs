@@ -11,9 +11,6 @@ use crate::sandbox::{Sandbox, SandboxExit};
 /// Longest time that callers wait for the reason of an end.
 const REASON_WAIT: Duration = Duration::from_millis(500);
 
-/// When the engine is asked again whether memory ran out: its own note of it comes a little late.
-const SECOND_LOOK: Duration = Duration::from_millis(200);
-
 /// The shim's exit code when memory ran out.
 const SHIM_OUT_OF_MEMORY: i64 = 76;
 
@@ -139,12 +136,7 @@ pub(super) async fn find_reason(
         if let Some(note) = noted.ok().and_then(|end| end.exit) {
             return Some(SessionEnd::of_shim(note, memory_mb));
         }
-        let mut exit = engine.wait(sandbox).await.ok()?;
-        if exit.exit_code == 137 && !exit.out_of_memory {
-            tokio::time::sleep(SECOND_LOOK).await;
-            exit = engine.wait(sandbox).await.unwrap_or(exit);
-        }
-        Some(SessionEnd::of_engine(exit, memory_mb))
+        Some(SessionEnd::of_engine(engine.wait(sandbox).await.ok()?, memory_mb))
     };
     let found = tokio::time::timeout(REASON_WAIT, looking).await.ok().flatten();
     found.unwrap_or_else(|| SessionEnd::new(EndCause::Crashed, "it closed its connection"))

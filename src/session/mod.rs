@@ -49,6 +49,8 @@ pub enum Condition {
     Running,
     /// It does not react and should be replaced; the text says to what.
     Unresponsive(String),
+    /// It takes no calls any more; why is being found out.
+    Ending,
     /// It is over.
     Ended(Arc<SessionEnd>),
 }
@@ -143,16 +145,18 @@ impl Session {
         self.0.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How it is, now and later.
+    /// How it is, now and later; what it is now counts as news.
     pub fn condition(&self) -> watch::Receiver<Condition> {
-        self.0.condition.subscribe()
+        let mut condition = self.0.condition.subscribe();
+        condition.mark_changed();
+        condition
     }
 
     /// How it ended, if it has.
     pub fn ended(&self) -> Option<Arc<SessionEnd>> {
         match &*self.0.condition.borrow() {
             Condition::Ended(end) => Some(Arc::clone(end)),
-            Condition::Running | Condition::Unresponsive(_) => None,
+            Condition::Running | Condition::Unresponsive(_) | Condition::Ending => None,
         }
     }
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::served::{Served, example, fixture};
+use super::client::{example, fixture};
+use super::served::Served;
 use super::support::app::send;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::served::{Served, fixture};
+use super::client::fixture;
+use super::served::Served;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_is_told_with_its_code_and_the_next_call_works() {

@@ -9,13 +9,16 @@ mod support;
 
 mod bench;
 mod calls;
+mod client;
 mod container;
 mod ends;
 mod engine;
 mod examples;
 mod inside;
+mod killed;
 mod lifecycle;
 mod outside;
 mod refused;
 mod served;
+mod service_process;
 mod streams;

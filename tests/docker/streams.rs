@@ -47,8 +47,8 @@ async fn chunks_and_progress_come_in_order_and_then_the_result() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunks_come_when_they_are_made_and_not_at_the_end() {
     let Some(served) = Served::with("probe").await else { return };
-    let url = served.url("/api/plugins/probe/execute");
-    let request = served.client.post(url).bearer_auth(&served.token).header("accept", "text/event-stream");
+    let request = served.request(reqwest::Method::POST, "/api/plugins/probe/execute");
+    let request = request.header("accept", "text/event-stream");
     let began = Instant::now();
     let body = json!({"method": "steps", "context": {"to": 5, "pause": 0.3}});
     let mut response = request.json(&body).send().await.unwrap();

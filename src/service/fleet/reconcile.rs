@@ -18,8 +18,8 @@ use crate::store;
 /// How often everything is compared.
 const PERIOD: Duration = Duration::from_secs(10);
 
-/// Shortest time between two looks: an event seldom comes alone.
-const SHORTEST: Duration = Duration::from_millis(200);
+/// How long a look waits after an event: one seldom comes alone, and Docker tells of some before its own list shows them.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Longest time a plugin gets to stop because it should not run any more.
 pub(in crate::service) const STOP_GRACE: Duration = Duration::from_secs(20);
@@ -41,9 +41,10 @@ impl Service {
                     if let Err(error) = self.reconcile().await {
                         warn!(error = %Chain(&error), "Plugins could not be compared with what should run");
                     }
+                }
+                if tokio::time::timeout(PERIOD, self.fleet.look.notified()).await.is_ok() {
                     tokio::time::sleep(SHORTEST).await;
                 }
-                tokio::time::timeout(PERIOD, self.fleet.look.notified()).await.ok();
             }
         };
         token.run_until_cancelled(looking).await;

@@ -151,8 +151,8 @@ impl Supervisor {
     /// Watches a session until it is over. False when nothing should follow.
     async fn live(&mut self, mut session: Session) -> bool {
         let (mut since, mut good_before) = (Moment::now(), self.member.record.good_calls());
+        let mut condition = session.condition();
         loop {
-            let mut condition = session.condition();
             let news = tokio::select! {
                 biased;
                 until = stop_wished(&mut self.stop) => {
@@ -174,11 +174,13 @@ impl Supervisor {
                     };
                     self.serve(&fresh);
                     self.retire(std::mem::replace(&mut session, fresh));
+                    condition = session.condition();
                     self.member.record.restarted();
                     (since, good_before) = (Moment::now(), self.member.record.good_calls());
                 }
+                // At once: whoever asks now must not be sent to it.
+                Some(Condition::Ending) => self.member.set(Phase::Starting(PluginState::Loading)),
                 Some(Condition::Ended(end)) => {
-                    // At once: whoever asks now must not be sent to it.
                     self.member.set(Phase::Starting(PluginState::Loading));
                     self.service.fleet.withdraw(session.id());
                     let good = self.member.record.good_calls() > good_before;
@@ -265,8 +267,13 @@ impl Supervisor {
 
 /// The next condition that asks for something.
 async fn next_news(condition: &mut watch::Receiver<Condition>) -> Option<Condition> {
-    let news = condition.wait_for(|condition| !matches!(condition, Condition::Running)).await;
-    news.ok().map(|news| news.clone())
+    loop {
+        condition.changed().await.ok()?;
+        let news = condition.borrow_and_update().clone();
+        if !matches!(news, Condition::Running) {
+            return Some(news);
+        }
+    }
 }
 
 /// Completes when the plugin is to stop, with the time by which it must have.

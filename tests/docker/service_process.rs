@@ -1,0 +1,160 @@
+//! The service as a process that is killed and stopped while its plugins run.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use rustix::process::Signal;
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::bench::{docker, docker_is_there};
+use super::client::{Client, fixture};
+use super::served::{containers, short_folder};
+use super::support::process::{Process, until};
+
+/// A service's folders, and the service while it runs.
+pub(crate) struct Machine {
+    folder: TempDir,
+    run_dir: TempDir,
+}
+
+impl Machine {
+    /// Folders for a service; `None` where Docker may be left out and is.
+    pub(crate) fn new() -> Option<Self> {
+        docker_is_there().then(|| Self::with_config(""))
+    }
+
+    /// Folders for a service with more in its configuration.
+    pub(crate) fn with_config(more: &str) -> Self {
+        let machine = Self { folder: tempfile::tempdir().unwrap(), run_dir: short_folder() };
+        let run_dir = machine.run_dir.path().display();
+        let config = format!("server: {{ run_dir: {run_dir} }}\nsecurity: {{ signatures: off }}\n{more}");
+        fs::write(machine.folder.path().join("plugbay.yaml"), config).unwrap();
+        machine
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(crate) fn serve(&self) -> (Process, Client) {
+        let config = self.folder.path().join("plugbay.yaml");
+        let process = Process::serve(&self.data(), &config, &["--insecure-dev"]);
+        let token = fs::read_to_string(self.data().join("admin.token")).unwrap();
+        let client = Client::new(process.address.parse().unwrap(), token.trim());
+        (process, client)
+    }
+
+    pub(crate) fn instance(&self) -> String {
+        fs::read_to_string(self.data().join("instance")).unwrap().trim().to_owned()
+    }
+
+    pub(crate) fn run_dirs(&self) -> usize {
+        fs::read_dir(self.run_dir.path()).unwrap().count()
+    }
+
+    /// How many containers of the service run now.
+    fn running(&self) -> usize {
+        let filter = format!("label=plugbay.instance={}", self.instance());
+        docker(&["ps", "--quiet", "--filter", &filter]).unwrap().lines().count()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if !self.data().join("instance").exists() {
+            return;
+        }
+        for id in containers(&self.instance()) {
+            docker(&["rm", "--force", &id]).ok();
+        }
+    }
+}
+
+/// What a test machine runs: one plugin under its own name, the others beside it.
+const PLUGINS: [&str; 3] = ["one", "two", "three"];
+
+async fn run_three(client: &Client) {
+    for name in PLUGINS {
+        client.add_as(&fixture("probe"), name).await;
+        client.enable(name).await.expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_service_leaves_nothing_running_and_comes_back_with_its_plugins() {
+    let Some(machine) = Machine::new() else { return };
+    let (mut process, client) = machine.serve();
+    run_three(&client).await;
+    let under_way = join_all(PLUGINS.map(|name| {
+        let request = client.request(reqwest::Method::POST, &format!("/api/plugins/{name}/execute"));
+        request.json(&json!({"method": "stubborn", "context": {"seconds": 15}})).send()
+    }));
+    let killing = async {
+        for name in PLUGINS {
+            client.until_in_flight(name, 1).await;
+        }
+        tokio::task::block_in_place(|| process.kill());
+        Instant::now()
+    };
+    let (answers, killed) = tokio::join!(under_way, killing);
+    assert!(answers.iter().all(Result::is_err), "the service is gone");
+    tokio::task::block_in_place(|| until("no container runs", Duration::from_secs(5), || machine.running() == 0));
+    println!("no container ran {:?} after the service was killed", killed.elapsed());
+    assert_eq!((containers(&machine.instance()).len(), machine.run_dirs()), (3, 3), "a killed service removes nothing");
+
+    let began = Instant::now();
+    let (mut process, client) = machine.serve();
+    for name in PLUGINS {
+        client.until_active(name).await;
+        assert_eq!(client.result(name, "execute", json!({})).await, json!({"echo": {}}));
+    }
+    println!("three plugins answer {:?} after the restart", began.elapsed());
+    let swept = || containers(&machine.instance()).len() == 3 && machine.run_dirs() == 3;
+    tokio::task::block_in_place(|| until("left-overs are gone", Duration::from_secs(5), swept));
+    assert!(tokio::task::block_in_place(|| process.stop()).success(), "{}", process.log());
+    assert_eq!((containers(&machine.instance()), machine.run_dirs()), (Vec::new(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_stopped_under_load_ends_in_time_and_tells_every_caller() {
+    let Some(machine) = Machine::new() else { return };
+    let (mut process, client) = machine.serve();
+    run_three(&client).await;
+    let call = async |number: usize| {
+        let (mut good, mut told) = (0, Vec::new());
+        let (method, seconds) = if number == 0 { ("stubborn", 19.0) } else { ("sleep", 0.1 * (1 + number % 7) as f64) };
+        loop {
+            let request =
+                client.request(reqwest::Method::POST, &format!("/api/plugins/{}/execute", PLUGINS[number % 3]));
+            let sent = request.json(&json!({"method": method, "context": {"seconds": seconds}})).send().await;
+            // The service does not listen any more.
+            let Ok(answer) = sent else { return (good, told) };
+            match answer.status().as_u16() {
+                200 => good += 1,
+                _ => told.push(answer.json::<serde_json::Value>().await.unwrap()["code"].as_str().unwrap().to_owned()),
+            }
+        }
+    };
+    let stopping = async {
+        for name in PLUGINS {
+            client.until_in_flight(name, 6).await;
+        }
+        let began = Instant::now();
+        process.signal(Signal::TERM);
+        let status = tokio::task::block_in_place(|| process.wait(Duration::from_secs(20)));
+        (status, began.elapsed())
+    };
+    let (calls, (status, took)) = tokio::join!(join_all((0..18).map(call)), stopping);
+    let good: usize = calls.iter().map(|(good, _)| good).sum();
+    let mut told: Vec<&String> = calls.iter().flat_map(|(_, told)| told).collect();
+    told.sort();
+    told.dedup();
+    println!("stopped under load in {took:?} with {status}; {good} calls answered, others told {told:?}");
+    assert_eq!(status.code(), Some(0), "{}", process.log());
+    assert!(told.iter().all(|code| ["plugin-stopping", "stopping"].contains(&code.as_str())), "{told:?}");
+    assert!(!calls[0].1.is_empty(), "the call that does not end is told");
+    assert_eq!((containers(&machine.instance()), machine.run_dirs()), (Vec::new(), 0));
+}
