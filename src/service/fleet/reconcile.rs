@@ -2,6 +2,7 @@
 //! mended here and nowhere else.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -135,6 +136,7 @@ impl Service {
     /// Stops every plugin at the end of the process. Nothing is started any more.
     pub async fn stop_plugins(&self, until: std::time::Instant) {
         let until = Instant::from_std(until);
+        self.fleet.stopping.store(true, Ordering::SeqCst);
         let members = self.fleet.members();
         futures_util::future::join_all(members.iter().map(|member| member.stop(until))).await;
         if let Err(error) = self.note_last_calls().await {
