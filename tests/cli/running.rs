@@ -139,6 +139,19 @@ fn control_c_ends_at_once_and_hangs_up() {
 }
 
 #[test]
+fn a_reader_that_leaves_ends_what_it_read() {
+    let line = "event: log\ndata: {\"ts\":\"2026-11-21T10:00:00.000Z\",\"stream\":\"stdout\",\"text\":\"x\"}\n\n";
+    let server = Scripted::start(vec![events(&vec![line; 1_000])]);
+    let mut command = server.command();
+    let mut child = command.args(["logs", "demo", "-f"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let started = Instant::now();
+    assert!(child.wait().unwrap().success());
+    // All thousand would take twenty seconds.
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
 fn limits_that_are_not_named_stay_set() {
     let eight = r#"{"memory_mb":512,"cpus":0.5,"cpu_shares":1024,"pids":64,"tmp_mb":64,"data_mb":16,
                     "timeout_seconds":30,"max_concurrency":16}"#;

@@ -34,8 +34,9 @@ impl Scripted {
                     continue;
                 }
                 for piece in answer {
-                    stream.write_all(piece.as_bytes()).unwrap();
-                    stream.flush().unwrap();
+                    if stream.write_all(piece.as_bytes()).is_err() {
+                        break;
+                    }
                     std::thread::sleep(Duration::from_millis(20));
                 }
             }

@@ -128,6 +128,11 @@ fn stream(call: RequestBuilder, connection: &Connection, output: &Output) -> Res
                 outcome = Some(end);
                 return Ok(ControlFlow::Break(()));
             }
+            if output.is_closed() {
+                // Hanging up cancels the call.
+                outcome = Some(Ok(()));
+                return Ok(ControlFlow::Break(()));
+            }
         }
         Ok(ControlFlow::Continue(()))
     })?;
