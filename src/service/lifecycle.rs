@@ -176,7 +176,8 @@ fn check_permissions(manifest: &Manifest) -> Result<(), ServiceError> {
     }
     let name = &manifest.name;
     let words: Vec<&str> = manifest.permissions.iter().map(|permission| permission.as_str()).collect();
-    let detail = format!("{} need an administrator's decision", words.join(", "));
+    let needs = if words.len() == 1 { "needs" } else { "need" };
+    let detail = format!("{} {needs} an administrator's decision", words.join(", "));
     let flags: Vec<String> = words.iter().map(|word| format!("--grant {word}")).collect();
     Err(PluginProblem::new(Code::PermissionsPending, detail)
         .with_how(format!("plugbay approve {name} {}", flags.join(" ")))

@@ -38,10 +38,10 @@ impl Service {
         let looking = async {
             loop {
                 // Nothing is started before the stored packages were found unchanged.
-                if self.is_verified() {
-                    if let Err(error) = self.reconcile().await {
-                        warn!(error = %Chain(&error), "Plugins could not be compared with what should run");
-                    }
+                if self.is_verified()
+                    && let Err(error) = self.reconcile().await
+                {
+                    warn!(error = %Chain(&error), "Plugins could not be compared with what should run");
                 }
                 if tokio::time::timeout(PERIOD, self.fleet.look.notified()).await.is_ok() {
                     tokio::time::sleep(SHORTEST).await;
