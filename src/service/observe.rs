@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::broadcast;
@@ -16,6 +17,9 @@ use crate::session::{HealthReport, LogLine};
 
 /// Lines of a plugin's log that are read for one question.
 const MOST_LINES: usize = 100_000;
+
+/// Longest wait for the engine to count what a plugin uses.
+const USAGE_WAIT: Duration = Duration::from_secs(2);
 
 /// What is true of a plugin now.
 #[derive(Clone, Debug)]
@@ -139,8 +143,9 @@ impl Service {
         let mut usage = None;
         if let Some(session) = member.session() {
             limits = session.spec().limits;
-            // A sandbox that ends just now uses nothing.
-            usage = self.fleet.engine.usage(&session.sandbox().id).await.ok();
+            // A sandbox that ends just now uses nothing, and an engine that hangs is not waited for.
+            let counted = self.fleet.engine.usage(&session.sandbox().id);
+            usage = tokio::time::timeout(USAGE_WAIT, counted).await.ok().and_then(Result::ok);
         }
         let volume = self.data.volume(view.plugin.id);
         let data_bytes = Self::blocking("volume size", move || Ok(folder_bytes(&volume))).await?;
