@@ -154,6 +154,11 @@ impl Failure {
         }
     }
 
+    /// Somebody pressed Ctrl-C.
+    pub(super) fn interrupted() -> Self {
+        Self { how: None, ..Self::local(Local::Interrupted, "by Ctrl-C", "") }
+    }
+
     /// Reading or writing failed.
     pub(super) fn io(doing: impl Display, error: &io::Error) -> Self {
         Self { how: None, ..Self::local(Local::Failed, format!("failed to {doing}: {error}"), "") }

@@ -12,6 +12,7 @@ mod moments;
 mod output;
 mod serve;
 mod shown;
+mod trial;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ enum Command {
     Init(author::InitArguments),
     /// Check a plugin's folder or archive and show every mistake
     Validate(author::ValidateArguments),
+    /// Try a plugin's folder: its own tests, then a start and a call in a sandbox
+    Test(trial::TestArguments),
     /// Pack a plugin's folder into an archive with reproducible bytes
     Pack(author::PackArguments),
     /// Make a pair of keys for signing
@@ -155,6 +158,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Init(arguments) => author::init(&arguments, context),
         Command::Validate(arguments) => author::validate(&arguments, context),
+        Command::Test(arguments) => trial::test(&arguments, context),
         Command::Pack(arguments) => author::pack(&arguments, context),
         Command::Keygen(arguments) => author::keygen(&arguments, context),
         Command::Sign(arguments) => author::sign(&arguments, context),

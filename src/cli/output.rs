@@ -1,6 +1,8 @@
 //! What the program writes, and where to.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -32,6 +34,8 @@ pub(super) struct Output {
     terminal: bool,
     /// It can be written anew.
     live: bool,
+    /// Whoever read the outcome has gone.
+    closed: Arc<AtomicBool>,
 }
 
 impl Output {
@@ -43,16 +47,24 @@ impl Output {
         let progress = progress && is_terminal && !is_dumb && !quiet && format == Format::Text;
         let terminal = io::stdout().is_terminal();
         let live = terminal && !is_dumb && format == Format::Text;
-        Self { format, quiet, progress, color: is_terminal && !refused && !is_dumb, terminal, live }
+        Self {
+            format,
+            quiet,
+            progress,
+            color: is_terminal && !refused && !is_dumb,
+            terminal,
+            live,
+            closed: Arc::default(),
+        }
     }
 
     /// The outcome: a text for people, or a value for programs.
     pub(super) fn result(&self, text: &str, value: &impl Serialize) {
         if self.format == Format::Text {
-            return print(&mut io::stdout(), text);
+            return self.write(text);
         }
         match serde_json::to_string(value) {
-            Ok(line) => print(&mut io::stdout(), &line),
+            Ok(line) => self.write(&line),
             Err(error) => print(&mut io::stderr(), &format!("error: failed to write JSON: {error}")),
         }
     }
@@ -65,7 +77,7 @@ impl Output {
     /// Text that a plugin made. For a terminal what could drive it is escaped; anything else gets every byte.
     pub(super) fn foreign(&self, text: &str) {
         let shown = if self.terminal { printable(text) } else { text.to_owned() };
-        print(&mut io::stdout(), &shown);
+        self.write(&shown);
     }
 
     /// Whether programs read the outcome.
@@ -78,14 +90,19 @@ impl Output {
         self.live
     }
 
+    /// Whether nobody reads the outcome any more, so that nothing is gained by waiting for more of it.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// Puts a text in the place of what the terminal shows.
     pub(super) fn redraw(&self, text: &str) {
         if !self.live {
-            return print(&mut io::stdout(), text);
+            return self.write(text);
         }
         // Home, then each line with what is right of it erased, then everything below: without a flicker.
         let lines = text.replace('\n', "\u{1b}[K\n");
-        print(&mut io::stdout(), &format!("\u{1b}[H{lines}\u{1b}[K\u{1b}[J"));
+        self.write(&format!("\u{1b}[H{lines}\u{1b}[K\u{1b}[J"));
     }
 
     /// A whole document as the outcome; in JSON it is a text under its name.
@@ -146,6 +163,13 @@ impl Output {
         let bar = ProgressBar::new(bytes).with_message(text);
         bar.set_style(style.unwrap_or_else(|_invalid| ProgressStyle::default_bar()));
         bar
+    }
+
+    fn write(&self, text: &str) {
+        let mut stream = io::stdout();
+        if writeln!(stream, "{text}").and_then(|()| stream.flush()).is_err() {
+            self.closed.store(true, Ordering::Relaxed);
+        }
     }
 
     fn painted(&self, color: &str, text: &str) -> String {

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::fleet::{EngineState, FirstStart, STOP_GRACE};
+use super::fleet::{EngineState, FirstStart, Member, Phase, STOP_GRACE};
 use super::{Caller, PluginProblem, Service, ServiceError};
 use crate::domain::{
     Code, Manifest, PluginName, PluginState, PluginStatus, Quarantine, QuarantineReason, Refusal as _,
@@ -59,7 +59,7 @@ impl Service {
         self.check_ceiling(&manifest, keys_and_limits)?;
         let member = self.member(plugin.id, &plugin.name);
         let started = if member.is_supervised() && plugin.status == PluginStatus::Enabled {
-            Ok(())
+            self.until_active(&member).await
         } else {
             let (waiting, started) = oneshot::channel();
             if !self.supervise(&member, FirstStart::Asked(waiting)) {
@@ -86,6 +86,24 @@ impl Service {
             }
         }
         Ok(StatusChange { plugin, state: member.state() })
+    }
+
+    /// Waits for a plugin that runs already, or is just being started again.
+    async fn until_active(&self, member: &Member) -> Result<(), ServiceError> {
+        let mut phase = member.phase();
+        let settled = phase.wait_for(|phase| !matches!(phase, Phase::Starting(_)));
+        let settled = tokio::time::timeout(self.config.calls.start, settled).await;
+        let phase = settled.ok().and_then(Result::ok).map(|phase| phase.clone());
+        match phase {
+            Some(Phase::Up(_)) => Ok(()),
+            Some(Phase::EngineAway) => Err(self.engine_problem().into()),
+            _ => {
+                let name = &member.name;
+                let detail = format!("`{name}` is enabled, ended, and is started again");
+                let how = format!("plugbay logs {name} shows why; plugbay disable {name} and enable it to try at once");
+                Err(PluginProblem::new(Code::PluginRestarting, detail).with_how(how).into())
+            }
+        }
     }
 
     /// Stops a plugin and keeps it stopped. Calls under way may end.
@@ -158,7 +176,8 @@ fn check_permissions(manifest: &Manifest) -> Result<(), ServiceError> {
     }
     let name = &manifest.name;
     let words: Vec<&str> = manifest.permissions.iter().map(|permission| permission.as_str()).collect();
-    let detail = format!("{} need an administrator's decision", words.join(", "));
+    let needs = if words.len() == 1 { "needs" } else { "need" };
+    let detail = format!("{} {needs} an administrator's decision", words.join(", "));
     let flags: Vec<String> = words.iter().map(|word| format!("--grant {word}")).collect();
     Err(PluginProblem::new(Code::PermissionsPending, detail)
         .with_how(format!("plugbay approve {name} {}", flags.join(" ")))

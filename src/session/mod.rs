@@ -186,8 +186,8 @@ impl Session {
         let mut removed = self.0.removed.subscribe();
         // A full channel means that it is being stopped already.
         self.0.stop.try_send(Stop { until }).ok();
-        // The sender lives in `self`.
-        removed.wait_for(|removed| *removed).await.ok();
+        // The engine's own deadline for a removal is shorter; nobody waits for a session that cannot be ended.
+        tokio::time::timeout_at(until + REMOVAL_GRACE, removed.wait_for(|removed| *removed)).await.ok();
     }
 }
 
@@ -243,6 +243,9 @@ impl Drop for RunningCall {
         self.give_up(CancelReason::Client);
     }
 }
+
+/// Longest time from the end of a session to the removal of its sandbox.
+const REMOVAL_GRACE: Duration = Duration::from_secs(40);
 
 /// Longest time that running calls get when a session is stopped.
 const CALLS_GRACE: Duration = Duration::from_secs(10);

@@ -8,6 +8,8 @@ mod client;
 mod client_access;
 mod init;
 mod pack;
+mod running;
+mod scripted;
 mod serve;
 mod sign;
 mod validate;

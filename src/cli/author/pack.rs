@@ -15,7 +15,7 @@ use super::vendor::{self, Target};
 use crate::cli::Context;
 use crate::cli::failure::{Failure, Local};
 use crate::config::Environment;
-use crate::domain::{Manifest, escape};
+use crate::domain::{Digest, Manifest, escape};
 use crate::package::{self, PackSummary};
 
 /// What `pack` takes.
@@ -31,6 +31,13 @@ pub(in crate::cli) struct PackArguments {
     /// The archive to write (default: NAME-VERSION.tar.gz in the current folder)
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    vendoring: Vendoring,
+}
+
+/// Where dependencies come from.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Vendoring {
     /// The Python that dependencies are vendored for
     #[arg(long, default_value = "3.11", value_name = "3.N")]
     python: Target,
@@ -39,9 +46,44 @@ pub(in crate::cli) struct PackArguments {
     find_links: Option<PathBuf>,
 }
 
+/// A plugin that was packed.
+pub(in crate::cli) struct Packed {
+    pub(in crate::cli) manifest: Manifest,
+    pub(in crate::cli) files: usize,
+    path: PathBuf,
+    size: u64,
+    digest: Digest,
+    warnings: Vec<String>,
+}
+
 /// Runs the command.
 pub(in crate::cli) fn pack(arguments: &PackArguments, context: &Context) -> Result<(), Failure> {
-    let folder = &arguments.dir;
+    let packed = build(&arguments.dir, arguments.output.as_deref(), &arguments.vendoring, context)?;
+    let Packed { manifest, files, path, size, digest, warnings } = packed;
+    let shown = path.display();
+    context.output.result(
+        &format!("{shown}\n{size} bytes\n{digest}"),
+        &json!({
+            "path": path,
+            "name": manifest.name,
+            "version": manifest.version,
+            "size": size,
+            "digest": digest,
+            "files": files,
+            "warnings": warnings,
+        }),
+    );
+    context.output.message(&format!("Packed {files} files. Next: plugbay sign {shown} --key NAME.key"));
+    Ok(())
+}
+
+/// Checks a folder and packs it.
+pub(in crate::cli) fn build(
+    folder: &Path,
+    output: Option<&Path>,
+    vendoring: &Vendoring,
+    context: &Context,
+) -> Result<Packed, Failure> {
     let mtime = mtime(&context.environment)?;
     if let Some(build) = archive::read_manifest(folder)?.build {
         source::run_build(folder, &build, &context.output)?;
@@ -50,32 +92,16 @@ pub(in crate::cli) fn pack(arguments: &PackArguments, context: &Context) -> Resu
     for warning in &warnings {
         context.output.warning(warning);
     }
-    let output = arguments
-        .output
-        .clone()
-        .unwrap_or_else(|| PathBuf::from(format!("{}-{}.tar.gz", manifest.name, manifest.version)));
-    let copy = vendored_copy(arguments, &manifest, context)?;
-    let source = copy.as_ref().map_or(folder.as_path(), TempDir::path);
-    let (packed, summary) = pack_into_temporary(source, &manifest, mtime)?;
-    refuse_output_in_package(folder, &output, &summary)?;
-    let size = packed.as_file().metadata().map_err(|error| Failure::io("read the archive", &error))?.len();
-    let (_, digest) = archive::check_archive(packed.path())?;
-    publish(packed.path(), &output)?;
-    let shown = output.display();
-    context.output.result(
-        &format!("{shown}\n{size} bytes\n{digest}"),
-        &json!({
-            "path": output,
-            "name": manifest.name,
-            "version": manifest.version,
-            "size": size,
-            "digest": digest,
-            "files": summary.files.len(),
-            "warnings": warnings,
-        }),
-    );
-    context.output.message(&format!("Packed {} files. Next: plugbay sign {shown} --key NAME.key", summary.files.len()));
-    Ok(())
+    let usual = || PathBuf::from(format!("{}-{}.tar.gz", manifest.name, manifest.version));
+    let path = output.map_or_else(usual, Path::to_owned);
+    let copy = vendored_copy(folder, vendoring, &manifest, context)?;
+    let source = copy.as_ref().map_or(folder, TempDir::path);
+    let (archive, summary) = pack_into_temporary(source, &manifest, mtime)?;
+    refuse_output_in_package(folder, &path, &summary)?;
+    let size = archive.as_file().metadata().map_err(|error| Failure::io("read the archive", &error))?.len();
+    let (_, digest) = archive::check_archive(archive.path())?;
+    publish(archive.path(), &path)?;
+    Ok(Packed { manifest, files: summary.files.len(), path, size, digest, warnings })
 }
 
 /// The time every entry gets: <https://reproducible-builds.org/specs/source-date-epoch/>.
@@ -90,17 +116,18 @@ fn mtime(environment: &Environment) -> Result<u64, Failure> {
 
 /// A copy of the folder with `vendor/` in it, if there is anything to vendor.
 fn vendored_copy(
-    arguments: &PackArguments,
+    folder: &Path,
+    vendoring: &Vendoring,
     manifest: &Manifest,
     context: &Context,
 ) -> Result<Option<TempDir>, Failure> {
-    let wishes = vendor::Wishes::of(&arguments.dir, manifest);
+    let wishes = vendor::Wishes::of(folder, manifest);
     if wishes.is_empty() {
         return Ok(None);
     }
     let copy = tempfile::tempdir().map_err(|error| Failure::io("make a temporary folder", &error))?;
-    source::copy_folder(&arguments.dir, copy.path())?;
-    vendor::vendor(&wishes, copy.path(), &arguments.python, arguments.find_links.as_deref(), &context.output)?;
+    source::copy_folder(folder, copy.path())?;
+    vendor::vendor(&wishes, copy.path(), &vendoring.python, vendoring.find_links.as_deref(), &context.output)?;
     Ok(Some(copy))
 }
 

@@ -69,7 +69,7 @@ pub(in crate::cli) fn exec(arguments: &ExecArguments, context: &Context) -> Resu
 }
 
 /// The context as it was typed, if it is JSON. Whatever else is wrong with it the service says.
-fn read_context(argument: &str) -> Result<Box<RawValue>, Failure> {
+pub(in crate::cli) fn read_context(argument: &str) -> Result<Box<RawValue>, Failure> {
     let mut text = argument.to_owned();
     if argument == "-" {
         text.clear();
@@ -82,7 +82,7 @@ fn read_context(argument: &str) -> Result<Box<RawValue>, Failure> {
 }
 
 /// Shows an answer; one that says it failed is a failure.
-pub(super) fn show(answer: &ExecuteAnswer, output: &Output) -> Result<(), Failure> {
+fn show(answer: &ExecuteAnswer, output: &Output) -> Result<(), Failure> {
     if output.is_json() {
         output.result("", answer);
         return if answer.success { Ok(()) } else { Err(Failure::shown(Local::PluginFailed)) };
@@ -97,11 +97,11 @@ pub(super) fn show(answer: &ExecuteAnswer, output: &Output) -> Result<(), Failur
 }
 
 /// A result for people: a string without its quotes, anything else as JSON.
-fn result_text(result: &RawValue) -> String {
+pub(in crate::cli) fn result_text(result: &RawValue) -> String {
     serde_json::from_str::<String>(result.get()).unwrap_or_else(|_no_string| pretty(result.get()))
 }
 
-fn failed(answer: &ExecuteAnswer) -> Failure {
+pub(in crate::cli) fn failed(answer: &ExecuteAnswer) -> Failure {
     let texts = [answer.error.as_deref(), answer.message.as_deref()];
     let detail = texts.into_iter().flatten().collect::<Vec<_>>().join("; ");
     let detail = if detail.is_empty() { "it does not say why".to_owned() } else { detail };
@@ -126,6 +126,11 @@ fn stream(call: RequestBuilder, connection: &Connection, output: &Output) -> Res
         for event in events {
             if let Some(end) = take(&event, output)? {
                 outcome = Some(end);
+                return Ok(ControlFlow::Break(()));
+            }
+            if output.is_closed() {
+                // Hanging up cancels the call.
+                outcome = Some(Ok(()));
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -55,12 +55,13 @@ pub(in crate::cli) fn logs(arguments: &LogsArguments, context: &Context) -> Resu
                 show(&event.data, &context.output)?;
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(if context.output.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     });
     match followed {
         // This is how following ends.
         Err(failure) if failure.is_interruption() => Err(Failure::shown(Local::Interrupted)),
         Err(failure) => Err(failure),
+        Ok(()) if context.output.is_closed() => Ok(()),
         Ok(()) => {
             context.output.message("the service has ended the log");
             Ok(())

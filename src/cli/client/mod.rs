@@ -17,14 +17,16 @@ mod tokens;
 mod upload;
 
 pub(super) use audit::{AuditArguments, audit};
+pub(super) use connection::{Connection, plugin_path};
 pub(super) use doctor::{DoctorArguments, doctor};
 pub(super) use enable::{DisableArguments, EnableArguments, disable, enable};
-pub(super) use exec::{ExecArguments, exec};
+pub(super) use exec::{ExecArguments, exec, failed, read_context, result_text};
 pub(super) use install::{InstallArguments, UpdateArguments, install, update};
 pub(super) use keys::{KeyArguments, key};
 pub(super) use limits::{LimitsArguments, limits};
-pub(super) use logs::{LogsArguments, logs};
+pub(super) use logs::{LogsArguments, line_text, logs};
 pub(super) use plan::{PlanArguments, plan};
 pub(super) use plugins::{ListArguments, ShowArguments, UninstallArguments, list, show, uninstall};
 pub(super) use stats::{StatsArguments, stats};
 pub(super) use tokens::{TokenArguments, token};
+pub(super) use upload::Source;

@@ -16,7 +16,7 @@ use crate::wire::InstallFromUrl;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// An archive to send.
-pub(super) enum Source {
+pub(in crate::cli) enum Source {
     /// A file on this machine, with its signature.
     File { archive: PathBuf, signature: Option<String> },
     /// An address for the service to fetch.
@@ -25,7 +25,7 @@ pub(super) enum Source {
 
 impl Source {
     /// Tells files from addresses, and finds the signature beside a file.
-    pub(super) fn find(archive: &str, signature: Option<&str>) -> Result<Self, Failure> {
+    pub(in crate::cli) fn find(archive: &str, signature: Option<&str>) -> Result<Self, Failure> {
         if archive.starts_with("https://") || archive.starts_with("http://") {
             return Ok(Self::Url { archive: archive.to_owned(), signature: signature.map(str::to_owned) });
         }
@@ -43,7 +43,7 @@ impl Source {
     }
 
     /// Puts the archive into a request.
-    pub(super) fn into_request(
+    pub(in crate::cli) fn into_request(
         self,
         connection: &Connection,
         context: &Context,

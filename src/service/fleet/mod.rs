@@ -18,6 +18,7 @@ mod record;
 mod supervisor;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -53,6 +54,8 @@ pub(super) struct Fleet {
     pub(super) look: Notify,
     /// Calls of all plugins at one time.
     pub(super) in_flight: Arc<Semaphore>,
+    /// Set once the process stops: nothing is started any more.
+    pub(super) stopping: AtomicBool,
     /// Told of every change of state.
     pub(super) events: broadcast::Sender<StateEvent>,
     directory: ArcSwap<Directory>,
@@ -82,6 +85,7 @@ impl Fleet {
             engine_state: watch::channel(EngineState::Unknown).0,
             look: Notify::new(),
             in_flight: Arc::new(Semaphore::new(in_flight.min(Semaphore::MAX_PERMITS))),
+            stopping: AtomicBool::new(false),
             events: broadcast::channel(EVENTS_BEHIND).0,
             directory: ArcSwap::default(),
             changing: Mutex::default(),

@@ -2,6 +2,7 @@
 //! mended here and nowhere else.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -37,10 +38,10 @@ impl Service {
         let looking = async {
             loop {
                 // Nothing is started before the stored packages were found unchanged.
-                if self.is_verified() {
-                    if let Err(error) = self.reconcile().await {
-                        warn!(error = %Chain(&error), "Plugins could not be compared with what should run");
-                    }
+                if self.is_verified()
+                    && let Err(error) = self.reconcile().await
+                {
+                    warn!(error = %Chain(&error), "Plugins could not be compared with what should run");
                 }
                 if tokio::time::timeout(PERIOD, self.fleet.look.notified()).await.is_ok() {
                     tokio::time::sleep(SHORTEST).await;
@@ -135,6 +136,7 @@ impl Service {
     /// Stops every plugin at the end of the process. Nothing is started any more.
     pub async fn stop_plugins(&self, until: std::time::Instant) {
         let until = Instant::from_std(until);
+        self.fleet.stopping.store(true, Ordering::SeqCst);
         let members = self.fleet.members();
         futures_util::future::join_all(members.iter().map(|member| member.stop(until))).await;
         if let Err(error) = self.note_last_calls().await {

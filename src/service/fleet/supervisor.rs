@@ -1,6 +1,7 @@
 //! Looks after one plugin that should run: starts it, starts it again when it ends, and gives up when that helps nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant as Moment};
 
 use tokio::sync::{Semaphore, oneshot, watch};
@@ -44,9 +45,13 @@ struct Supervisor {
 }
 
 impl Service {
-    /// Starts looking after a plugin. False when somebody does already.
+    /// Starts looking after a plugin. False when somebody does already, or the process stops.
     pub(in crate::service) fn supervise(self: &Arc<Self>, member: &Arc<Member>, first: FirstStart) -> bool {
         let Some(Orders { stop, done }) = member.take_orders() else { return false };
+        // After the orders were taken: whoever stops the process either finds them or has said so before.
+        if self.fleet.stopping.load(Ordering::SeqCst) {
+            return false;
+        }
         let (service, member) = (Arc::clone(self), Arc::clone(member));
         member.set(Phase::Starting(PluginState::Loading));
         // It outlives the request that it begins with.
