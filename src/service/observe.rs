@@ -86,6 +86,8 @@ pub struct MetricsView {
     pub in_flight: usize,
     /// Calls that wait.
     pub queued: usize,
+    /// Answers that came after their caller had gone, from the session that runs.
+    pub late_answers: u64,
 }
 
 impl Service {
@@ -159,6 +161,7 @@ impl Service {
             metrics: member.record.metrics(),
             in_flight: member.running.load(Ordering::Relaxed),
             queued: member.queued.load(Ordering::Relaxed),
+            late_answers: member.session().map_or(0, |session| session.late_answers()),
         })
     }
 

@@ -30,7 +30,7 @@ pub struct Stats {
     pub data_used_mb: Option<f64>,
     /// The most it may keep there.
     pub data_limit_mb: u64,
-    /// What holds it to that: `hard` for the file system, `watched` for the service.
+    /// What holds it to that: `hard` for the file system, `soft` for the service, `null` for nothing.
     #[schema(example = "hard")]
     pub data_quota: Option<String>,
 }
@@ -88,6 +88,9 @@ pub struct PluginMetrics {
     pub max_execution_time_ms: Option<f64>,
     /// Calls the plugin is working on.
     pub in_flight: u64,
+    /// Answers that came after their caller had gone, from the instance that runs.
+    #[serde(default)]
+    pub late_answers: u64,
     /// Calls that wait for a place.
     pub queued: u64,
     /// When it was last called.

@@ -284,7 +284,7 @@ pub struct QuarantineView {
 /// What went wrong with a plugin.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FailureView {
-    /// The kind, such as `crash`, `out-of-memory`, `protocol` or `start`.
+    /// The kind, such as `crash`, `out-of-memory`, `protocol` or `start-failed`.
     #[schema(example = "crash")]
     pub kind: String,
     /// When.

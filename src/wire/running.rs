@@ -92,7 +92,7 @@ pub struct ProgressEvent {
     pub message: Option<String>,
 }
 
-/// The latest calls of a plugin, newest first.
+/// The latest calls of a plugin that have ended, newest first.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CallList {
     /// The calls.
@@ -109,9 +109,9 @@ pub struct CallView {
     /// When.
     #[schema(format = DateTime)]
     pub started_at: String,
-    /// How long it took; `null` while it runs.
+    /// How long it took.
     pub duration_ms: Option<f64>,
-    /// `running`, `ok`, `failed`, or the code of the problem.
+    /// `ok`, `failed` (the plugin said so), `raised`, `timeout`, `cancelled`, `ended` (with its session) or `refused`.
     #[schema(example = "ok")]
     pub outcome: String,
 }

@@ -116,6 +116,7 @@ pub(crate) fn metrics(view: &MetricsView) -> wire::PluginMetrics {
         max_execution_time_ms: share(0.0).map(|_| ms(metrics.max)),
         in_flight: view.in_flight as u64,
         queued: view.queued as u64,
+        late_answers: view.late_answers,
         last_execution: metrics.last.map(|at| at.to_string()),
     }
 }
