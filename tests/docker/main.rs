@@ -3,6 +3,7 @@
 //! `plugbay/python:3` (`docker/python/build.sh`); without them these tests fail, unless `PLUGBAY_TEST_WITHOUT_DOCKER=1`
 //! says that they may be left out.
 #![expect(clippy::unwrap_used, reason = "a failed step should stop the test")]
+#![expect(clippy::print_stdout, reason = "figures, for `--nocapture`")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -21,6 +22,7 @@ mod killed;
 mod lifecycle;
 mod observed;
 mod outside;
+mod pressure;
 mod refused;
 mod served;
 mod service_process;

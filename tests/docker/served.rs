@@ -61,7 +61,7 @@ impl Served {
         }
         let run_dir = short_folder();
         let setup = TestApp::setup().unsigned().with(|config| {
-            config.server.run_dir = run_dir.path().to_owned();
+            run_dir.path().clone_into(&mut config.server.run_dir);
             change(config);
         });
         Some(Self::of(setup.start().await, run_dir))

@@ -125,7 +125,8 @@ async fn a_service_that_is_stopped_under_load_ends_in_time_and_tells_every_calle
     run_three(&client).await;
     let call = async |number: usize| {
         let (mut good, mut told) = (0, Vec::new());
-        let (method, seconds) = if number == 0 { ("stubborn", 19.0) } else { ("sleep", 0.1 * (1 + number % 7) as f64) };
+        let (method, seconds) =
+            if number == 0 { ("stubborn", 19.0) } else { ("sleep", [0.1, 0.2, 0.4, 0.7, 1.1][number % 5]) };
         loop {
             let request =
                 client.request(reqwest::Method::POST, &format!("/api/plugins/{}/execute", PLUGINS[number % 3]));
@@ -138,6 +139,11 @@ async fn a_service_that_is_stopped_under_load_ends_in_time_and_tells_every_calle
             }
         }
     };
+    // Streams that would never end by themselves.
+    let following = async |path: &str| {
+        let answer = client.get(path).await;
+        assert_eq!(answer.headers["content-type"], "text/event-stream");
+    };
     let stopping = async {
         for name in PLUGINS {
             client.until_in_flight(name, 6).await;
@@ -147,7 +153,9 @@ async fn a_service_that_is_stopped_under_load_ends_in_time_and_tells_every_calle
         let status = tokio::task::block_in_place(|| process.wait(Duration::from_secs(20)));
         (status, began.elapsed())
     };
-    let (calls, (status, took)) = tokio::join!(join_all((0..18).map(call)), stopping);
+    let events = following("/api/events");
+    let logs = following("/api/plugins/one/logs?follow=true");
+    let (calls, (status, took), (), ()) = tokio::join!(join_all((0..18).map(call)), stopping, events, logs);
     let good: usize = calls.iter().map(|(good, _)| good).sum();
     let mut told: Vec<&String> = calls.iter().flat_map(|(_, told)| told).collect();
     told.sort();

@@ -59,13 +59,17 @@ async fn calls_under_way_end_before_a_plugin_is_disabled() {
 async fn calls_that_do_not_end_are_told_and_cancelled() {
     let Some(served) = Served::with("probe").await else { return };
     let call = served.call("probe", "sleep", json!({"seconds": 19}));
+    let streamed = json!({"method": "forever"});
+    let streamed = served.stream("probe", &streamed);
     let disabling = async {
-        served.until_in_flight("probe", 1).await;
+        served.until_in_flight("probe", 2).await;
         let began = Instant::now();
         served.disable("probe").await.expect(200);
         began.elapsed()
     };
-    let (call, took) = tokio::join!(call, disabling);
+    let (call, streamed, took) = tokio::join!(call, streamed, disabling);
+    let last = streamed.last().unwrap();
+    assert_eq!((last.name.as_str(), &last.data["code"]), ("error", &json!("plugin-stopping")), "{last:?}");
     println!("disabled with a long call under way after {took:?}");
     call.expect_problem(503, "plugin-stopping");
     assert!(took > Duration::from_secs(9) && took < Duration::from_secs(20), "{took:?}");
@@ -102,7 +106,7 @@ async fn new_limits_are_in_force_at_once_and_stay_so() {
     assert_eq!(memory(&before), (64 + 1) << 20, "/tmp counts as memory");
     let path = "/api/plugins/probe/limits";
     let limits = served.put(path, &json!({"memory_mb": 96, "max_concurrency": 2})).await.expect(200);
-    println!("{limits}");
+    assert_eq!(limits["override"], json!({"memory_mb": 96, "max_concurrency": 2}), "{limits}");
     served.until_active("probe").await;
     let after = served.container("probe").await;
     assert_ne!(before, after);
