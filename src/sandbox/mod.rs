@@ -157,6 +157,9 @@ pub enum SandboxError {
         /// Each with what was wanted and what was found.
         differences: Vec<String>,
     },
+    /// It was started and had ended before anybody could look at it.
+    #[error("the sandbox ended at once with exit code {}", .0.exit_code)]
+    EndedAtOnce(SandboxExit),
     /// It refused or failed.
     #[error("{engine} failed to {action}")]
     Failed {
@@ -177,7 +180,7 @@ impl Refusal for SandboxError {
             Self::TooOld { .. } => Code::EngineTooOld,
             Self::ImageMissing { .. } => Code::ImageMissing,
             Self::Weaker { .. } => Code::SandboxWeaker,
-            Self::Failed { .. } => Code::PluginStartFailed,
+            Self::EndedAtOnce(_) | Self::Failed { .. } => Code::PluginStartFailed,
         }
     }
 
@@ -191,7 +194,7 @@ impl Refusal for SandboxError {
                 Some("docker/python/build.sh".to_owned())
             }
             Self::ImageMissing { image } => Some(format!("docker pull {image}")),
-            Self::Weaker { .. } | Self::Failed { .. } => None,
+            Self::Weaker { .. } | Self::EndedAtOnce(_) | Self::Failed { .. } => None,
         }
     }
 }

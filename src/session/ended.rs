@@ -124,6 +124,11 @@ fn signal_name(signal: i32) -> &'static str {
     }
 }
 
+/// The end of a sandbox that ended before it could be looked at.
+pub(super) fn reason_of(exit: SandboxExit, note: Option<ExitNote>, memory_mb: u64) -> SessionEnd {
+    note.map_or_else(|| SessionEnd::of_engine(exit, memory_mb), |note| SessionEnd::of_shim(note, memory_mb))
+}
+
 /// Finds out why the connection of a plugin closed: from the shim's last word, else from the engine.
 pub(super) async fn find_reason(
     engine: &dyn Sandbox,

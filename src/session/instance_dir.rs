@@ -126,6 +126,18 @@ impl InstanceDir {
         self.accept("log.sock", listener, peer).await
     }
 
+    /// Takes the connection that a sandbox made to `log.sock` and that outlived it: what it said is still there.
+    pub(super) async fn accept_last_words(&mut self, uid: u32) -> Result<UnixStream, PeerError> {
+        let listener = self.log.take().ok_or(PeerError::Taken)?;
+        let (stream, _) = listener.accept().await?;
+        let found = stream.peer_cred()?;
+        let (found_uid, pid) = (found.uid(), found.pid().unwrap_or(0));
+        if found_uid != uid {
+            return Err(PeerError::Wrong { uid: found_uid, pid, wanted_uid: uid, wanted_pid: 0 });
+        }
+        Ok(stream)
+    }
+
     /// The listener is closed and its name removed, whoever it was: a second connect finds nothing.
     async fn accept(&self, name: &str, listener: UnixListener, peer: Peer) -> Result<UnixStream, PeerError> {
         let (stream, _) = listener.accept().await?;

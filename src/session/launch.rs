@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::calls::Calls;
-use super::ended::find_reason;
+use super::ended::{find_reason, reason_of};
 use super::instance_dir::{InstanceDir, Peer, PeerError};
 use super::outbound::Outbound;
 use super::output::{OutputEnd, carry};
@@ -20,7 +20,7 @@ use super::start_failure::{ConnectError, LaunchError, Refused, StartFailure};
 use super::{Condition, Inner, LogLine, PluginLog, Session};
 use crate::domain::{Clock, PluginState};
 use crate::protocol::{Hello, Initialize, LineBuffer, Outgoing, Ready, RemoteError, Violation, read_hello};
-use crate::sandbox::{RunningSandbox, Sandbox, SandboxSpec};
+use crate::sandbox::{RunningSandbox, Sandbox, SandboxError, SandboxExit, SandboxSpec};
 use crate::shutdown::Shutdown;
 
 /// Bytes of the first line, report included.
@@ -85,7 +85,11 @@ pub async fn launch(
         .map_err(|source| LaunchError::InstanceDir { path: order.run_dir.clone(), source })?;
     dir.path().clone_into(&mut spec.instance_dir);
     let printed = around.log.follow();
-    let sandbox = around.engine.start(&order.spec).await?;
+    let sandbox = match around.engine.start(&order.spec).await {
+        Ok(sandbox) => sandbox,
+        Err(SandboxError::EndedAtOnce(exit)) => return Err(ended_at_once(&order, &around, dir, printed, exit).await),
+        Err(error) => return Err(error.into()),
+    };
     let mut starting = Starting { order, around, sandbox, printed, dir: Some(dir) };
     match starting.introduce(on_state).await {
         Ok(session) => Ok(session),
@@ -97,6 +101,27 @@ pub async fn launch(
             Err(error)
         }
     }
+}
+
+/// What can be told of a plugin that was faster at ending than the engine at showing it.
+async fn ended_at_once(
+    order: &LaunchOrder,
+    around: &Surroundings,
+    mut dir: InstanceDir,
+    mut printed: broadcast::Receiver<LogLine>,
+    exit: SandboxExit,
+) -> LaunchError {
+    let (output, output_end) = watch::channel(OutputEnd::default());
+    let last_words = async {
+        if let Ok(log) = dir.accept_last_words(order.spec.uid).await {
+            carry(log, Arc::clone(&around.log), output).await;
+        }
+    };
+    // Whoever ended has nothing more to say.
+    tokio::time::timeout(LAST_WORDS, last_words).await.ok();
+    let note = output_end.borrow().exit;
+    let end = reason_of(exit, note, order.spec.limits.memory_mb);
+    LaunchError::Plugin(Box::new(StartFailure { log_tail: tail(&mut printed), ..StartFailure::of_end(end) }))
 }
 
 /// A sandbox that runs and has not yet proved anything.
@@ -295,26 +320,26 @@ impl Starting {
             }
             Refused::NotReading => StartFailure::new("protocol", "it does not read what it is sent".to_owned(), None),
         };
-        failure.log_tail = self.tail();
+        failure.log_tail = tail(&mut self.printed);
         LaunchError::Plugin(Box::new(failure))
     }
+}
 
-    /// The last lines of this start.
-    fn tail(&mut self) -> Vec<String> {
-        let mut lines = std::collections::VecDeque::new();
-        loop {
-            match self.printed.try_recv() {
-                Ok(line) => {
-                    for text in line.text.lines() {
-                        lines.push_back(text.to_owned());
-                    }
-                    while lines.len() > TAIL_LINES {
-                        lines.pop_front();
-                    }
+/// The last lines of a start.
+fn tail(printed: &mut broadcast::Receiver<LogLine>) -> Vec<String> {
+    let mut lines = std::collections::VecDeque::new();
+    loop {
+        match printed.try_recv() {
+            Ok(line) => {
+                for text in line.text.lines() {
+                    lines.push_back(text.to_owned());
                 }
-                Err(broadcast::error::TryRecvError::Lagged(_)) => {}
-                Err(_) => return lines.into(),
+                while lines.len() > TAIL_LINES {
+                    lines.pop_front();
+                }
             }
+            Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+            Err(_) => return lines.into(),
         }
     }
 }

@@ -69,8 +69,7 @@ impl Reader {
                 }
                 Incoming::Log(note) => {
                     notes.count_one()?;
-                    let level = Some(note.level).filter(|level| !level.is_empty());
-                    self.log.add("log", level, &note.message, Some(note.fields));
+                    self.log.add("log", Some(level_of(&note.level).to_owned()), &note.message, Some(note.fields));
                 }
                 Incoming::Request { id, method } => {
                     let text = format!("there is no host function `{}`", escape(&method));
@@ -91,6 +90,20 @@ impl Reader {
             self.outbound.send(Outgoing::cancel(call, CancelReason::Client)).ok();
         }
     }
+}
+
+/// One word for each level, whatever the plugin's language calls it.
+fn level_of(said: &str) -> &'static str {
+    const WORDS: [(&str, &str); 7] = [
+        ("trace", "DEBUG"),
+        ("debug", "DEBUG"),
+        ("warn", "WARNING"),
+        ("warning", "WARNING"),
+        ("error", "ERROR"),
+        ("critical", "CRITICAL"),
+        ("fatal", "CRITICAL"),
+    ];
+    WORDS.iter().find(|(word, _)| said.eq_ignore_ascii_case(word)).map_or("INFO", |(_, level)| level)
 }
 
 /// Notes in the present second.

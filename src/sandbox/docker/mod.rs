@@ -165,11 +165,7 @@ impl DockerEngine {
         start.map_err(self.failed("start the container"))?;
         let state = self.inspect(id).await.map_err(self.failed("show the container"))?.state.unwrap_or_default();
         let pid = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0);
-        pid.ok_or_else(|| SandboxError::Failed {
-            engine: ENGINE,
-            action: "keep the container running",
-            source: ended_at_once(&state).into(),
-        })
+        pid.ok_or_else(|| ended_at_once(&state))
     }
 
     async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, Trouble> {
@@ -293,10 +289,20 @@ fn until_gone(docker: &Docker, options: EventsOptions) -> BoxStream<'static, San
     whole.boxed()
 }
 
-fn ended_at_once(state: &ContainerState) -> String {
-    let code = state.exit_code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+/// Whose fault it is: Docker has something to say where it could not keep its promise.
+fn ended_at_once(state: &ContainerState) -> SandboxError {
     let error = state.error.as_deref().filter(|error| !error.is_empty());
-    format!("it ended at once with exit code {code}{}", error.map(|error| format!(": {error}")).unwrap_or_default())
+    match (state.exit_code, error) {
+        (Some(exit_code), None) => {
+            let out_of_memory = state.oom_killed.unwrap_or(false);
+            SandboxError::EndedAtOnce(SandboxExit { exit_code, out_of_memory })
+        }
+        (_, error) => SandboxError::Failed {
+            engine: ENGINE,
+            action: "keep the container running",
+            source: error.unwrap_or("it ended at once, and nobody knows how").into(),
+        },
+    }
 }
 
 impl Sandbox for DockerEngine {
