@@ -194,12 +194,17 @@ impl Started {
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("the sandbox hung up; last words: `{line}`"))
     }
 
+    /// Sends a text.
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.host.get_mut().write_all(text.as_bytes()).await.unwrap();
+    }
+
     /// Sends a request and returns the whole answer.
     pub(crate) async fn request(&mut self, method: &str, params: Value) -> Value {
         self.last_id += 1;
         let id = self.last_id;
         let message = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
-        self.host.get_mut().write_all(format!("{message}\n").as_bytes()).await.unwrap();
+        self.send(&format!("{message}\n")).await;
         loop {
             let answer = self.receive().await;
             if answer["id"] == id {

@@ -20,8 +20,10 @@ fn program(code: &str) -> Option<Bench> {
 async fn the_end_is_told_with_its_code() {
     let cases = [("import sys; sys.exit(7)", 7), ("", 0), ("import os; os.kill(os.getpid(), 11)", 139)];
     for (code, wanted) in cases {
-        let Some(bench) = program(code) else { return };
-        let started = bench.start().await;
+        let Some(bench) = program(&format!("input()\n{code}")) else { return };
+        let mut started = bench.start().await;
+        // Not before the engine has looked at it.
+        started.send("go on\n").await;
         let exit = timeout(PATIENCE, started.bench.engine.wait(&started.sandbox.id)).await.unwrap().unwrap();
         assert_eq!((exit.exit_code, exit.out_of_memory), (wanted, false), "{code}");
     }
