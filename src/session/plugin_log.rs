@@ -74,7 +74,9 @@ impl PluginLog {
         let earned = now.duration_since(inner.refilled).as_secs_f64() * LINES_PER_SECOND;
         inner.allowance = (inner.allowance + earned).min(LINES_PER_SECOND);
         inner.refilled = now;
-        if inner.allowance < 1.0 {
+        // Once lines are dropped, a row of them is: single ones between notes of what was dropped tell nothing.
+        let needed = if inner.dropped == 0 { 1.0 } else { LINES_PER_SECOND / 4.0 };
+        if inner.allowance < needed {
             inner.dropped += 1;
             return;
         }
