@@ -156,16 +156,22 @@ async fn a_call_that_goes_on_after_its_cancel_costs_the_session_and_harms_no_oth
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_loop_is_quarantined_and_enable_lifts_it() {
-    let Some(served) = Served::start().await else { return };
+    let Some(mut served) = Served::start().await else { return };
     let main = "import os, threading\nclass Probe:\n    def initialize(self):\n        threading.Timer(0.1, os._exit, (9,)).start()\n    \
                 def execute(self, context):\n        return 1\n";
     served.add(&fixture("probe"), &[("main.py", main)]).await;
     served.enable("probe").await.expect(200);
     // At once, then after 1, 2 and 4 seconds.
+    served.until("probe", |plugin| plugin["state"] == "error").await;
+    let answer = served.call("probe", "execute", json!({})).await;
+    answer.expect_problem(503, "plugin-restarting");
+    assert!(answer.headers["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
     let plugin = served.until("probe", |plugin| plugin["status"] == "quarantined").await;
     assert_eq!(plugin["quarantine"]["reason"], "crash-loop", "{plugin}");
     assert_eq!((&plugin["last_failure"]["exit_code"], &plugin["restarts"]), (&json!(9), &json!(4)), "{plugin}");
     served.until("probe", |plugin| plugin["state"] == "unloaded").await;
+    served.restart().await;
+    assert_eq!(served.plugin("probe").await["status"], "quarantined", "a restart of the service lifts nothing");
     let problem = served.call("probe", "execute", json!({})).await.expect_problem(409, "plugin-quarantined");
     assert!(problem["how"].as_str().unwrap().contains("plugbay enable probe"), "{problem}");
     let enabled = served.enable("probe").await.expect(200);

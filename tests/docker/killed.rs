@@ -67,6 +67,24 @@ async fn calls_in_flight_hear_of_a_kill_and_calls_meanwhile_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_whose_own_process_is_killed_is_started_again() {
+    let Some(served) = Served::with("probe").await else { return };
+    let shim = inspect(&served.container("probe").await)["State"]["Pid"].as_i64().unwrap();
+    let children = std::fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap();
+    let plugin = children.split(' ').next().unwrap().parse().unwrap();
+    let waiting = served.call("probe", "sleep", json!({"seconds": 15}));
+    let killing = async {
+        served.until_in_flight("probe", 1).await;
+        kill_process(Pid::from_raw(plugin).unwrap(), Signal::KILL).unwrap();
+    };
+    let (waiting, ()) = tokio::join!(waiting, killing);
+    assert_eq!(waiting.expect_problem(502, "plugin-crashed")["signal"], 9);
+    served.result("probe", "execute", json!({})).await;
+    assert_eq!(served.plugin("probe").await["restarts"], 1);
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_operator_does_with_docker_is_noticed() {
     let Some(served) = Served::with("probe").await else { return };
     let first = served.container("probe").await;

@@ -49,6 +49,47 @@ async fn a_plugin_that_does_not_say_how_it_is_gets_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_does_not_read_costs_its_callers_and_nobody_else() {
+    let Some(served) = Served::start_with(|config| config.health.interval = Duration::from_millis(500)).await else {
+        return;
+    };
+    served.run(&fixture("raw")).await;
+    served.run(&fixture("probe")).await;
+    let deaf = json!({"context": {"deaf": 30}, "timeout_ms": 1_000});
+    let deaf = served.execute("raw", &deaf);
+    let text = "x".repeat(3_000_000);
+    let large = json!({"context": { "text": text }, "timeout_ms": 1_000});
+    let others = async {
+        served.until_in_flight("raw", 1).await;
+        join_all((0..7).map(|_| served.execute("raw", &large))).await
+    };
+    let (deaf, others) = tokio::join!(deaf, others);
+    deaf.expect_problem(504, "plugin-timeout");
+    let codes: Vec<_> = others.iter().map(|answer| answer.json()["code"].as_str().unwrap().to_owned()).collect();
+    println!("a plugin that does not read: {codes:?}");
+    assert!(codes.iter().all(|code| ["plugin-timeout", "plugin-busy"].contains(&code.as_str())), "{codes:?}");
+    assert!(codes.iter().any(|code| code == "plugin-busy"), "what waits for a plugin is bounded: {codes:?}");
+    served.result("probe", "execute", json!({})).await;
+    served.until("raw", |plugin| plugin["state"] == "active" && plugin["restarts"] == 1).await;
+    served.result("raw", "execute", json!({})).await;
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_prints_without_end_fills_no_disk() {
+    let Some(served) = Served::with("probe").await else { return };
+    let began = Instant::now();
+    served.result("probe", "chatter", json!({"lines": 100_000})).await;
+    println!("100,000 lines of 100 bytes in {:?}", began.elapsed());
+    served.until_logged("probe", "lines were dropped").await;
+    served.result("probe", "execute", json!({})).await;
+    let files = std::fs::read_dir(served.data().join("logs")).unwrap();
+    let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(bytes <= 2 * (1 << 20) + (64 << 10), "{bytes} bytes of log");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_plugins_start_together_and_come_back_together() {
     let Some(mut served) = Served::start().await else { return };
     let names: Vec<String> = (0..10).map(|number| format!("probe-{number}")).collect();
