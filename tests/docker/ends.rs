@@ -123,6 +123,7 @@ async fn what_is_only_strange_breaks_nothing() {
     let result = served.result("raw", "execute", json!({ "send": send })).await;
     assert!(result["line"].is_string());
     served.until_logged("raw", "a\nb").await;
+    served.result("raw", "execute", json!({})).await;
     assert_eq!(served.plugin("raw").await["restarts"], 0);
     served.end().await;
 }
