@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{ENVELOPE_DEPTH, MAX_DEPTH, PROTOCOL, Violation, hygiene};
+use super::{MAX_DEPTH, PROTOCOL, Violation, hygiene};
 use crate::domain::CallId;
 
 /// One message of a plugin.
@@ -154,7 +154,9 @@ impl<'a> Incoming<'a> {
         let text = std::str::from_utf8(line).map_err(|_not_text| Violation::new("a line is not UTF-8"))?;
         let frame: Frame<'a> = serde_json::from_str(text)
             .map_err(|error| Violation::new(format!("a line is not a JSON-RPC message: {error}")))?;
-        let depth = MAX_DEPTH.saturating_add(ENVELOPE_DEPTH);
+        // What an answer puts around its payload is one level, what a notification does are two.
+        let envelope = if frame.method.is_some() { 2 } else { 1 };
+        let depth = MAX_DEPTH.saturating_add(envelope);
         hygiene::check(text, depth).map_err(|error| Violation::new(format!("a line: {error}")))?;
         if frame.jsonrpc != "2.0" {
             return Err(Violation::new("a line is not JSON-RPC 2.0"));
@@ -216,6 +218,21 @@ mod tests {
         assert_eq!(error.data.kind.as_deref(), Some("ValueError"));
         let line = br#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x","data":[7]}}"#;
         assert!(matches!(Incoming::read(line), Ok(Incoming::Answer { outcome: Err(_), .. })));
+    }
+
+    #[test]
+    fn a_result_may_be_as_deep_as_a_payload_and_no_deeper() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let answer = |depth| format!(r#"{{"jsonrpc":"2.0","id":1,"result":{}}}"#, nested(depth));
+        assert!(Incoming::read(answer(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(Incoming::read(answer(MAX_DEPTH + 1).as_bytes()).is_err());
+        let call = CallId::generate();
+        let chunk = |depth| {
+            let params = format!(r#"{{"call":"{call}","seq":0,"data":{}}}"#, nested(depth));
+            format!(r#"{{"jsonrpc":"2.0","method":"chunk","params":{params}}}"#)
+        };
+        assert!(Incoming::read(chunk(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(Incoming::read(chunk(MAX_DEPTH + 1).as_bytes()).is_err());
     }
 
     #[test]

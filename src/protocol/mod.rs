@@ -33,9 +33,6 @@ pub const PROTOCOL: u32 = 1;
 /// Levels that a payload may nest.
 pub const MAX_DEPTH: usize = 64;
 
-/// Levels that a message puts around a payload.
-const ENVELOPE_DEPTH: usize = 4;
-
 /// JSON-RPC: the method does not exist.
 pub const METHOD_NOT_FOUND: i64 = -32601;
 
