@@ -27,4 +27,5 @@ mod refused;
 mod served;
 mod service_process;
 mod streams;
+mod surroundings;
 mod switching;

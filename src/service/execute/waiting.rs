@@ -45,7 +45,7 @@ impl<'a> Waiting<'a> {
                 Phase::Starting(_) | Phase::Up(_) => {}
                 Phase::Waiting(until) => {
                     let wait = until.saturating_duration_since(Instant::now()).max(SOON);
-                    let detail = format!("`{name}` ended again and again; it is started again in {} s", wait.as_secs());
+                    let detail = format!("`{name}` does not run; it is started again in {} s", wait.as_secs());
                     return Err(PluginProblem::new(Code::PluginRestarting, detail).retry_after(wait).into());
                 }
                 Phase::EngineAway => return Err(self.service.engine_problem().retry_after(SOON).into()),

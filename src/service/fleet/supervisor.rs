@@ -19,6 +19,12 @@ use crate::session::{Condition, EndCause, LaunchError, Session, SessionEnd, Surr
 /// Shortest time between two tries while the engine is away.
 const ENGINE_RETRY: Duration = Duration::from_millis(250);
 
+/// When a start is tried again that failed for what is around the plugin.
+const SURROUNDINGS_RETRY: Duration = Duration::from_secs(5);
+
+/// The reason of a start that the engine did not manage.
+const ENGINE_REASON: &str = "engine";
+
 /// How long a session that does not react gets once another has taken its place.
 const REPLACED_GRACE: Duration = Duration::from_secs(12);
 
@@ -77,15 +83,19 @@ impl Supervisor {
             let session = match self.start().await {
                 Ok(session) => session,
                 Err(error) => {
-                    let is_engine = is_engines_fault(&error);
+                    let fault = Fault::of(&error);
                     if let FirstStart::Asked(waiting) = std::mem::replace(&mut first, FirstStart::Resumed) {
                         // Whoever asked may have gone.
                         waiting.send(Err(error)).ok();
-                        if !is_engine {
+                        if fault != Fault::EngineAway {
                             return;
                         }
                     }
-                    let go_on = if is_engine { self.await_engine().await } else { self.failed_to_start().await };
+                    let go_on = match fault {
+                        Fault::EngineAway => self.await_engine().await,
+                        Fault::Surroundings => self.pause(SURROUNDINGS_RETRY).await,
+                        Fault::Plugin => self.failed_to_start().await,
+                    };
                     if !go_on {
                         return;
                     }
@@ -172,10 +182,14 @@ impl Supervisor {
                 Some(Condition::Unresponsive(text)) => {
                     self.note_end("unresponsive", &text, None);
                     // A fresh one first: the plugin answers all the time.
-                    let Ok(fresh) = self.make_session().await else {
-                        session.stop(Instant::now() + REPLACED_GRACE).await;
-                        self.service.fleet.withdraw(session.id());
-                        return self.failed_to_start().await;
+                    let fresh = match self.make_session().await {
+                        Ok(fresh) => fresh,
+                        Err(error) => {
+                            session.stop(Instant::now() + REPLACED_GRACE).await;
+                            self.service.fleet.withdraw(session.id());
+                            // What is around it is looked at again by the next start.
+                            return Fault::of(&error) != Fault::Plugin || self.failed_to_start().await;
+                        }
                     };
                     self.serve(&fresh);
                     self.retire(std::mem::replace(&mut session, fresh));
@@ -225,12 +239,7 @@ impl Supervisor {
     async fn follow(&mut self, ending: Ending, ran: Duration, had_good_call: bool) -> bool {
         match self.backoff.ended(ending, ran, had_good_call, Moment::now()) {
             Verdict::Wait(Duration::ZERO) => true,
-            Verdict::Wait(wait) => {
-                info!(plugin.name = %self.member.name, "`{}` is started again in {} s", self.member.name, wait.as_secs());
-                let until = Instant::now() + wait;
-                self.member.set(Phase::Waiting(until));
-                matches!(self.wait(tokio::time::sleep_until(until)).await, Waited::Over)
-            }
+            Verdict::Wait(wait) => self.pause(wait).await,
             Verdict::Quarantine => {
                 self.member.set(Phase::Waiting(Instant::now()));
                 let (service, name) = (Arc::clone(&self.service), self.member.name.clone());
@@ -244,6 +253,14 @@ impl Supervisor {
                 false
             }
         }
+    }
+
+    /// Lets some time pass before the next start. False when the plugin is to stop.
+    async fn pause(&mut self, wait: Duration) -> bool {
+        info!(plugin.name = %self.member.name, "`{}` is started again in {} s", self.member.name, wait.as_secs());
+        let until = Instant::now() + wait;
+        self.member.set(Phase::Waiting(until));
+        matches!(self.wait(tokio::time::sleep_until(until)).await, Waited::Over)
     }
 
     /// Waits until the engine may be there again.
@@ -290,9 +307,28 @@ async fn stop_wished(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
     }
 }
 
-/// Whether a start failed for want of the engine, and not of the plugin.
-fn is_engines_fault(error: &ServiceError) -> bool {
-    error.code() == Code::EngineUnavailable
+/// What a start failed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The engine does not answer.
+    EngineAway,
+    /// Something else that is not the plugin's, such as an image that is not there. It never leads to a quarantine.
+    Surroundings,
+    /// The plugin.
+    Plugin,
+}
+
+impl Fault {
+    fn of(error: &ServiceError) -> Self {
+        match error {
+            ServiceError::Plugin(problem) if problem.code == Code::EngineUnavailable => Self::EngineAway,
+            ServiceError::Plugin(problem) if problem.code == Code::PluginStartFailed => match problem.reason {
+                Some(ENGINE_REASON) => Self::Surroundings,
+                _ => Self::Plugin,
+            },
+            _ => Self::Surroundings,
+        }
+    }
 }
 
 impl PluginProblem {
@@ -307,7 +343,7 @@ impl PluginProblem {
                 Self { how, reason, exit_code, log_tail, ..Self::new(code, detail) }
             }
             LaunchError::Sandbox(error @ (SandboxError::Failed { .. } | SandboxError::Weaker { .. })) => {
-                Self { how, reason: Some("engine"), ..Self::new(code, Chain(&error).to_string()) }
+                Self { how, reason: Some(ENGINE_REASON), ..Self::new(code, Chain(&error).to_string()) }
             }
             error => Self { how, ..Self::new(code, Chain(&error).to_string()) },
         }
