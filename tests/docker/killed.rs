@@ -118,9 +118,11 @@ async fn what_an_operator_does_with_docker_is_noticed() {
 async fn a_paused_plugin_can_be_disabled() {
     let Some(served) = Served::with("probe").await else { return };
     docker(&["pause", &served.container("probe").await]).unwrap();
+    served.until("probe", |plugin| plugin["state"] == "paused").await;
     let began = Instant::now();
     served.disable("probe").await.expect(200);
     println!("a paused plugin was disabled after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "what is frozen is not waited for");
     assert_eq!(containers(served.instance()), Vec::<String>::new());
     served.end().await;
 }

@@ -134,6 +134,11 @@ impl Member {
         self.change(|_| self.paused.store(paused, Ordering::Relaxed));
     }
 
+    /// Whether the engine has frozen it, as far as was looked.
+    pub(in crate::service) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
     fn change(&self, change: impl FnOnce(&mut Phase)) {
         let mut states = None;
         self.phase.send_modify(|phase| {
@@ -158,7 +163,7 @@ impl Member {
         match phase {
             Phase::Down => PluginState::Unloaded,
             Phase::Starting(step) => *step,
-            Phase::Up(_) if self.paused.load(Ordering::Relaxed) => PluginState::Paused,
+            Phase::Up(_) if self.is_paused() => PluginState::Paused,
             Phase::Up(_) => PluginState::Active,
             Phase::Waiting(_) | Phase::EngineAway => PluginState::Error,
             Phase::Stopping => PluginState::Unloading,

@@ -156,6 +156,8 @@ impl Supervisor {
     fn serve(&self, session: &Session) {
         let limits = session.spec().limits;
         let places = usize::try_from(limits.max_concurrency).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        // That was another sandbox.
+        self.member.set_paused(false);
         self.member.set(Phase::Up(Arc::new(Up {
             session: session.clone(),
             places: Arc::new(Semaphore::new(places)),
@@ -171,6 +173,8 @@ impl Supervisor {
             let news = tokio::select! {
                 biased;
                 until = stop_wished(&mut self.stop) => {
+                    // What is frozen cannot end calls, nor clean up.
+                    let until = if self.member.is_paused() { Instant::now() } else { until };
                     self.member.set(Phase::Stopping);
                     session.stop(until).await;
                     self.service.fleet.withdraw(session.id());
