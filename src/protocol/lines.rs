@@ -57,11 +57,6 @@ impl LineBuffer {
         Ok(Some(line))
     }
 
-    /// Whether bytes of an unfinished line are there.
-    pub fn has_rest(&self) -> bool {
-        !self.bytes.is_empty()
-    }
-
     fn too_long(&self) -> LineTooLong {
         LineTooLong { max_bytes: self.max_bytes }
     }
@@ -101,7 +96,7 @@ mod tests {
                 rest = further;
             }
             prop_assert_eq!(found, lines);
-            prop_assert!(!buffer.has_rest());
+            prop_assert!(buffer.bytes.is_empty());
         }
     }
 }

@@ -284,7 +284,6 @@ impl Refusal for ServiceError {
         match self {
             Self::Package(error) => error.fields(),
             Self::Manifest(error) => error.fields(),
-            Self::Plugin(problem) => &problem.fields,
             Self::LimitsExceedCeiling { fields } | Self::FieldInvalid { fields } => fields,
             _ => &[],
         }

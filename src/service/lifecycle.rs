@@ -47,7 +47,7 @@ impl Service {
         if let Some(quarantine) = &plugin.quarantine {
             check_quarantine(&plugin.name, quarantine)?;
         }
-        let (versions, keys_and_limits) = {
+        let (versions, set) = {
             let mut reader = self.store.reader().await?;
             let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
             (versions, store::running::find_limits(&mut reader, plugin.id).await?)
@@ -56,7 +56,7 @@ impl Service {
         let serving = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
         let manifest = self.manifests.get(serving)?;
         check_permissions(&manifest)?;
-        self.check_ceiling(&manifest, keys_and_limits)?;
+        self.check_ceiling(&manifest, set)?;
         let member = self.member(plugin.id, &plugin.name);
         let started = if member.is_supervised() && plugin.status == PluginStatus::Enabled {
             self.until_active(&member).await

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::domain::{CallId, Code, FieldError};
+use crate::domain::{CallId, Code};
 
 /// Why a plugin did not do as asked.
 #[derive(Clone, Debug)]
@@ -26,8 +26,6 @@ pub struct PluginProblem {
     pub log_tail: Vec<String>,
     /// When to try again.
     pub retry_after: Option<Duration>,
-    /// Single values that are wrong.
-    pub fields: Vec<FieldError>,
 }
 
 impl PluginProblem {
@@ -43,7 +41,6 @@ impl PluginProblem {
             signal: None,
             log_tail: Vec::new(),
             retry_after: None,
-            fields: Vec::new(),
         }
     }
 

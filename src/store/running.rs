@@ -26,16 +26,6 @@ pub async fn user_of(connection: &mut SqliteConnection, plugin: PluginId) -> Res
     u32::try_from(number).map_err(|error| StoreError::bad_row("sandbox_users", plugin, error))
 }
 
-/// The number of a plugin's user, if it has one.
-pub async fn find_user(connection: &mut SqliteConnection, plugin: PluginId) -> Result<Option<u32>, StoreError> {
-    let id = plugin.to_string();
-    let number = sqlx::query_scalar!("SELECT number FROM sandbox_users WHERE plugin_id = ?", id)
-        .fetch_optional(connection)
-        .await?;
-    let number = number.map(u32::try_from).transpose();
-    number.map_err(|error| StoreError::bad_row("sandbox_users", plugin, error))
-}
-
 /// Frees a plugin's user, once nothing of that user is left.
 pub async fn free_user(connection: &mut SqliteConnection, plugin: PluginId) -> Result<(), StoreError> {
     let id = plugin.to_string();
@@ -120,7 +110,6 @@ mod tests {
         }
         assert_eq!(user_of(&mut tx, plugins[1]).await.unwrap(), 2);
         free_user(&mut tx, plugins[0]).await.unwrap();
-        assert_eq!(find_user(&mut tx, plugins[0]).await.unwrap(), None);
         assert_eq!(user_of(&mut tx, PluginId::generate()).await.unwrap(), 1);
         assert_eq!(user_of(&mut tx, PluginId::generate()).await.unwrap(), 4);
     }
