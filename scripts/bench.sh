@@ -1,18 +1,24 @@
 #!/usr/bin/env bash
 # Measures plugbay on this machine and shows the numbers beside their goals.
 #
-#   scripts/bench.sh install [--judge] [--record]
+#   scripts/bench.sh install|call [--judge] [--record]
+#
+#   install   large archives, the memory they take, the start of the service
+#   call      calls, starts and memory of running plugins beside their floors; needs Docker
 #
 # Builds the release binary first; PLUGBAY_BIN names another. --judge: exit code 1 if a goal is missed. --record: also
 # write the table into benches/RESULTS.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# shellcheck source=scripts/lib/docker.sh
+. scripts/lib/docker.sh
 
-case ${1:-} in
-install) shift ;;
--h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
+what=${1:-}
+case $what in
+install | call) shift ;;
+-h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
 *)
-    echo "usage: scripts/bench.sh install [--judge] [--record]" >&2
+    echo "usage: scripts/bench.sh install|call [--judge] [--record]" >&2
     exit 2
     ;;
 esac
@@ -25,5 +31,10 @@ for argument in "$@"; do
         ;;
     esac
 done
+if [ "$what" = call ]; then
+    ensure_docker yes >&2
+    docker/python/build.sh >&2
+    cargo build --release --locked --example load >&2
+fi
 if [ -z "${PLUGBAY_BIN:-}" ]; then cargo build --release --locked --bin plugbay >&2; fi
-exec python3 benches/install.py "$@"
+exec python3 -B "benches/$what.py" "$@"
