@@ -1,7 +1,11 @@
 //! Makes load and measures it, for `scripts/bench.sh call`: the floors that plugbay is compared with, and its callers.
 //!
 //! Each mode prints one JSON object when it is done. `floor` prints its port and runs until it is killed.
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a program of one page that ends where something is wrong")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a program of one page that ends where something is wrong"
+)]
 
 mod attach;
 mod floor;

@@ -1,11 +1,12 @@
 //! Calls into plugins, answered at once or as a stream.
 
+use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::ACCEPT;
 use actix_web::web::{Data, Path, Payload};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
 
@@ -19,8 +20,34 @@ use crate::domain::FieldError;
 use crate::service::{Delivery, ExecuteOrder, Executing, StreamEvent};
 use crate::wire::{ChunkEvent, ExecuteAnswer, ExecuteRequest, ProgressEvent};
 
+/// What comes before and after a plugin in the address of its calls.
+const ADDRESS: (&str, &str) = ("/api/plugins/", "/execute");
+
 /// Room that a message needs around its payload.
 const ENVELOPE_BYTES: usize = 1024;
+
+/// The plugin of an address that has no escapes or other surprises in it.
+pub(super) fn plain_id(path: &str) -> Option<&str> {
+    let id = path.strip_prefix(ADDRESS.0)?.strip_suffix(ADDRESS.1)?;
+    let is_plain = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    (is_plain && !id.is_empty()).then_some(id)
+}
+
+/// The plugin to call: its id or name.
+#[derive(Debug)]
+pub(super) struct Called(String);
+
+impl FromRequest for Called {
+    type Error = actix_web::Error;
+    type Future = Ready<Result<Self, actix_web::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut actix_web::dev::Payload) -> Self::Future {
+        match plain_id(request.path()) {
+            Some(id) => ready(Ok(Self(id.to_owned()))),
+            None => ready(Path::<String>::from_request(request, payload).into_inner().map(|id| Self(id.into_inner()))),
+        }
+    }
+}
 
 /// Calls a method of a plugin.
 #[utoipa::path(post, path = "/api/plugins/{id}/execute", tag = "running", params(("id" = String, Path, description = "Id or name")),
@@ -32,7 +59,7 @@ const ENVELOPE_BYTES: usize = 1024;
 pub(super) async fn execute(
     permit: Permit<Execute>,
     app: Data<App>,
-    id: Path<String>,
+    id: Called,
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
@@ -53,7 +80,7 @@ pub(super) async fn execute(
     };
     let connection = request.conn_data::<Arc<Connection>>().cloned();
     let executing = tokio::select! {
-        executing = app.service.execute(&permit.0, &id, order) => executing?,
+        executing = app.service.execute(&permit.0, &id.0, order) => executing?,
         () = gone(connection.clone()) => return Err(nobody()),
     };
     match delivery {

@@ -17,7 +17,7 @@ use tracing::{Instrument, debug, info_span};
 use super::connections::Connection;
 use super::problem::Problem;
 use super::{App, body};
-use crate::domain::Code;
+use crate::domain::{Code, escape};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Tells every client that the service runs with `--insecure-dev`.
@@ -55,8 +55,7 @@ pub(super) async fn surround<B: MessageBody + 'static>(
     let started = Instant::now();
     let id = RequestId(given_id(request.headers()).unwrap_or_else(|| uuid::Uuid::now_v7().to_string()));
     let trace = request.headers().get(&TRACEPARENT).filter(|value| is_traceparent(value)).cloned();
-    let (method, path) = (request.method().clone(), crate::domain::escape(request.path()));
-    let span = info_span!("http.request", request.id = %id.0, http.method = %method, http.path = %path);
+    let span = info_span!("http.request", request.id = id.0.as_str());
     request.extensions_mut().insert(id.clone());
     let answer = async {
         let connection = request.conn_data::<Arc<Connection>>().cloned();
@@ -87,7 +86,13 @@ pub(super) async fn surround<B: MessageBody + 'static>(
         if let Some(connection) = connection.filter(|_| is_complete) {
             connection.end();
         }
-        debug!(http.status = response.status().as_u16(), duration_us = started.elapsed().as_micros(), "Answered");
+        debug!(
+            http.method = %response.request().method(),
+            http.path = escape(response.request().path()),
+            http.status = response.status().as_u16(),
+            duration_us = started.elapsed().as_micros(),
+            "Answered"
+        );
         Ok(response)
     };
     CURRENT.scope(id.clone(), answer.instrument(span)).await

@@ -97,6 +97,8 @@ struct Table {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) id: u64,
+    /// Calls that were in flight before.
+    pub(super) others: usize,
     pub(super) answer: oneshot::Receiver<Delivered>,
     pub(super) events: Option<Events>,
 }
@@ -131,10 +133,10 @@ impl Calls {
         if let Some(end) = &table.ended {
             return Err(CallError::Ended(Arc::clone(end)));
         }
-        let id = table.next_id();
+        let (id, others) = (table.next_id(), table.ids.len());
         table.by_id.insert(id, Pending::Call(pending));
         table.ids.insert(call, id);
-        Ok(Waiting { id, answer, events })
+        Ok(Waiting { id, others, answer, events })
     }
 
     /// Makes room for the answer to a question of the service's own.

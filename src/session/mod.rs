@@ -64,6 +64,9 @@ pub struct HealthReport {
     pub health: Map<String, Value>,
 }
 
+/// Calls in flight from which on further ones are written together: below, waiting for others would only cost time.
+const BUSY_CALLS: usize = 2;
+
 /// A call to be made.
 #[derive(Debug)]
 pub struct NewCall<'a> {
@@ -173,11 +176,22 @@ impl Session {
         let deadline_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let stream = delivery == Delivery::Stream;
         let frame = Outgoing::invoke(waiting.id, &Invoke { method, params, call: id, deadline_ms, trace, stream });
-        if self.0.outbound.send(frame).is_err() {
+        if self.0.outbound.post(frame).is_err() {
             self.0.calls.withdraw(waiting.id);
             return Err(self.ended().map_or(CallError::NotReading, CallError::Ended));
         }
-        Ok(RunningCall { inner: Arc::clone(&self.0), call: id, waiting, deadline, is_done: false })
+        let running = RunningCall {
+            is_posted: waiting.others >= BUSY_CALLS,
+            inner: Arc::clone(&self.0),
+            call: id,
+            waiting,
+            deadline,
+            is_done: false,
+        };
+        if !running.is_posted {
+            running.inner.outbound.flush();
+        }
+        Ok(running)
     }
 
     /// Lets running calls end, asks the plugin to clean up, and removes the sandbox: all of it by `until`, whatever the
@@ -205,18 +219,22 @@ pub struct RunningCall {
     call: CallId,
     waiting: calls::Waiting,
     deadline: Instant,
+    /// It was taken, but not yet written.
+    is_posted: bool,
     is_done: bool,
 }
 
 impl RunningCall {
     /// The next part of a stream; `None` when the answer is next.
     pub async fn next_event(&mut self) -> Option<StreamEvent> {
+        self.send().await;
         let events = self.waiting.events.as_mut()?;
         tokio::time::timeout_at(self.deadline, events.next()).await.ok().flatten()
     }
 
     /// The answer.
     pub async fn answer(mut self) -> Result<CallOutcome, CallError> {
+        self.send().await;
         match tokio::time::timeout_at(self.deadline, &mut self.waiting.answer).await {
             Ok(delivered) => {
                 self.is_done = true;
@@ -230,6 +248,15 @@ impl RunningCall {
         }
     }
 
+    /// Writes the call after all that are about to be made on this thread, so that they leave together.
+    async fn send(&mut self) {
+        if self.is_posted {
+            tokio::task::yield_now().await;
+            self.is_posted = false;
+            self.inner.outbound.flush();
+        }
+    }
+
     fn give_up(&mut self, reason: CancelReason) {
         if !self.is_done && self.inner.calls.abandon(self.waiting.id) {
             self.inner.cancel(self.call, reason);
@@ -240,6 +267,9 @@ impl RunningCall {
 
 impl Drop for RunningCall {
     fn drop(&mut self) {
+        if self.is_posted {
+            self.inner.outbound.flush();
+        }
         self.give_up(CancelReason::Client);
     }
 }

@@ -1,9 +1,9 @@
-//! What goes to the plugin. A caller writes by itself when nothing is queued before it, which saves waking a task per
-//! call; whatever the socket does not take at once is written by the writer task. A frame is always written whole, also
-//! when the caller has gone meanwhile.
+//! What goes to the plugin. A caller writes by itself, which saves waking a task per call; while many call, what they
+//! have to say leaves in one write. Whatever the socket does not take at once is written by the writer task. A frame is
+//! always written whole, also when the caller has gone meanwhile.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::UnixStream;
@@ -13,6 +13,9 @@ use crate::protocol::Outgoing;
 
 /// Bytes that may wait for a plugin that does not read, as a multiple of the longest message.
 const QUEUED_MESSAGES: usize = 4;
+
+/// Frames in one write.
+const FRAMES_AT_ONCE: usize = 64;
 
 /// The plugin does not read, or its session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +34,20 @@ pub(super) struct Outbound {
 
 #[derive(Debug, Default)]
 struct Queue {
-    frames: VecDeque<Vec<u8>>,
-    /// Bytes of the first frame that are written already.
-    written: usize,
+    frames: Frames,
     bytes: usize,
-    closed: bool,
+    /// Somebody writes and takes care of what is added meanwhile.
+    is_writing: bool,
+    /// The socket took less than there was; the writer goes on when it takes more.
+    is_stuck: bool,
+    is_closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Frames {
+    waiting: VecDeque<Vec<u8>>,
+    /// Bytes of the first one that are written already.
+    written: usize,
 }
 
 impl Outbound {
@@ -51,25 +63,29 @@ impl Outbound {
 
     /// Sends a frame, now or as soon as the plugin reads.
     pub(super) fn send(&self, frame: Outgoing) -> Result<(), NoRoom> {
+        self.post(frame)?;
+        self.flush();
+        Ok(())
+    }
+
+    /// Takes a frame that others may follow at once; [`Self::flush`] writes them together.
+    pub(super) fn post(&self, frame: Outgoing) -> Result<(), NoRoom> {
         let frame = frame.into_bytes();
         let mut queue = self.queue();
-        if queue.closed || queue.bytes.saturating_add(frame.len()) > self.max_bytes {
+        if queue.is_closed || queue.bytes.saturating_add(frame.len()) > self.max_bytes {
             return Err(NoRoom);
         }
-        let mut written = 0;
-        if queue.frames.is_empty() {
-            // A broken connection is seen by the reader.
-            written = self.stream.try_write(&frame).unwrap_or(0);
-            if written == frame.len() {
-                return Ok(());
-            }
-            queue.written = written;
-        }
-        queue.bytes = queue.bytes.saturating_add(frame.len().saturating_sub(written));
-        queue.frames.push_back(frame);
-        drop(queue);
-        self.filled.notify_one();
+        queue.bytes = queue.bytes.saturating_add(frame.len());
+        queue.frames.waiting.push_back(frame);
         Ok(())
+    }
+
+    /// Writes what has been taken. What the socket does not take now is the writer's.
+    pub(super) fn flush(&self) {
+        // A broken connection is seen by the reader.
+        if self.write(Writer::Caller).is_ok_and(|socket| socket == Socket::Full) {
+            self.filled.notify_one();
+        }
     }
 
     /// Sends a frame once there is room for it. What the plugin asks for is answered so: one that asks and does not
@@ -79,7 +95,7 @@ impl Outbound {
             let emptied = self.emptied.notified();
             let has_room = {
                 let queue = self.queue();
-                queue.closed || queue.bytes < self.max_bytes / 2
+                queue.is_closed || queue.bytes < self.max_bytes / 2
             };
             if has_room {
                 self.send(frame).ok();
@@ -92,8 +108,8 @@ impl Outbound {
     /// Refuses every further frame.
     pub(super) fn close(&self) {
         let mut queue = self.queue();
-        queue.closed = true;
-        queue.frames.clear();
+        queue.is_closed = true;
+        queue.frames = Frames::default();
         drop(queue);
         self.filled.notify_one();
         self.emptied.notify_waiters();
@@ -102,39 +118,80 @@ impl Outbound {
     /// The writer: runs until the session is closed or the connection breaks.
     pub(super) async fn write_queued(&self) {
         loop {
-            if !self.write_some() {
-                return;
-            }
-            let is_empty = self.queue().frames.is_empty();
-            if is_empty {
-                self.emptied.notify_waiters();
-                self.filled.notified().await;
-            } else if self.stream.writable().await.is_err() {
-                return;
+            match self.write(Writer::Task) {
+                Ok(Socket::Closed) => return,
+                Ok(Socket::HasRoom) => {
+                    self.emptied.notify_waiters();
+                    self.filled.notified().await;
+                }
+                Ok(Socket::Full) if self.stream.writable().await.is_ok() => {}
+                Ok(Socket::Full) | Err(_) => return,
             }
         }
     }
 
-    /// Writes as much as the socket takes. False ends the writer.
-    fn write_some(&self) -> bool {
-        let mut guard = self.queue();
-        let queue = &mut *guard;
-        while !queue.closed {
-            let Some(first) = queue.frames.front() else { break };
-            match self.stream.try_write(first.get(queue.written..).unwrap_or_default()) {
-                Ok(count) => {
-                    queue.written += count;
-                    queue.bytes = queue.bytes.saturating_sub(count);
-                    if queue.written >= first.len() {
-                        queue.frames.pop_front();
-                        queue.written = 0;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return false,
+    /// Writes all there is, as far as the socket takes it. The lock is not held meanwhile: whoever comes adds its frame
+    /// and goes, and nobody waits for another's system call.
+    fn write(&self, writer: Writer) -> io::Result<Socket> {
+        let mut queue = self.queue();
+        // A full socket is asked again by the task alone, which knows when it is worth it.
+        if queue.is_writing || (queue.is_stuck && writer == Writer::Caller) {
+            return Ok(Socket::HasRoom);
+        }
+        while !queue.is_closed && !queue.frames.waiting.is_empty() {
+            let mut frames = std::mem::take(&mut queue.frames);
+            queue.is_writing = true;
+            drop(queue);
+            let written = frames.write(&self.stream);
+            queue = self.queue();
+            queue.is_writing = false;
+            queue.bytes = queue.bytes.saturating_sub(written?);
+            queue.is_stuck = !frames.waiting.is_empty();
+            // Before those that were added meanwhile.
+            frames.waiting.append(&mut queue.frames.waiting);
+            queue.frames = frames;
+            if queue.is_stuck {
+                return Ok(Socket::Full);
             }
         }
-        !queue.closed
+        Ok(if queue.is_closed { Socket::Closed } else { Socket::HasRoom })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writer {
+    Caller,
+    Task,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Socket {
+    HasRoom,
+    Full,
+    Closed,
+}
+
+impl Frames {
+    /// Writes as much as the socket takes and forgets it. Returns the number of bytes.
+    fn write(&mut self, stream: &UnixStream) -> io::Result<usize> {
+        let mut all = 0_usize;
+        while let Some(first) = self.waiting.front() {
+            let mut slices = vec![IoSlice::new(first.get(self.written..).unwrap_or_default())];
+            slices.extend(self.waiting.iter().skip(1).take(FRAMES_AT_ONCE - 1).map(|frame| IoSlice::new(frame)));
+            match stream.try_write_vectored(&slices) {
+                Ok(count) => {
+                    all = all.saturating_add(count);
+                    self.written = self.written.saturating_add(count);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+            while let Some(first) = self.waiting.front().filter(|first| first.len() <= self.written) {
+                self.written -= first.len();
+                self.waiting.pop_front();
+            }
+        }
+        Ok(all)
     }
 }
 
