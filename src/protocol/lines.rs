@@ -1,5 +1,7 @@
 //! Bytes of a stream, cut into lines.
 
+use std::ops::RangeInclusive;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 /// A line grew beyond the limit.
@@ -19,8 +21,8 @@ pub struct LineBuffer {
     max_bytes: usize,
 }
 
-/// Room for one read.
-const READ_BYTES: usize = 64 * 1024;
+/// Room for one read: little, because a session keeps it while nothing comes, and more while a long line arrives.
+const READ_BYTES: RangeInclusive<usize> = 8 * 1024..=64 * 1024;
 
 impl LineBuffer {
     /// For lines of at most this many bytes, without their end.
@@ -36,7 +38,7 @@ impl LineBuffer {
 
     /// Where the next read goes.
     pub fn room(&mut self) -> &mut BytesMut {
-        self.bytes.reserve(READ_BYTES);
+        self.bytes.reserve(self.bytes.len().clamp(*READ_BYTES.start(), *READ_BYTES.end()));
         &mut self.bytes
     }
 

@@ -177,7 +177,7 @@ impl Service {
         wanted: &str,
         tail: Option<usize>,
         since: Option<Timestamp>,
-    ) -> Result<(Vec<LogLine>, broadcast::Receiver<LogLine>), ServiceError> {
+    ) -> Result<(Vec<LogLine>, broadcast::Receiver<Arc<LogLine>>), ServiceError> {
         let member = self.member_of(caller, wanted).await?;
         // First, so that no line falls between.
         let following = member.log.follow();

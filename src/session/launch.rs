@@ -108,7 +108,7 @@ async fn ended_at_once(
     order: &LaunchOrder,
     around: &Surroundings,
     mut dir: InstanceDir,
-    mut printed: broadcast::Receiver<LogLine>,
+    mut printed: broadcast::Receiver<Arc<LogLine>>,
     exit: SandboxExit,
 ) -> LaunchError {
     let (output, output_end) = watch::channel(OutputEnd::default());
@@ -129,7 +129,7 @@ struct Starting {
     order: LaunchOrder,
     around: Surroundings,
     sandbox: RunningSandbox,
-    printed: broadcast::Receiver<LogLine>,
+    printed: broadcast::Receiver<Arc<LogLine>>,
     dir: Option<InstanceDir>,
 }
 
@@ -326,7 +326,7 @@ impl Starting {
 }
 
 /// The last lines of a start.
-fn tail(printed: &mut broadcast::Receiver<LogLine>) -> Vec<String> {
+fn tail(printed: &mut broadcast::Receiver<Arc<LogLine>>) -> Vec<String> {
     let mut lines = std::collections::VecDeque::new();
     loop {
         match printed.try_recv() {

@@ -23,7 +23,7 @@ const TEXT_BYTES: usize = 16 * 1024;
 const LINES_PER_SECOND: f64 = 1_000.0;
 
 /// Lines a slow follower may be behind before it misses some.
-const FOLLOWERS_BEHIND: usize = 1_024;
+const FOLLOWERS_BEHIND: usize = 512;
 
 /// One line of a plugin's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,13 +47,14 @@ pub struct LogLine {
 pub struct PluginLog {
     path: PathBuf,
     clock: Arc<dyn Clock>,
-    followers: broadcast::Sender<LogLine>,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug)]
 struct Inner {
     file: Option<File>,
+    /// There while somebody follows, which is at every start and seldom after it.
+    followers: Option<broadcast::Sender<Arc<LogLine>>>,
     bytes: u64,
     allowance: f64,
     refilled: Instant,
@@ -63,8 +64,15 @@ struct Inner {
 impl PluginLog {
     /// The log in this file. Nothing is made before the first line.
     pub fn new(path: PathBuf, clock: Arc<dyn Clock>) -> Self {
-        let inner = Inner { file: None, bytes: 0, allowance: LINES_PER_SECOND, refilled: Instant::now(), dropped: 0 };
-        Self { path, clock, followers: broadcast::channel(FOLLOWERS_BEHIND).0, inner: Mutex::new(inner) }
+        let inner = Inner {
+            file: None,
+            followers: None,
+            bytes: 0,
+            allowance: LINES_PER_SECOND,
+            refilled: Instant::now(),
+            dropped: 0,
+        };
+        Self { path, clock, inner: Mutex::new(inner) }
     }
 
     /// Adds a line of the plugin's.
@@ -115,8 +123,10 @@ impl PluginLog {
             inner.file = None;
             tracing::debug!(path = %self.path.display(), %error, "A plugin's log could not be written");
         }
-        // Nobody following is not a fault.
-        self.followers.send(line).ok();
+        if inner.followers.as_ref().is_some_and(|followers| followers.send(Arc::new(line)).is_err()) {
+            // The last one has gone.
+            inner.followers = None;
+        }
     }
 
     fn try_write(&self, inner: &mut Inner, line: &LogLine) -> io::Result<()> {
@@ -154,8 +164,9 @@ impl PluginLog {
     }
 
     /// Lines from now on.
-    pub fn follow(&self) -> broadcast::Receiver<LogLine> {
-        self.followers.subscribe()
+    pub fn follow(&self) -> broadcast::Receiver<Arc<LogLine>> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.followers.get_or_insert_with(|| broadcast::channel(FOLLOWERS_BEHIND).0).subscribe()
     }
 
     /// Removes what was kept, when the plugin is uninstalled.

@@ -124,7 +124,7 @@ pub(crate) fn metrics(view: &MetricsView) -> wire::PluginMetrics {
 pub(crate) fn call(call: &CallRecord) -> wire::CallView {
     wire::CallView {
         call_id: call.call.to_string(),
-        method: call.method.clone(),
+        method: call.method.to_string(),
         started_at: call.started_at.to_string(),
         duration_ms: Some(call.duration.as_secs_f64() * 1_000.0),
         outcome: call.outcome.as_str().to_owned(),

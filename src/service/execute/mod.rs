@@ -3,6 +3,7 @@
 mod answer;
 mod waiting;
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -20,6 +21,9 @@ use super::{Caller, PluginProblem, Service, ServiceError};
 use crate::domain::{CallId, Code, PluginRef, PluginStatus, Timestamp, escape};
 use crate::protocol::{HygieneError, Payload, RemoteError};
 use crate::session::{CallError, CallOutcome, Delivery, NewCall, RunningCall, SessionEnd, StreamEvent};
+
+/// The method that every plugin has, and nearly all calls are of.
+const EXECUTE: &str = "execute";
 
 /// Names that are the service's own business.
 const LIFECYCLE: [&str; 6] = ["initialize", "cleanup", "health_check", "health", "configure", "shutdown"];
@@ -91,7 +95,7 @@ struct Note {
     service: Weak<Service>,
     member: Arc<Member>,
     call: CallId,
-    method: String,
+    method: Cow<'static, str>,
     began: Instant,
     started_at: Timestamp,
     outcome: Outcome,
@@ -179,7 +183,7 @@ impl Service {
         let Some(member) = member.filter(|member| caller.may_see(&member.name)) else {
             return Err(self.why_not_running(caller, wanted).await);
         };
-        let method = order.method.unwrap_or("execute");
+        let method = order.method.unwrap_or(EXECUTE);
         if method.starts_with('_') || LIFECYCLE.contains(&method) {
             let detail = format!("`{}` is not a method for callers", escape(method));
             return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
@@ -223,7 +227,7 @@ impl Service {
                         service: Arc::downgrade(self),
                         member: Arc::clone(&member),
                         call,
-                        method: method.to_owned(),
+                        method: if method == EXECUTE { EXECUTE.into() } else { method.to_owned().into() },
                         began,
                         started_at: self.now(),
                         // Dropped without an answer, it was cancelled.

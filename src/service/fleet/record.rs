@@ -1,5 +1,6 @@
 //! What happened to a plugin since this process began: calls, figures, failures. In memory only, without payloads.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -57,7 +58,7 @@ pub struct CallRecord {
     /// Its id.
     pub call: CallId,
     /// The method.
-    pub method: String,
+    pub method: Cow<'static, str>,
     /// When it began.
     pub started_at: Timestamp,
     /// How long it took.
@@ -212,7 +213,7 @@ mod tests {
             let outcome = if number % 2 == 0 { Outcome::Raised } else { Outcome::Ok };
             record.call(CallRecord {
                 call: CallId::generate(),
-                method: "execute".to_owned(),
+                method: "execute".into(),
                 started_at: Timestamp::from_millis(0).unwrap(),
                 duration: Duration::from_millis(number),
                 outcome,
