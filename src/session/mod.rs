@@ -180,6 +180,11 @@ impl Session {
         Ok(RunningCall { inner: Arc::clone(&self.0), call: id, waiting, deadline, is_done: false })
     }
 
+    /// Completes when the plugin works on no call.
+    pub async fn idle(&self) {
+        self.0.calls.idle().await;
+    }
+
     /// Lets running calls end, asks the plugin to clean up, and removes the sandbox: all of it by `until`, whatever the
     /// plugin does. Returns when the sandbox is gone or the engine could not remove it.
     pub async fn stop(&self, until: Instant) {
