@@ -185,7 +185,7 @@ fn resources_have_names_of_the_operators() {
     for text in [
         "not a name an operator gives",
         "/resources/folders/a/path: expected an absolute path",
-        "/resources/folders/b: `path`",
+        "/resources/folders/b/path: the key `path` is missing",
         "`mode`",
         "/resources/databases/chat/url: expected the address of a database",
         "/resources/apis/x/base_url: expected an address",

@@ -53,7 +53,9 @@ impl Service {
         if let Some(problem) = permissions_problem(&plugin.name, &standing) {
             return Err(problem.into());
         }
-        self.check_resources(&plugin.name, &standing.grants())?;
+        let grants = standing.grants();
+        self.check_open_risks(&docket, &manifest, &grants).await?;
+        self.check_resources(&plugin.name, &grants)?;
         self.check_ceiling(&manifest, set)?;
         let member = self.member(plugin.id, &plugin.name);
         let started = if member.is_supervised() && plugin.status == PluginStatus::Enabled {

@@ -8,7 +8,7 @@ use super::permissions::GrantView;
 
 /// A permission: its name, or its name with the resources it is narrowed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum PermissionItem {
     /// Not narrowed.
     #[schema(example = "network_access")]

@@ -132,6 +132,8 @@ async fn what_is_not_asked_for_is_not_granted() {
         approve(&app, &body).await.expect_problem(422, code);
     }
     approve(&app, &json!({"grants": ["chat_access"]})).await.expect_problem(400, "unknown-field");
+    let unknown = json!({"grant": [{"permission": "chat_access", "scopes": []}]});
+    approve(&app, &unknown).await.expect_problem(400, "bad-request");
     assert_eq!(shown(&app).await["permissions"]["granted"], json!([]));
     assert!(app.audit_actions().await.contains(&"permissions.approve_refused".to_owned()));
 }
@@ -196,6 +198,29 @@ async fn data_leaks_through_another_plugin_too() {
     assert_eq!(shown(&app).await["risks"], json!(["data-egress"]));
     approve(&app, &json!({"grant": ["plugins"]})).await.expect_problem(422, "risk-not-accepted");
     approve(&app, &json!({"grant": ["plugins"], "accept_risks": ["data-egress"]})).await.expect(200);
+}
+
+#[tokio::test]
+async fn what_became_a_risk_later_does_not_start_before_it_is_accepted() {
+    let app = installed("permissions: [network_access]\nrequires: { vault: '*' }\n").await;
+    approve(&app, &json!({"grant": ["network_access", "plugins"]})).await.expect(200);
+    // Nobody decides about a secret, and the caller that can send it out was approved before.
+    install_as(&app, "vault", "config_schema: { key: { type: string, secret: true } }\n").await;
+    let problem = enable(&app).await.expect_problem(409, "permissions-pending");
+    assert_eq!(problem["how"], "plugbay approve my-plugin --accept-risk data-egress");
+    approve(&app, &json!({"accept_risks": ["data-egress"]})).await.expect(200);
+    enable(&app).await.expect_problem(503, "engine-unavailable");
+}
+
+#[tokio::test]
+async fn an_accepted_risk_lasts_as_long_as_it_is_one() {
+    let app = installed("permissions: [network_access]\noptional_permissions: [chat_access, database_read]\n").await;
+    let all = json!({"grant": ["network_access", "chat_access", "database_read"], "accept_risks": ["data-egress"]});
+    approve(&app, &all).await.expect(200);
+    revoke(&app, &json!({"permissions": ["chat_access"]})).await.expect(200);
+    approve(&app, &json!({"grant": ["chat_access"]})).await.expect(200);
+    revoke(&app, &json!({"permissions": ["chat_access", "database_read"]})).await.expect(200);
+    approve(&app, &json!({"grant": ["chat_access"]})).await.expect_problem(422, "risk-not-accepted");
 }
 
 #[tokio::test]

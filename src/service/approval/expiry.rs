@@ -43,19 +43,24 @@ impl Service {
             return Ok(());
         };
         let _changing = self.names.lock(&plugin.name).await;
+        let Some(plugin) = store::plugins::find(&mut *self.store.reader().await?, &by_id).await? else {
+            return Ok(());
+        };
         let now = self.now();
+        let docket = self.docket(plugin).await?;
+        let forgets = !self.is_risk_left(&docket, &docket.rows).await?;
         let mut tx = self.store.begin().await?;
-        // Read again: somebody may have decided while this waited.
-        let Some(plugin) = store::plugins::find(&mut tx, &by_id).await? else { return Ok(()) };
-        let rows = store::grants::list_open(&mut tx, Some(id)).await?;
-        let over: Vec<GrantRecord> = rows.into_iter().filter(|row| !row.holds(now)).collect();
+        let plugin = docket.plugin;
+        let over: Vec<GrantRecord> = docket.rows.into_iter().filter(|row| !row.holds(now)).collect();
         if over.is_empty() {
             return Ok(());
         }
         let end = GrantEnd { at: now, by: "service".to_owned(), reason: EndReason::Expired, note: None };
         for row in &over {
             store::grants::end(&mut tx, row.id, &end).await?;
-            store::grants::forget_accepted(&mut tx, id, row.digest).await?;
+            if forgets {
+                store::grants::forget_accepted(&mut tx, id, row.digest).await?;
+            }
         }
         let expired: Vec<_> = over.iter().map(|row| row.unit.request()).collect();
         let entry = self.entry(&Actor::Service, "permissions.expired", Some(&plugin.name), json!({"expired": expired}));

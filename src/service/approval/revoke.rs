@@ -61,14 +61,17 @@ impl Service {
                 .with_how(format!("plugbay revoke {} {request}, then grant the rest", plugin.name))
                 .into());
         }
+        let left: Vec<GrantRecord> = docket.rows.iter().filter(|row| !is_meant(row)).cloned().collect();
+        let forgets = !self.is_risk_left(&docket, &left).await?;
         let by = Decider::of(self, caller);
         let end = by.end(EndReason::Revoked, note.clone(), now);
         let mut tx = self.store.begin().await?;
         let mut records = Vec::new();
         for row in ends {
             store::grants::end(&mut tx, row.id, &end).await?;
-            // Whoever gives it back decides about its risks again.
-            store::grants::forget_accepted(&mut tx, plugin.id, row.digest).await?;
+            if forgets {
+                store::grants::forget_accepted(&mut tx, plugin.id, row.digest).await?;
+            }
             records.push(GrantRecord { end: Some(end.clone()), ..row.clone() });
         }
         if !records.is_empty() {

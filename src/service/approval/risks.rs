@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::Target;
-use crate::domain::{Egress, Grants, Manifest, PluginId, PluginName, Reach, Risk, leaks};
+use super::{Docket, Target, risk_problem};
+use crate::domain::{Code, Egress, Grants, Manifest, PluginId, PluginName, Reach, Risk, leaks};
 use crate::service::{Service, ServiceError};
 use crate::store;
+use crate::store::grants::GrantRecord;
 
 impl Service {
     /// The risks of what a plugin asks for, as they are shown before anybody decides.
@@ -29,6 +30,30 @@ impl Service {
         let reach = Reach::of(manifest, grants);
         let leaks = self.leaks_with(id, &manifest.name, reach).await?;
         Ok(leaks.then_some(Risk::DataEgress).into_iter().collect())
+    }
+
+    /// Refuses to run what became a risk by a change to another plugin, until somebody accepts it.
+    pub(in crate::service) async fn check_open_risks(
+        &self,
+        docket: &Docket,
+        manifest: &Manifest,
+        grants: &Grants,
+    ) -> Result<(), ServiceError> {
+        let target = Target { version: docket.serving()?, manifest, carries: None };
+        let mut risks = self.granted_risks(docket.plugin.id, manifest, grants).await?;
+        risks.retain(|risk| !target.has_accepted(&docket.accepted, *risk));
+        if risks.is_empty() {
+            return Ok(());
+        }
+        Err(risk_problem(Code::PermissionsPending, &manifest.name, &risks).into())
+    }
+
+    /// Whether what is left of the grants is a risk still; else whoever gives them back has to accept it again.
+    pub(super) async fn is_risk_left(&self, docket: &Docket, rows: &[GrantRecord]) -> Result<bool, ServiceError> {
+        let version = docket.serving()?;
+        let manifest = self.manifests.get(version)?;
+        let left = Target { version, manifest: &manifest, carries: None }.standing(rows, self.now());
+        Ok(!self.granted_risks(docket.plugin.id, &manifest, &left.grants()).await?.is_empty())
     }
 
     async fn leaks_with(&self, id: PluginId, name: &PluginName, reach: Reach) -> Result<bool, ServiceError> {
