@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use plugbay::config::FolderConfig;
+use plugbay::config::{ApiConfig, DatabaseConfig, FolderConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -94,7 +94,8 @@ async fn folders_are_there_as_they_were_granted_and_only_then() {
     served.seen().await;
     assert_eq!(served.container("granted").await, before);
 
-    for permission in ["filesystem_write", "filesystem_read", "chat_access"] {
+    // What needs no fresh sandbox goes first: `initialize` is not said again for it.
+    for permission in ["chat_access", "filesystem_write", "filesystem_read"] {
         served.revoke(permission).await.expect(200);
     }
     assert_eq!(served.seen().await, NOTHING(), "revoked");
@@ -169,6 +170,74 @@ async fn many_decisions_in_a_row_lose_no_call() {
     };
     tokio::join!(calls, decisions);
     assert_eq!(served.seen().await, NOTHING());
+    served.end().await;
+}
+
+/// Every permission there is, each for one resource where it has any.
+const EVERYTHING: &str = "permissions: []\noptional_permissions: [filesystem_read, filesystem_write, network_access, \
+    database_read, database_write, api_access, chat_access, admin_access]\nnetwork: { allow: [api.example.com] }\n\
+    access: { filesystem_read: [docs], filesystem_write: [drop], database_read: [chat], database_write: [chat], \
+    api_access: [chat] }\nrequires: { other: '*' }\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_permission_is_told_as_it_was_decided() {
+    let folders = folders();
+    let served = Served::start_with(|config| {
+        for name in ["docs", "drop"] {
+            config.resources.folders.insert(name.to_owned(), FolderConfig { path: folders.path().join(name) });
+        }
+        let database = DatabaseConfig { url: "sqlite:///nonexistent/chat.db".to_owned() };
+        config.resources.databases.insert("chat".to_owned(), database);
+        let api = ApiConfig { base_url: "http://127.0.0.1:1".to_owned(), token: None, allow: Vec::new() };
+        config.resources.apis.insert("chat".to_owned(), api);
+    });
+    let Some(served) = served.await else { return };
+    let manifest = fs::read_to_string(fixture("granted").join("plugin.yaml")).unwrap();
+    let (head, rest) = manifest.split_once("optional_permissions:").unwrap();
+    let tail = &rest[rest.find("resources:").unwrap()..];
+    served.add(&fixture("granted"), &[("plugin.yaml", &format!("{head}{EVERYTHING}{tail}"))]).await;
+    let scope = |word: &str| match word {
+        "filesystem_read" => json!(["docs"]),
+        "filesystem_write" => json!(["drop"]),
+        "network_access" => json!(["api.example.com:443"]),
+        "chat_access" | "admin_access" => json!([]),
+        "plugins" => json!(["other"]),
+        _ => json!(["chat"]),
+    };
+    let words = [
+        "filesystem_read",
+        "filesystem_write",
+        "network_access",
+        "database_read",
+        "database_write",
+        "api_access",
+        "chat_access",
+        "admin_access",
+    ];
+    let told = async || {
+        served.disable("granted").await.expect(200);
+        served.enable("granted").await.expect(200);
+        served.seen().await["grants"].take()
+    };
+    served.decide(&json!({"grant": ["plugins"], "accept_risks": ["data-egress"]})).await.expect(200);
+    let edge = json!({"permission": "plugins", "scope": ["other"]});
+    assert_eq!(told().await, json!([edge]), "absent");
+    served.decide(&json!({ "deny": words })).await.expect(200);
+    assert_eq!(told().await, json!([edge]), "denied");
+    served.decide(&json!({ "grant": words })).await.expect(200);
+    let all = words.iter().chain(&["plugins"]).map(|word| json!({"permission": word, "scope": scope(word)}));
+    let mut found = told().await.as_array().unwrap().clone();
+    let mut all: Vec<Value> = all.collect();
+    for list in [&mut found, &mut all] {
+        list.sort_by_key(ToString::to_string);
+    }
+    assert_eq!(found, all, "granted");
+    served.post("/api/plugins/granted/permissions/revoke", &json!({ "permissions": words })).await.expect(200);
+    assert_eq!(told().await, json!([edge]), "revoked");
+    let end = json!({"grant": words, "expires_at": "2026-11-20T13:00:00Z", "accept_risks": ["data-egress"]});
+    served.decide(&end).await.expect(200);
+    served.clock().advance(Duration::from_hours(2));
+    assert_eq!(told().await, json!([edge]), "expired");
     served.end().await;
 }
 
