@@ -12,7 +12,8 @@ use tempfile::TempDir;
 
 use super::client::fixture;
 use super::served::{Served, containers, inspect};
-use super::support::app::Answer;
+use super::support::app::{Answer, form, send};
+use super::support::author::pack_folder;
 
 /// Folders of the operator's that everybody can read and change; what holds plugins back is the mount alone.
 fn folders() -> TempDir {
@@ -305,6 +306,18 @@ async fn a_folder_that_the_operator_does_not_name_stops_nothing_that_runs() {
     served.enable("granted").await.expect(200);
     served.decide(&json!({"grant": ["filesystem_read"]})).await.expect_problem(409, "resource-unknown");
     assert_eq!(served.seen().await, NOTHING());
+    // Nor does a version that waits take the place of one that runs.
+    let newer = required().replace("[docs]", "[nowhere]").replace("version: 1.0.0", "version: 2.0.0");
+    let archive = pack_folder(&fixture("granted"), &[("plugin.yaml", &newer)]);
+    let request = served.request(reqwest::Method::POST, "/api/plugins/granted/update").multipart(form(&archive, None));
+    assert_eq!(send(request).await.expect(200)["status"], "pending_approval");
+    let both = json!({"grant": ["chat_access", "filesystem_read"]});
+    served.decide(&both).await.expect_problem(409, "resource-unknown");
+    assert_eq!(served.seen().await, NOTHING());
+    let started = served.decide(&json!({"grant": ["chat_access"]})).await.expect(200);
+    assert_eq!(started["update"]["version"], "2.0.0");
+    served.until_active("granted").await;
+    assert_eq!(served.seen().await["grants"], json!([{"permission": "chat_access", "scope": []}]));
     served.disable("granted").await.expect(200);
     served.decide(&json!({"grant": ["filesystem_read"]})).await.expect(200);
     served.enable("granted").await.expect_problem(409, "resource-unknown");

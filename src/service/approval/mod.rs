@@ -159,7 +159,7 @@ impl Service {
         let standing = target.standing_after(&docket.rows, &made, now);
         let starts = waits && standing.is_complete();
         self.check_risks(&docket, &target, &standing, &approval.accept_risks, starts).await?;
-        if !waits && self.member(plugin.id, &plugin.name).is_supervised() {
+        if (starts || !waits) && self.member(plugin.id, &plugin.name).is_supervised() {
             // What runs would not start again.
             self.check_resources(&plugin.name, &standing.grants())?;
         }
