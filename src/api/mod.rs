@@ -9,6 +9,7 @@ mod install;
 mod keys;
 mod openapi;
 mod paging;
+mod permissions;
 mod permit;
 mod plugins;
 mod problem;

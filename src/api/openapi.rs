@@ -8,7 +8,7 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{audit, execute, install, keys, plugins, problems, running, system, tokens, update};
+use super::{audit, execute, install, keys, permissions, plugins, problems, running, system, tokens, update};
 use crate::domain::Code;
 use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
 
@@ -27,6 +27,7 @@ use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
         running::enable, running::disable, execute::execute, running::limits, running::set_limits, running::health,
         running::stats, running::metrics, running::calls, running::logs, running::sandbox, running::plan,
         running::events,
+        permissions::show, permissions::approve, permissions::revoke,
         keys::list, keys::add, keys::revoke,
         tokens::list, tokens::create, tokens::revoke,
         audit::list, audit::verify,
@@ -35,6 +36,7 @@ use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
     tags(
         (name = "plugins", description = "Install, look up, update, uninstall"),
         (name = "running", description = "Enable, call, watch, disable"),
+        (name = "permissions", description = "What plugins may do to others, and who decided it"),
         (name = "keys", description = "Signing keys the operator trusts"),
         (name = "tokens", description = "Who may call"),
         (name = "audit", description = "What was done, in a chain that shows any change"),

@@ -33,7 +33,7 @@ macro_rules! needs {
     )* };
 }
 
-needs! { Read Execute Operate Install Trust Audit Admin }
+needs! { Read Execute Operate Install Approve Trust Audit Admin }
 
 /// A caller whose token has the scope `N`.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, Resource, guard};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::Problem;
-use super::{audit, execute, install, keys, openapi, plugins, problems, running, system, tokens, update};
+use super::{audit, execute, install, keys, openapi, permissions, plugins, problems, running, system, tokens, update};
 
 /// Adds every route.
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -41,6 +41,9 @@ pub(super) fn configure(config: &mut ServiceConfig) {
                 .route(get().to(running::limits))
                 .route(put().to(running::set_limits)),
         )
+        .service(at("/api/plugins/{id}/permissions", "GET").route(get().to(permissions::show)))
+        .service(at("/api/plugins/{id}/permissions/approve", "POST").route(post().to(permissions::approve)))
+        .service(at("/api/plugins/{id}/permissions/revoke", "POST").route(post().to(permissions::revoke)))
         .service(at("/api/plugins/{id}/health", "GET").route(get().to(running::health)))
         .service(at("/api/plugins/{id}/stats", "GET").route(get().to(running::stats)))
         .service(at("/api/plugins/{id}/metrics", "GET").route(get().to(running::metrics)))

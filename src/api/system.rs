@@ -63,8 +63,19 @@ pub(super) async fn system(_permit: Permit<Read>, _body: NoBody, app: Data<App>)
             SignaturePolicy::Off => "off".to_owned(),
         },
         started_at: app.service.started_at().to_string(),
-        doctor: checks(&app).await,
+        doctor: {
+            let mut doctor = checks(&app).await;
+            doctor.extend(ending_grants(&app).await);
+            doctor
+        },
     })
+}
+
+/// Grants that end soon. Nothing is missing yet, so the check is fine and says what is to be done.
+async fn ending_grants(app: &App) -> Option<Check> {
+    let ends = app.service.grants_that_end_soon().await.unwrap_or_default();
+    let how = Some("approve them again to keep them: plugbay approve NAME".to_owned());
+    (!ends.is_empty()).then(|| Check { check: "grants".to_owned(), ok: true, detail: ends.join("; "), how })
 }
 
 /// What the service needs, and whether it is there.

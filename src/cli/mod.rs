@@ -77,6 +77,10 @@ enum Command {
     List(client::ListArguments),
     /// Show everything about one plugin
     Show(client::ShowArguments),
+    /// Decide what a plugin may do to others
+    Approve(client::ApproveArguments),
+    /// Take permissions back from a plugin, at once
+    Revoke(client::RevokeArguments),
     /// Start a plugin, now and whenever the service starts
     Enable(client::EnableArguments),
     /// Stop a plugin
@@ -168,6 +172,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Update(arguments) => client::update(&arguments, context),
         Command::List(arguments) => client::list(&arguments, context),
         Command::Show(arguments) => client::show(&arguments, context),
+        Command::Approve(arguments) => client::approve(&arguments, context),
+        Command::Revoke(arguments) => client::revoke(&arguments, context),
         Command::Enable(arguments) => client::enable(&arguments, context),
         Command::Disable(arguments) => client::disable(&arguments, context),
         Command::Exec(arguments) => client::exec(&arguments, context),

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use serde_json::Value;
 
 use super::settings::{EngineChoice, LogFormat, LogLevel, word};
 use super::{
-    CallLimits, Config, HealthConfig, ImagesConfig, InstallConfig, LoggingConfig, SandboxConfig, SecurityConfig,
-    ServerConfig, StorageConfig,
+    ApiConfig, CallLimits, Config, DatabaseConfig, FolderConfig, HealthConfig, ImagesConfig, InstallConfig,
+    LoggingConfig, ResourcesConfig, SandboxConfig, SecurityConfig, ServerConfig, StorageConfig,
 };
 use crate::domain::{AllowedHost, ArchiveLimits, ResourceCeiling, ResourceLimits, SignaturePolicy};
 
@@ -49,6 +50,11 @@ impl<'a> Values<'a> {
 
     fn seconds(self, path: &str) -> Duration {
         Duration::from_secs(self.whole(path))
+    }
+
+    fn named<T>(self, path: &str, read: impl Fn(&Value) -> T) -> BTreeMap<String, T> {
+        let entries = self.get(path).as_object().into_iter().flatten();
+        entries.map(|(name, fields)| (name.clone(), read(fields))).collect()
     }
 
     fn hosts(self, path: &str) -> Vec<AllowedHost> {
@@ -90,11 +96,25 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
             allow_hosts: values.hosts("install.allow_hosts"),
             timeout: values.seconds("install.timeout_seconds"),
         },
+        resources: resources(values),
         storage: StorageConfig { min_free_bytes: values.mib("storage.min_free_mb") },
         logging: LoggingConfig {
             level: word(values.get("logging.level")).unwrap_or(LogLevel::Info),
             format: word(values.get("logging.format")).unwrap_or(LogFormat::Auto),
         },
+    }
+}
+
+fn resources(values: Values<'_>) -> ResourcesConfig {
+    let text = |fields: &Value, name: &str| fields[name].as_str().unwrap_or_default().to_owned();
+    ResourcesConfig {
+        databases: values.named("resources.databases", |fields| DatabaseConfig { url: text(fields, "url") }),
+        folders: values.named("resources.folders", |fields| FolderConfig { path: text(fields, "path").into() }),
+        apis: values.named("resources.apis", |fields| ApiConfig {
+            base_url: text(fields, "base_url"),
+            token: fields["token"].as_str().map(SecretString::from),
+            allow: fields["allow"].as_array().into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect(),
+        }),
     }
 }
 

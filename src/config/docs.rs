@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::kind::Kind;
+use super::kind::{FieldKind, Kind};
 use super::load::variable;
 use super::settings::{SETTINGS, Setting};
 
@@ -52,6 +52,25 @@ fn shape(kind: Kind) -> Value {
         Kind::Whole(least, most) => or_variable(json!({ "type": "integer", "minimum": least, "maximum": most })),
         Kind::Number(least, most) => or_variable(json!({ "type": "number", "minimum": least, "maximum": most })),
         Kind::Words(words) => or_variable(json!({ "enum": words })),
+        Kind::Resources(fields) => {
+            let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
+            let properties: Map<String, Value> =
+                fields.iter().map(|field| (field.name.to_owned(), field_shape(field.kind))).collect();
+            let resource = json!({
+                "type": "object", "properties": properties, "required": required,
+                "patternProperties": { "^x-": true }, "additionalProperties": false,
+            });
+            json!({ "type": "object", "additionalProperties": resource })
+        }
+    }
+}
+
+fn field_shape(kind: FieldKind) -> Value {
+    match kind {
+        FieldKind::Operations => json!({ "type": "array", "items": { "type": "string", "minLength": 1 } }),
+        FieldKind::Path | FieldKind::DatabaseUrl | FieldKind::HttpUrl | FieldKind::Text => {
+            json!({ "type": "string", "minLength": 1 })
+        }
     }
 }
 
@@ -76,6 +95,10 @@ pub fn configuration_page() -> String {
             Kind::Whole(least, most) => format!("{least} to {most}"),
             Kind::Number(least, most) => format!("{least} to {most}, with fractions"),
             Kind::Words(words) => words.join(", "),
+            Kind::Resources(fields) => {
+                let names: Vec<String> = fields.iter().map(|field| format!("`{}`", field.name)).collect();
+                format!("names, each with {}", names.join(", "))
+            }
         };
         let default = match (setting.default)() {
             Value::String(text) if text.is_empty() => "empty".to_owned(),

@@ -1,9 +1,9 @@
 //! What the values of the configuration may be, and how they are read.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::domain::AllowedHost;
 use crate::domain::yaml::Place;
+use crate::domain::{AllowedHost, operator_name};
 
 /// What a value must be.
 #[derive(Clone, Copy)]
@@ -22,6 +22,31 @@ pub(super) enum Kind {
     Number(f64, f64),
     /// One of these.
     Words(&'static [&'static str]),
+    /// Resources by the name the operator gives them, each with these fields.
+    Resources(&'static [ResourceField]),
+}
+
+/// One field of a resource.
+#[derive(Clone, Copy)]
+pub(super) struct ResourceField {
+    pub(super) name: &'static str,
+    pub(super) kind: FieldKind,
+    pub(super) required: bool,
+}
+
+/// What a field of a resource must be.
+#[derive(Clone, Copy)]
+pub(super) enum FieldKind {
+    /// An absolute path.
+    Path,
+    /// `sqlite://` and an absolute path.
+    DatabaseUrl,
+    /// An http or https address.
+    HttpUrl,
+    /// Any line.
+    Text,
+    /// Methods with paths, such as `GET /v1/messages/*`.
+    Operations,
 }
 
 impl Kind {
@@ -38,6 +63,7 @@ impl Kind {
             Self::Whole(least, most) => place.whole(least..=most).map(Value::from),
             Self::Number(least, most) => place.number(least..=most).map(Value::from),
             Self::Words(words) => place.one_of(words).map(Value::from),
+            Self::Resources(fields) => Some(Value::Object(read_resources(place, fields))),
         }
     }
 }
@@ -61,4 +87,63 @@ fn listen_address(place: &Place<'_>) -> Option<String> {
 fn automatic(place: &Place<'_>) -> Option<String> {
     let text = place.text()?;
     if text.is_empty() { Some(String::new()) } else { place.line().map(str::to_owned) }
+}
+
+fn read_resources(place: &Place<'_>, fields: &'static [ResourceField]) -> Map<String, Value> {
+    let mut found = Map::new();
+    for (name, inner) in place.map() {
+        if let Err(error) = operator_name(name) {
+            place.fail_key(name, error);
+        }
+        let Some(present) = inner.fields(fields.iter().map(|field| field.name)) else { continue };
+        let mut resource = Map::new();
+        for field in fields {
+            let value = if field.required { present.required(field.name) } else { present.get(field.name) };
+            if let Some(value) = value.and_then(|value| field.kind.read(&value)) {
+                resource.insert(field.name.to_owned(), value);
+            }
+        }
+        found.insert(name.to_owned(), Value::Object(resource));
+    }
+    found
+}
+
+impl FieldKind {
+    fn read(self, place: &Place<'_>) -> Option<Value> {
+        if matches!(self, Self::Operations) {
+            let operations: Vec<Option<String>> = place.list().iter().map(operation).collect();
+            return Some(json!(operations.into_iter().flatten().collect::<Vec<_>>()));
+        }
+        let text = place.line()?;
+        let expected = match self {
+            Self::Path => (!text.starts_with('/')).then_some("an absolute path such as `/srv/docs`"),
+            Self::DatabaseUrl => (!text.starts_with("sqlite:///"))
+                .then_some("the address of a database such as `sqlite:///var/lib/chat/chat.db`"),
+            Self::HttpUrl => {
+                let is_http = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+                (!is_http).then_some("an address such as `https://api.example.com`")
+            }
+            Self::Text | Self::Operations => None,
+        };
+        if let Some(expected) = expected {
+            place.fail(format!("expected {expected}"));
+            return None;
+        }
+        Some(text.into())
+    }
+}
+
+fn operation(place: &Place<'_>) -> Option<String> {
+    let text = place.line()?;
+    let is_operation = text.split_once(' ').is_some_and(|(method, path)| {
+        !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase()) && path.starts_with('/')
+    });
+    if !is_operation {
+        place.fail(format!(
+            "`{}` is not a method and a path; expected such as `GET /v1/messages/*`",
+            crate::domain::escape(text)
+        ));
+        return None;
+    }
+    Some(text.to_owned())
 }

@@ -15,9 +15,12 @@ mod substitute;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use secrecy::SecretString;
 
 pub use docs::{config_schema, configuration_page};
 pub use environment::Environment;
@@ -47,6 +50,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// Where plugins may be fetched from.
     pub install: InstallConfig,
+    /// What plugins can be granted.
+    pub resources: ResourcesConfig,
     /// How full the disk may get.
     pub storage: StorageConfig,
     /// What is logged.
@@ -138,6 +143,42 @@ pub struct InstallConfig {
     pub allow_hosts: Vec<AllowedHost>,
     /// Longest time for a download.
     pub timeout: Duration,
+}
+
+/// `resources`, each by the operator's name for it.
+#[derive(Clone, Debug, Default)]
+pub struct ResourcesConfig {
+    /// Databases.
+    pub databases: BTreeMap<String, DatabaseConfig>,
+    /// Folders.
+    pub folders: BTreeMap<String, FolderConfig>,
+    /// APIs.
+    pub apis: BTreeMap<String, ApiConfig>,
+}
+
+/// A database of the operator's.
+#[derive(Clone, Debug)]
+pub struct DatabaseConfig {
+    /// `sqlite://` and an absolute path.
+    pub url: String,
+}
+
+/// A folder of the operator's.
+#[derive(Clone, Debug)]
+pub struct FolderConfig {
+    /// Where it is; absolute.
+    pub path: PathBuf,
+}
+
+/// An API of the operator's.
+#[derive(Clone, Debug)]
+pub struct ApiConfig {
+    /// What every path is appended to.
+    pub base_url: String,
+    /// Sent with every request.
+    pub token: Option<SecretString>,
+    /// Methods with paths that may be called; nothing when empty.
+    pub allow: Vec<String>,
 }
 
 /// `storage`.

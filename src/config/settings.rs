@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::kind::Kind;
+use super::kind::{FieldKind, Kind, ResourceField};
 use crate::domain::{ArchiveLimits, ResourceCeiling, ResourceLimits, Word, words};
 
 words! {
@@ -316,6 +316,28 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Whole(1, 86_400),
         || json!(60),
         "Seconds for one download: 504 `download-timeout`.",
+    ),
+    setting(
+        "resources.databases",
+        Kind::Resources(&[ResourceField { name: "url", kind: FieldKind::DatabaseUrl, required: true }]),
+        || json!({}),
+        "Databases that plugins can be granted, each by a name of yours: `{chat: {url: \"sqlite:///var/lib/chat/chat.db\"}}`. A grant for a name that is not here keeps a plugin from starting: 409 `resource-unknown`.",
+    ),
+    setting(
+        "resources.folders",
+        Kind::Resources(&[ResourceField { name: "path", kind: FieldKind::Path, required: true }]),
+        || json!({}),
+        "Folders that plugins can be granted: `{docs: {path: /srv/docs}}` appears as `/mnt/docs`. Files keep their owners and modes; plugins read and write as users of their own, counted from `sandbox.uid_base`.",
+    ),
+    setting(
+        "resources.apis",
+        Kind::Resources(&[
+            ResourceField { name: "base_url", kind: FieldKind::HttpUrl, required: true },
+            ResourceField { name: "token", kind: FieldKind::Text, required: false },
+            ResourceField { name: "allow", kind: FieldKind::Operations, required: false },
+        ]),
+        || json!({}),
+        "APIs that plugins can be granted: `{chat: {base_url: \"http://127.0.0.1:9000\", token: \"${CHAT_TOKEN}\", allow: [\"GET /v1/messages/*\"]}}`. Only what `allow` lists is called, with `token`, which no plugin sees.",
     ),
     setting(
         "storage.min_free_mb",

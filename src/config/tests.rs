@@ -167,3 +167,30 @@ fn the_configuration_for_tests_is_on_loopback() {
     assert!(config.server.listen.ip().is_loopback() && config.server.listen.port() == 0);
     assert_eq!(config.server.data_dir, Path::new("/tmp/x"));
 }
+
+#[test]
+fn resources_have_names_of_the_operators() {
+    let text = "resources:\n  databases: { chat: { url: 'sqlite:///var/lib/chat.db' } }\n  folders: { docs: { path: /srv/docs } }\n  \
+                apis: { chat: { base_url: 'http://127.0.0.1:9000', token: '${TOKEN}', allow: ['GET /v1/*'] } }\n";
+    let environment = Environment::from([("TOKEN", "very-secret")]);
+    let config = load_with(text, &environment, Overrides::default()).unwrap();
+    assert_eq!(config.resources.folders["docs"].path, Path::new("/srv/docs"));
+    assert_eq!(config.resources.databases["chat"].url, "sqlite:///var/lib/chat.db");
+    let api = &config.resources.apis["chat"];
+    assert_eq!((api.base_url.as_str(), api.allow.as_slice()), ("http://127.0.0.1:9000", &["GET /v1/*".to_owned()][..]));
+    assert!(!format!("{config:?}").contains("very-secret"));
+    let wrong = "resources:\n  folders: { Docs: { path: /srv }, a: { path: docs }, b: {}, c: { path: /x, mode: rw } }\n  \
+                 databases: { chat: { url: 'postgres://x' } }\n  apis: { x: { base_url: 'ftp://x', allow: ['v1'] } }\n";
+    let found = mistakes(wrong, &Environment::default(), Overrides::default());
+    for text in [
+        "not a name an operator gives",
+        "/resources/folders/a/path: expected an absolute path",
+        "/resources/folders/b/path: the key `path` is missing",
+        "`mode`",
+        "/resources/databases/chat/url: expected the address of a database",
+        "/resources/apis/x/base_url: expected an address",
+        "/resources/apis/x/allow/0: `v1` is not a method and a path",
+    ] {
+        assert!(found.iter().any(|mistake| mistake.contains(text)), "{text}: {found:#?}");
+    }
+}

@@ -142,6 +142,11 @@ codes! {
     PluginNotEnabled "plugin-not-enabled" Conflict "The plugin is not enabled" "plugbay enable NAME";
     PluginQuarantined "plugin-quarantined" Conflict "The plugin is quarantined" "plugbay show NAME tells the reason; enable lifts a crash loop";
     PermissionsPending "permissions-pending" Conflict "Permissions are not approved" "an administrator decides about each permission the plugin asks for";
+    PermissionNotRequested "permission-not-requested" Refused "The plugin does not ask for this permission" "plugbay show NAME lists what it asks for";
+    ScopeTooWide "scope-too-wide" Refused "The scope is wider than what the plugin asks for" "grant what plugbay show NAME lists, or less";
+    RiskNotAccepted "risk-not-accepted" Refused "A risk has to be accepted by name" "plugbay approve NAME explains the risks; accept one with --accept-risk RISK";
+    DigestChanged "digest-changed" Conflict "The archive is not the one that was looked at" "look at it again: plugbay approve NAME";
+    ResourceUnknown "resource-unknown" Conflict "The operator has not named a resource that was granted" "name it under `resources` in plugbay.yaml and restart the service, or revoke the grant";
     PluginStartFailed "plugin-start-failed" BadGateway "The plugin did not start" "mend what log_tail shows; plugbay test DIR tries it without a service";
     PluginCrashed "plugin-crashed" BadGateway "The plugin ended while it ran" "plugbay logs NAME shows what it printed";
     PluginOutOfMemory "plugin-out-of-memory" BadGateway "The plugin ran out of memory" "raise `resources.memory_mb` in plugin.yaml, or plugbay limits set NAME memory_mb=…";

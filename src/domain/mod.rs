@@ -4,6 +4,7 @@ mod allowed_host;
 mod code;
 mod digest;
 mod glob;
+mod grant;
 mod ids;
 mod key;
 mod limits;
@@ -23,9 +24,14 @@ pub use allowed_host::{AllowedHost, AllowedHostError};
 pub use code::{Code, ErrorKind};
 pub use digest::{Digest, DigestError};
 pub use glob::{NamePattern, PatternError};
+pub use grant::{
+    Access, Asked, Decision, Egress, FolderAccess, Grants, Named, NetworkGrant, PermissionUnit, Reach, Risk, Standing,
+    UnitError, UnknownRisk, leaks,
+};
 pub use ids::{CallId, IdError, KeyId, PluginId, PluginRef, SessionId, TokenId};
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
+pub(crate) use manifest::operator_name;
 pub use manifest::{
     Command, ConfigSchema, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, Manifest, ManifestError,
     OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret, VendorLock, VendoredPackage,

@@ -13,9 +13,10 @@ use futures_util::stream::BoxStream;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use crate::domain::FolderAccess;
 pub use docker::DockerEngine;
 pub use runtime::{RuntimeFiles, RuntimeFilesError};
-pub use spec::{EntryPoint, FolderAccess, FolderMount, SandboxSpec};
+pub use spec::{EntryPoint, FolderMount, SandboxSpec};
 
 use crate::domain::{Code, Isolation, Refusal, SessionId};
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use semver::Version;
 
-use crate::domain::{PluginId, PluginName, ResourceLimits, SessionId};
+use crate::domain::{FolderAccess, PluginId, PluginName, ResourceLimits, SessionId};
 
 /// What the shim starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,15 +26,6 @@ pub enum EntryPoint {
         /// Methods it is called for.
         methods: Vec<String>,
     },
-}
-
-/// What a plugin may do in a granted folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FolderAccess {
-    /// Read.
-    ReadOnly,
-    /// Read and write.
-    ReadWrite,
 }
 
 /// A folder of the operator's, granted to a plugin.

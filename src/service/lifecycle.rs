@@ -6,13 +6,12 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::approval::permissions_problem;
 use super::fleet::{EngineState, FirstStart, Member, Phase, STOP_GRACE};
 use super::{Caller, PluginProblem, Service, ServiceError};
-use crate::domain::{
-    Code, Manifest, PluginName, PluginState, PluginStatus, Quarantine, QuarantineReason, Refusal as _,
-};
+use crate::domain::{Code, PluginName, PluginState, PluginStatus, Quarantine, QuarantineReason, Refusal as _};
 use crate::store::plugins::PluginRecord;
-use crate::store::{self, StoreError, audit};
+use crate::store::{self, audit};
 
 /// A plugin whose status was changed.
 #[derive(Debug)]
@@ -47,15 +46,16 @@ impl Service {
         if let Some(quarantine) = &plugin.quarantine {
             check_quarantine(&plugin.name, quarantine)?;
         }
-        let (versions, set) = {
-            let mut reader = self.store.reader().await?;
-            let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
-            (versions, store::running::find_limits(&mut reader, plugin.id).await?)
-        };
-        let serving = versions.iter().find(|version| version.version == plugin.serving);
-        let serving = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
-        let manifest = self.manifests.get(serving)?;
-        check_permissions(&manifest)?;
+        let docket = self.docket(plugin.clone()).await?;
+        let set = store::running::find_limits(&mut *self.store.reader().await?, plugin.id).await?;
+        let manifest = self.manifests.get(docket.serving()?)?;
+        let standing = docket.standing(self)?;
+        if let Some(problem) = permissions_problem(&plugin.name, &standing) {
+            return Err(problem.into());
+        }
+        let grants = standing.grants();
+        self.check_open_risks(&docket, &manifest, &grants).await?;
+        self.check_resources(&plugin.name, &grants)?;
         self.check_ceiling(&manifest, set)?;
         let member = self.member(plugin.id, &plugin.name);
         let started = if member.is_supervised() && plugin.status == PluginStatus::Enabled {
@@ -148,7 +148,7 @@ impl Service {
 }
 
 /// A crash loop is lifted by enabling; every other cause has to go away first.
-fn check_quarantine(name: &PluginName, quarantine: &Quarantine) -> Result<(), ServiceError> {
+pub(super) fn check_quarantine(name: &PluginName, quarantine: &Quarantine) -> Result<(), ServiceError> {
     let (code, detail, how) = match quarantine.reason {
         QuarantineReason::CrashLoop => return Ok(()),
         QuarantineReason::PackageTampered => (
@@ -168,18 +168,4 @@ fn check_quarantine(name: &PluginName, quarantine: &Quarantine) -> Result<(), Se
         ),
     };
     Err(PluginProblem::new(code, detail).with_how(how).into())
-}
-
-fn check_permissions(manifest: &Manifest) -> Result<(), ServiceError> {
-    if manifest.permissions.is_empty() {
-        return Ok(());
-    }
-    let name = &manifest.name;
-    let words: Vec<&str> = manifest.permissions.iter().map(|permission| permission.as_str()).collect();
-    let needs = if words.len() == 1 { "needs" } else { "need" };
-    let detail = format!("{} {needs} an administrator's decision", words.join(", "));
-    let flags: Vec<String> = words.iter().map(|word| format!("--grant {word}")).collect();
-    Err(PluginProblem::new(Code::PermissionsPending, detail)
-        .with_how(format!("plugbay approve {name} {}", flags.join(" ")))
-        .into())
 }

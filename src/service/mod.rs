@@ -3,6 +3,7 @@
 //! Everything that changes the registry runs as a task of its own, so that a caller who hangs up does not
 //! leave half a change behind, and writes its audit row in the transaction of the change.
 
+mod approval;
 mod audit;
 mod caller;
 mod data_dir;
@@ -43,8 +44,10 @@ pub use crate::package::Upload;
 pub use crate::sandbox::{EngineInfo, SandboxSpec, Usage};
 pub use crate::session::{Delivery, HealthReport, LogLine, StreamEvent};
 pub use crate::store::audit::{Entry as AuditEntry, Filter as AuditFilter};
+pub use crate::store::grants::{AcceptedRisk, GrantRecord};
 pub use crate::store::idempotency::IdempotencyKey;
 pub use crate::store::tokens::TokenRecord;
+pub use approval::{Approval, ApprovalOutcome, PendingVersion, PermissionsOf, Signed};
 pub use audit::verify_offline;
 pub use caller::{Actor, Caller};
 pub use data_dir::{DataDir, DataDirError};

@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use semver::Version;
 
-use super::install::label_of;
-use super::{Caller, RuntimeView, Service, ServiceError};
-use crate::domain::{Digest, Growth, Manifest, PluginName, PluginStatus, ResourceLimits, ResourceRequest, TrustedKey};
+use super::approval::Docket;
+use super::{Caller, PendingVersion, RuntimeView, Service, ServiceError, Signed};
+use crate::domain::{
+    Digest, Manifest, PluginName, PluginStatus, ResourceLimits, ResourceRequest, Risk, Standing, TrustedKey,
+};
+use crate::store::grants::GrantRecord;
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, StoreError};
 
@@ -47,14 +50,22 @@ pub struct PluginView {
     pub manifest: Arc<Manifest>,
     /// What it gets when it runs.
     pub limits: ResourceLimits,
-    /// The operator's name for the key that signed it.
-    pub signer_label: Option<String>,
+    /// Who vouches for it.
+    pub signed: Signed,
     /// Versions kept, in the order they came in.
     pub versions: Vec<Version>,
     /// What is true of it now.
     pub runtime: RuntimeView,
-    /// The version that waits, and what it asks for in addition.
-    pub pending: Option<(Version, Growth)>,
+    /// What was decided about its permissions.
+    pub standing: Standing,
+    /// The grants that hold.
+    pub grants: Vec<GrantRecord>,
+    /// What has to be accepted by name; told where a single plugin is shown.
+    pub risks: Vec<Risk>,
+    /// What somebody should know.
+    pub warnings: Vec<String>,
+    /// The version that waits.
+    pub pending: Option<PendingVersion>,
 }
 
 /// Which plugins to list.
@@ -82,18 +93,22 @@ pub struct VersionsView {
 impl Service {
     /// Every plugin that fits and that the caller may see, by name.
     pub async fn list_plugins(&self, caller: &Caller, listing: &Listing) -> Result<Vec<PluginView>, ServiceError> {
-        let (plugins, versions, keys, limits) = {
+        let (plugins, versions, keys, limits, rows) = {
             let mut reader = self.store.reader().await?;
             (
                 store::plugins::list(&mut reader).await?,
                 store::plugins::list_versions(&mut reader, None).await?,
                 store::keys::list(&mut reader).await?,
                 store::running::list_limits(&mut reader).await?,
+                store::grants::list_open(&mut reader, None).await?,
             )
         };
-        let mut by_plugin: HashMap<_, Vec<VersionRecord>> = HashMap::new();
+        let mut by_plugin: HashMap<_, (Vec<VersionRecord>, Vec<GrantRecord>)> = HashMap::new();
         for version in versions {
-            by_plugin.entry(version.plugin_id).or_default().push(version);
+            by_plugin.entry(version.plugin_id).or_default().0.push(version);
+        }
+        for row in rows {
+            by_plugin.entry(row.plugin_id).or_default().1.push(row);
         }
         let wanted = plugins.into_iter().filter(|plugin| {
             caller.may_see(&plugin.name)
@@ -102,9 +117,9 @@ impl Service {
         });
         let mut found = Vec::new();
         for plugin in wanted {
-            let versions = by_plugin.remove(&plugin.id).unwrap_or_default();
+            let (versions, rows) = by_plugin.remove(&plugin.id).unwrap_or_default();
             let set = limits.get(&plugin.id).copied().unwrap_or_default();
-            let view = self.assemble(plugin, &versions, &keys, set)?;
+            let view = self.assemble(&Docket { plugin, versions, rows, accepted: Vec::new() }, &keys, set)?;
             if listing.search.as_deref().is_none_or(|text| mentions(&view.manifest, text)) {
                 found.push(view);
             }
@@ -136,38 +151,34 @@ impl Service {
 
     /// A plugin with everything that is shown of it.
     pub(super) async fn view(&self, plugin: PluginRecord) -> Result<PluginView, ServiceError> {
-        let (versions, keys, set) = {
+        let docket = self.docket(plugin).await?;
+        let (keys, set) = {
             let mut reader = self.store.reader().await?;
-            let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
-            let set = store::running::find_limits(&mut reader, plugin.id).await?;
-            (versions, store::keys::list(&mut reader).await?, set)
+            let set = store::running::find_limits(&mut reader, docket.plugin.id).await?;
+            (store::keys::list(&mut reader).await?, set)
         };
-        self.assemble(plugin, &versions, &keys, set)
+        let mut view = self.assemble(&docket, &keys, set)?;
+        view.risks = self.asked_risks(docket.plugin.id, &view.manifest).await?;
+        view.pending = self.with_risks(&docket, view.pending).await?;
+        Ok(view)
     }
 
-    fn assemble(
-        &self,
-        plugin: PluginRecord,
-        versions: &[VersionRecord],
-        keys: &[TrustedKey],
-        set: ResourceRequest,
-    ) -> Result<PluginView, ServiceError> {
-        let find = |number: &Version| versions.iter().find(|version| version.version == *number);
-        let serving = find(&plugin.serving).ok_or_else(|| StoreError::missing("versions", &plugin.name))?.clone();
-        let manifest = self.manifests.get(&serving)?;
-        let pending = match plugin.pending.as_ref().and_then(find) {
-            Some(pending) => Some((pending.version.clone(), self.manifests.get(pending)?.growth(&manifest))),
-            None => None,
-        };
+    fn assemble(&self, docket: &Docket, keys: &[TrustedKey], set: ResourceRequest) -> Result<PluginView, ServiceError> {
+        let (plugin, serving) = (&docket.plugin, docket.serving()?);
+        let manifest = self.manifests.get(serving)?;
         Ok(PluginView {
             limits: self.limits_of(&manifest, set),
             runtime: self.runtime_view(plugin.id, &plugin.name),
-            signer_label: label_of(keys, &serving),
-            versions: versions.iter().map(|version| version.version.clone()).collect(),
-            plugin,
-            serving,
+            signed: Signed::of(serving, keys),
+            versions: docket.versions.iter().map(|version| version.version.clone()).collect(),
+            standing: docket.standing(self)?,
+            grants: docket.grants(self)?,
+            risks: Vec::new(),
+            warnings: docket.warnings(self)?,
+            pending: docket.pending_version(self, keys)?,
+            plugin: plugin.clone(),
+            serving: serving.clone(),
             manifest,
-            pending,
         })
     }
 }

@@ -78,6 +78,12 @@ impl TokenBook {
         })
     }
 
+    /// The operator's name for a token.
+    pub(super) fn label_of(&self, id: TokenId) -> Option<String> {
+        let book = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        book.values().find(|held| held.record.id == id).map(|held| held.record.label.clone())
+    }
+
     /// When each token was last used, to the minute, where that is later than what is stored.
     fn uses_to_store(&self) -> Vec<(TokenId, Timestamp)> {
         let book = self.0.read().unwrap_or_else(PoisonError::into_inner);

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use semver::Version;
 use serde_json::json;
 
+use super::approval::{Target, carry};
 use super::install::{Candidate, version_detail};
 use super::{Caller, Incoming, Service, ServiceError};
-use crate::domain::{Growth, PluginId, PluginRef, SignaturePolicy, SignatureStatus};
+use crate::domain::{Growth, PluginId, PluginRef, Risk, SignaturePolicy, SignatureStatus};
 use crate::package::Signer;
 use crate::store::plugins::{NewVersion, PluginRecord, VersionRecord};
 use crate::store::{self, StoreError, audit};
@@ -68,6 +69,13 @@ impl Arrival {
             Self::Kept(record) => record,
         }
     }
+
+    /// The version has not served yet and does not now.
+    fn waits(&mut self) {
+        if let Self::New(new) = self {
+            new.record.served = false;
+        }
+    }
 }
 
 impl Service {
@@ -125,29 +133,28 @@ impl Service {
         };
         let known = versions.iter().find(|version| version.version == outcome.version);
         if let Some(known) = known {
-            let found = candidate.archive.digest();
-            if known.digest != found {
-                let (name, version) = (plugin.name, outcome.version);
-                return Err(ServiceError::VersionConflict {
-                    name,
-                    version,
-                    known: known.digest.to_string(),
-                    found: found.to_string(),
-                });
-            }
+            check_bytes(known, &candidate)?;
             if known.version == plugin.serving || plugin.pending.as_ref() == Some(&known.version) {
                 return Ok(outcome);
             }
         }
         self.check_floor(&candidate, floor.as_ref(), downgrade)?;
 
-        let serves = !outcome.signer_changed && outcome.growth.added.is_empty();
-        outcome.status = if serves { UpdateStatus::Updated } else { UpdateStatus::PendingApproval };
+        let carries = (!outcome.signer_changed).then_some(serving.digest);
+        let mut serves = !outcome.signer_changed && outcome.growth.added.is_empty();
         // A version that served before is kept and is there already.
-        let version = match known {
+        let manifest = candidate.manifest.clone();
+        let mut version = match known {
             Some(kept) => Arrival::Kept(kept.clone()),
             None => Arrival::New(self.publish(candidate, plugin.id, serves).await?),
         };
+        let target = Target { version: &version.record().clone(), manifest: &manifest, carries };
+        if serves && self.has_new_risk(&plugin, &target).await? {
+            outcome.growth.added.push(format!("risk {}", Risk::DataEgress));
+            serves = false;
+            version.waits();
+        }
+        outcome.status = if serves { UpdateStatus::Updated } else { UpdateStatus::PendingApproval };
         let waited = plugin.pending.take();
         // One that only waited is replaced; one that served stays among the versions kept.
         let replaced = waited.filter(|waited| versions.iter().any(|old| old.version == *waited && !old.served));
@@ -161,7 +168,7 @@ impl Service {
             plugin.signer_changed = outcome.signer_changed;
         }
         plugin.updated_at = self.now();
-        let recorded = self.record_update(caller, &plugin, &version, replaced.as_ref(), &outcome).await;
+        let recorded = self.record_update(caller, &plugin, &version, replaced.as_ref(), &outcome, &target).await;
         if recorded.is_err() {
             self.forget_content(version.record().digest).await?;
         }
@@ -191,6 +198,7 @@ impl Service {
         arrival: &Arrival,
         replaced: Option<&Version>,
         outcome: &UpdateOutcome,
+        target: &Target<'_>,
     ) -> Result<(), ServiceError> {
         let (version, serves) = (arrival.record(), outcome.status == UpdateStatus::Updated);
         let mut tx = self.store.begin().await?;
@@ -201,6 +209,7 @@ impl Service {
             store::plugins::insert_version(&mut tx, new).await?;
         }
         store::plugins::update(&mut tx, plugin).await?;
+        carry(&mut tx, plugin, target, &caller.token.to_string(), plugin.updated_at).await?;
         if serves {
             let signed = version.signature_status == SignatureStatus::Valid;
             store::plugins::raise_floor(&mut tx, &plugin.name, &version.version, signed).await?;
@@ -232,4 +241,18 @@ impl Service {
         // A plugin out of the token's reach is not told from one that does not exist.
         plugin.filter(|plugin| caller.may_see(&plugin.name)).ok_or_else(unknown)
     }
+}
+
+/// Refuses other bytes under the number of a version that is known.
+fn check_bytes(known: &VersionRecord, candidate: &Candidate) -> Result<(), ServiceError> {
+    let (found, manifest) = (candidate.archive.digest(), &candidate.manifest);
+    if known.digest == found {
+        return Ok(());
+    }
+    Err(ServiceError::VersionConflict {
+        name: manifest.name.clone(),
+        version: manifest.version.clone(),
+        known: known.digest.to_string(),
+        found: found.to_string(),
+    })
 }

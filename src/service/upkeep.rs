@@ -110,9 +110,10 @@ impl Service {
         });
     }
 
-    async fn look_after(&self) -> Result<(), ServiceError> {
+    async fn look_after(self: &Arc<Self>) -> Result<(), ServiceError> {
         self.note_token_uses().await?;
         self.quarantine_what_revoked_keys_signed().await?;
+        self.look_after_grants().await?;
         let oldest = self.now().minus(ANSWERS_KEPT);
         let mut tx = self.store.begin().await?;
         store::idempotency::forget(&mut tx, oldest).await?;

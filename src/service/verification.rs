@@ -97,7 +97,7 @@ impl Service {
     }
 
     /// What is wrong with a stored version, if anything.
-    async fn judge(
+    pub(super) async fn judge(
         &self,
         version: VersionRecord,
         keys: Vec<TrustedKey>,

@@ -194,6 +194,11 @@ impl Session {
         Ok(running)
     }
 
+    /// Completes when the plugin works on no call.
+    pub async fn idle(&self) {
+        self.0.calls.idle().await;
+    }
+
     /// Lets running calls end, asks the plugin to clean up, and removes the sandbox: all of it by `until`, whatever the
     /// plugin does. Returns when the sandbox is gone or the engine could not remove it.
     pub async fn stop(&self, until: Instant) {

@@ -5,6 +5,7 @@
 
 pub mod audit;
 mod error;
+pub mod grants;
 pub mod idempotency;
 pub mod keys;
 mod open;

@@ -284,6 +284,19 @@ pub async fn insert_version(connection: &mut SqliteConnection, new: &NewVersion)
     Ok(())
 }
 
+/// Notes that a version serves, or has served.
+pub async fn note_served(
+    connection: &mut SqliteConnection,
+    plugin: PluginId,
+    version: &Version,
+) -> Result<(), StoreError> {
+    let (plugin, version) = (plugin.to_string(), version.to_string());
+    sqlx::query!("UPDATE versions SET served = 1 WHERE plugin_id = ? AND version = ?", plugin, version)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Removes one version.
 pub async fn delete_version(
     connection: &mut SqliteConnection,

@@ -4,6 +4,7 @@ mod audit;
 mod figures;
 mod keys;
 mod limits;
+mod permissions;
 mod plugins;
 mod problem;
 mod running;
@@ -17,10 +18,14 @@ pub use audit::{AuditEntry, AuditList, AuditVerified};
 pub use figures::{FailureCount, PluginHealthView, PluginMetrics, SandboxPlan, SandboxView, Stats};
 pub use keys::{KeyList, KeyView, NewKey};
 pub use limits::{Limits, LimitsCeiling, LimitsChange, LimitsView};
+pub use permissions::{
+    AcceptedRiskView, ApproveRequest, DecisionRecord, GrantView, PermissionRequestView, PermissionsDecided,
+    PermissionsShown, RevokeRequest,
+};
 pub use plugins::{
-    CommandView, FailureView, GrantView, HookView, InstallFromUrl, Installed, PendingView, PermissionDiff,
-    PermissionItem, PermissionsView, PluginDetail, PluginList, PluginSummary, QuarantineView, SignatureView,
-    StatusFilter, Updated, VersionList, VersionView,
+    CommandView, FailureView, HookView, InstallFromUrl, Installed, PendingView, PermissionDiff, PermissionItem,
+    PermissionsView, PluginDetail, PluginList, PluginSummary, QuarantineView, SignatureView, StatusFilter, Updated,
+    VersionList, VersionView,
 };
 pub use problem::{FieldProblem, ProblemBody};
 pub use running::{

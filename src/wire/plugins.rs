@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::limits::Limits;
+use super::permissions::GrantView;
 
 /// A permission: its name, or its name with the resources it is narrowed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum PermissionItem {
     /// Not narrowed.
     #[schema(example = "network_access")]
@@ -17,7 +18,8 @@ pub enum PermissionItem {
         /// The permission.
         #[schema(example = "filesystem_read")]
         permission: String,
-        /// What it is narrowed to.
+        /// What it is narrowed to; all of it when absent or empty.
+        #[serde(default)]
         #[schema(example = json!(["docs"]))]
         scope: Vec<String>,
     },
@@ -171,6 +173,9 @@ pub struct PluginSummary {
     /// When anything about it changed.
     #[schema(format = DateTime)]
     pub updated_at: String,
+    /// What it asks for and what was decided.
+    #[serde(default)]
+    pub permissions: PermissionsView,
 }
 
 /// One page of plugins.
@@ -202,8 +207,6 @@ pub struct PluginDetail {
     pub hooks: Vec<HookView>,
     /// Commands it answers.
     pub commands: Vec<CommandView>,
-    /// What it asks for.
-    pub permissions: PermissionsView,
     /// Hosts it asks for.
     pub network: Vec<String>,
     /// Combinations of permissions that need an explicit yes.
@@ -232,6 +235,9 @@ pub struct PluginDetail {
     pub limits: Limits,
     /// Permissions granted, with who and when.
     pub grants: Vec<GrantView>,
+    /// What somebody should know, such as grants that end soon.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A hook the plugin declares.
@@ -264,10 +270,24 @@ pub struct PendingView {
     pub version: String,
     /// What it waits for: `pending_approval`.
     pub status: String,
+    /// sha256 of its archive, which an approval names.
+    #[serde(default)]
+    pub digest: String,
+    /// Who vouches for it.
+    pub signature: SignatureView,
     /// What it asks for beyond the serving version.
     pub permission_diff: PermissionDiff,
     /// It comes from another signer.
     pub signer_changed: bool,
+    /// What it asks for, and what was decided about it or is taken over.
+    #[serde(default)]
+    pub permissions: PermissionsView,
+    /// Hosts it asks for.
+    #[serde(default)]
+    pub network: Vec<String>,
+    /// What needs an explicit yes.
+    #[serde(default)]
+    pub risks: Vec<String>,
 }
 
 /// Why the service holds a plugin back.
@@ -295,15 +315,6 @@ pub struct FailureView {
     /// The exit code of its process, if it ended by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
-}
-
-/// A permission that was granted.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct GrantView {
-    /// The permission.
-    pub permission: String,
-    /// What it is narrowed to.
-    pub scope: Vec<String>,
 }
 
 /// The versions of a plugin.

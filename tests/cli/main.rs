@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod approve;
 mod client;
 mod client_access;
 mod init;

@@ -17,6 +17,7 @@ mod engine;
 mod engine_away;
 mod entry_point;
 mod examples;
+mod granted;
 mod inside;
 mod killed;
 mod lifecycle;

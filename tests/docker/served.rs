@@ -105,6 +105,10 @@ impl Served {
         self.app.as_ref().unwrap().data()
     }
 
+    pub(crate) fn clock(&self) -> &plugbay::domain::ManualClock {
+        self.app.as_ref().unwrap().clock()
+    }
+
     pub(crate) fn instance(&self) -> &str {
         &self.instance
     }

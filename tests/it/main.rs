@@ -4,6 +4,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod approval;
+mod approved_updates;
 mod audit;
 mod data_dir;
 mod download;

@@ -1,43 +1,22 @@
 //! Turns what the use cases return into what travels.
 
+mod permissions;
 mod running;
 
-use crate::domain::{Growth, PermissionRequest, SignatureStatus, Timestamp, TrustedKey};
-use crate::service::{AuditEntry, InstallOutcome, PluginView, TokenRecord, UpdateOutcome, UpdateStatus, VersionsView};
+use crate::domain::{Growth, Timestamp, TrustedKey};
+use crate::service::{
+    AuditEntry, InstallOutcome, PluginView, Signed, TokenRecord, UpdateOutcome, UpdateStatus, VersionsView,
+};
 use crate::wire;
 
+pub(super) use permissions::{decided, permissions_of};
 pub(super) use running::{call, execution, health, limits, metrics, sandbox, state_event, stats, word};
 
-pub(super) fn permission(request: &PermissionRequest) -> wire::PermissionItem {
-    let permission = request.permission.to_string();
-    if request.scope.is_empty() {
-        wire::PermissionItem::Whole(permission)
-    } else {
-        wire::PermissionItem::Scoped { permission, scope: request.scope.clone() }
-    }
-}
-
-fn permissions(view: &PluginView) -> wire::PermissionsView {
-    let requested = view.manifest.requested();
-    let list = |requests: &[PermissionRequest]| requests.iter().map(permission).collect::<Vec<_>>();
-    wire::PermissionsView {
-        required: list(&requested.required),
-        optional: list(&requested.optional),
-        granted: Vec::new(),
-        denied: Vec::new(),
-        // Nobody has decided on anything yet.
-        pending: list(&requested.required),
-    }
-}
-
-fn signature(view: &PluginView) -> wire::SignatureView {
+fn signature(signed: &Signed) -> wire::SignatureView {
     wire::SignatureView {
-        status: view.serving.signature_status.as_str().to_owned(),
-        key_id: view.serving.key_id.map(|id| id.to_string()),
-        label: match view.serving.signature_status {
-            SignatureStatus::Valid => view.signer_label.clone(),
-            SignatureStatus::Unsigned | SignatureStatus::Untrusted => None,
-        },
+        status: signed.status.as_str().to_owned(),
+        key_id: signed.key_id.map(|id| id.to_string()),
+        label: signed.label.clone(),
     }
 }
 
@@ -57,10 +36,10 @@ pub(super) fn installed(outcome: &InstallOutcome) -> wire::Installed {
         version: view.plugin.serving.to_string(),
         status: status(view).to_owned(),
         digest: view.serving.digest.to_string(),
-        permissions: permissions(view),
+        permissions: permissions::permissions(&view.manifest, &view.standing),
         network: texts(&view.manifest.network),
-        risks: texts(&view.manifest.risks()),
-        signature: signature(view),
+        risks: texts(&view.risks),
+        signature: signature(&view.signed),
         warnings: outcome.warnings.clone(),
     }
 }
@@ -80,6 +59,7 @@ pub(super) fn summary(view: &PluginView) -> wire::PluginSummary {
         tags: view.manifest.tags.clone(),
         capabilities: view.manifest.capabilities.clone(),
         updated_at: view.plugin.updated_at.to_string(),
+        permissions: permissions::permissions(&view.manifest, &view.standing),
     }
 }
 
@@ -105,17 +85,11 @@ pub(super) fn detail(view: &PluginView, now: Timestamp) -> wire::PluginDetail {
                 usage: command.usage.clone(),
             })
             .collect(),
-        permissions: permissions(view),
         network: texts(&manifest.network),
-        risks: texts(&manifest.risks()),
-        signed_by: signature(view),
+        risks: texts(&view.risks),
+        signed_by: signature(&view.signed),
         versions: texts(&view.versions),
-        pending: view.pending.as_ref().map(|(version, growth)| wire::PendingView {
-            version: version.to_string(),
-            status: "pending_approval".to_owned(),
-            permission_diff: diff(growth),
-            signer_changed: view.plugin.signer_changed,
-        }),
+        pending: view.pending.as_ref().map(permissions::pending),
         quarantine: view.plugin.quarantine.as_ref().map(|quarantine| wire::QuarantineView {
             reason: quarantine.reason.to_string(),
             since: quarantine.since.to_string(),
@@ -125,7 +99,8 @@ pub(super) fn detail(view: &PluginView, now: Timestamp) -> wire::PluginDetail {
         uptime_seconds: view.runtime.up_since.map(|since| now.since(since).as_secs_f64()),
         restarts: view.runtime.restarts,
         limits: view.limits.into(),
-        grants: Vec::new(),
+        grants: permissions::grants(&view.grants),
+        warnings: view.warnings.clone(),
     }
 }
 

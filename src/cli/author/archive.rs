@@ -29,8 +29,13 @@ pub(super) fn open(path: &Path) -> Result<(InspectedArchive, Digest), Failure> {
 
 /// The name in an archive's manifest.
 pub(in crate::cli) fn read_name(path: &Path) -> Result<PluginName, Failure> {
+    Ok(read_archived_manifest(path)?.name)
+}
+
+/// The manifest in an archive.
+pub(in crate::cli) fn read_archived_manifest(path: &Path) -> Result<Manifest, Failure> {
     let (archive, _) = open(path)?;
-    Ok(Manifest::parse(archive.manifest_bytes())?.name)
+    Ok(Manifest::parse(archive.manifest_bytes())?)
 }
 
 /// Checks an archive: its entries, its manifest, and that what the manifest names is there.

@@ -15,7 +15,7 @@ mod validate;
 mod vendor;
 mod verify;
 
-pub(super) use archive::read_name as read_archive_name;
+pub(super) use archive::{read_archived_manifest, read_name as read_archive_name};
 pub(super) use init::{InitArguments, init};
 pub(super) use keygen::{KeygenArguments, keygen};
 pub(super) use keys::read_public_key;

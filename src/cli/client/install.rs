@@ -4,21 +4,25 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::approve::{approve_required, decided_text};
 use super::connection::{Connection, plugin_path, query};
+use super::consent::{Consent, ask};
 use super::enable::{changed_text, start};
 use super::plugins::permission_text;
+use super::summary::Summary;
 use super::upload::Source;
 use crate::cli::Context;
-use crate::cli::author::{read_archive_name, read_public_key};
+use crate::cli::author::{read_archive_name, read_archived_manifest, read_public_key};
 use crate::cli::failure::{Failure, Local};
 use crate::domain::PluginName;
-use crate::wire::{Installed, KeyView, NewKey, PluginDetail, StatusChanged, Updated};
+use crate::wire::{Installed, KeyView, NewKey, PermissionsDecided, PluginDetail, StatusChanged, Updated};
 
 /// Arguments of `install`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  plugbay install my-plugin-1.0.0.tar.gz\n  \
-                        plugbay install my-plugin-1.0.0.tar.gz --trust author.pub --enable\n  \
+                        plugbay install my-plugin-1.0.0.tar.gz --trust author.pub --approve --enable\n  \
                         plugbay install https://plugins.example.com/my-plugin-1.0.0.tar.gz")]
+#[expect(clippy::struct_excessive_bools, reason = "each is one flag")]
 pub(in crate::cli) struct InstallArguments {
     /// Archive to upload, or address the service fetches it from
     #[arg(value_name = "FILE|URL")]
@@ -32,6 +36,15 @@ pub(in crate::cli) struct InstallArguments {
     /// Update the plugin if it is installed already
     #[arg(long)]
     or_update: bool,
+    /// Show what the plugin asks for, ask once, and grant what it requires
+    #[arg(long)]
+    approve: bool,
+    /// With --approve: grant what it requires without a question; never an optional permission, never a risk
+    #[arg(long, short, requires = "approve")]
+    yes: bool,
+    /// With --approve: take a risk that the summary names
+    #[arg(long, value_name = "RISK", requires = "approve")]
+    accept_risk: Vec<String>,
     /// Enable the plugin, too
     #[arg(long)]
     enable: bool,
@@ -40,6 +53,9 @@ pub(in crate::cli) struct InstallArguments {
 pub(in crate::cli) fn install(arguments: &InstallArguments, context: &Context) -> Result<(), Failure> {
     let connection = Connection::open(context)?;
     let source = Source::find(&arguments.archive, arguments.signature.as_deref())?;
+    // One question, before anything is changed.
+    let consent = if arguments.approve { Some(agree(arguments, context)?) } else { None };
+    let then = Then { consent, enable: arguments.enable };
     if let Some(key) = &arguments.trust {
         trust(&arguments.archive, key, &connection, context)?;
     }
@@ -48,16 +64,9 @@ pub(in crate::cli) fn install(arguments: &InstallArguments, context: &Context) -
         match connection.get::<PluginDetail>(&format!("/api/plugins/{name}")) {
             Ok(_) => {
                 let updated = send_update(source, name.as_str(), None, &connection, context)?;
+                warn(&updated.warnings, context);
                 let text = updated_text(name.as_str(), &updated);
-                return finish(
-                    name.as_str(),
-                    text,
-                    &updated,
-                    &updated.warnings,
-                    arguments.enable,
-                    &connection,
-                    context,
-                );
+                return then.finish(name.as_str(), text, &updated, &connection, context);
             }
             Err(failure) if &*failure.code == "plugin-unknown" => {}
             Err(failure) => return Err(failure),
@@ -65,45 +74,92 @@ pub(in crate::cli) fn install(arguments: &InstallArguments, context: &Context) -
     }
     let request = source.into_request(&connection, context, "/api/plugins/install")?;
     let installed: Installed = connection.send(request)?;
-    let Installed { name, warnings, .. } = &installed;
-    finish(name, installed_text(&installed), &installed, warnings, arguments.enable, &connection, context)
+    warn(&installed.warnings, context);
+    then.finish(&installed.name, installed_text(&installed), &installed, &connection, context)
 }
 
-/// What was done, and what came of enabling it.
+/// Shows what the archive asks for and asks once, unless the flags answer.
+fn agree(arguments: &InstallArguments, context: &Context) -> Result<Consent, Failure> {
+    let path = Path::new(&arguments.archive);
+    if !path.is_file() {
+        let detail = "--approve shows what the archive asks for, so it needs a file and not an address";
+        return Err(Failure::local(Local::Usage, detail, "install it, then: plugbay approve NAME"));
+    }
+    if arguments.yes {
+        return Ok(Consent { risks: arguments.accept_risk.clone() });
+    }
+    let manifest = read_archived_manifest(path)?;
+    let signer = match &arguments.trust {
+        Some(key) => {
+            let public_key = read_public_key(&key.to_string_lossy())?;
+            format!("{}, which will be trusted for {}", public_key.id(), manifest.name)
+        }
+        None => "a key that the service knows, else it is refused".to_owned(),
+    };
+    let summary = Summary::of_archive(&manifest, signer);
+    if summary.permissions.required.is_empty() && summary.risks.is_empty() {
+        context.output.message(&summary.text());
+        return Ok(Consent::default());
+    }
+    let mut consent = ask(&summary, "install", context)?;
+    consent.risks.extend(arguments.accept_risk.iter().cloned());
+    Ok(consent)
+}
+
+/// What was done, and what came of what was to follow.
 #[derive(Serialize)]
 struct Outcome<'a, T> {
     #[serde(flatten)]
     brought: &'a T,
     #[serde(skip_serializing_if = "Option::is_none")]
+    approved: Option<PermissionsDecided>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     enabled: Option<StatusChanged>,
 }
 
-/// Enables what was brought, where that is wanted, and shows both as one outcome.
-fn finish(
-    name: &str,
-    text: String,
-    brought: &impl Serialize,
-    warnings: &[String],
+/// What follows once the archive is there.
+struct Then {
+    consent: Option<Consent>,
     enable: bool,
-    connection: &Connection,
-    context: &Context,
-) -> Result<(), Failure> {
-    warn(warnings, context);
-    let enabled = match enable.then(|| start(name, connection, context)) {
-        None => None,
-        Some(Ok(enabled)) => Some(enabled),
-        Some(Err(failure)) => {
+}
+
+impl Then {
+    /// Approves and enables what was brought, where that is wanted, and shows all of it as one outcome.
+    fn finish(
+        self,
+        name: &str,
+        text: String,
+        brought: &impl Serialize,
+        connection: &Connection,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let mut texts = vec![text];
+        let stopped = |texts: &[String], what: &str, failure: Failure| {
             if !context.output.is_json() {
-                context.output.result(&text, brought);
+                context.output.result(&texts.join("\n"), brought);
             }
-            context.output.message(&format!("{name} is installed and was not enabled"));
-            return Err(failure);
-        }
-    };
-    let state = enabled.iter().map(|changed| changed_text(name, changed));
-    let text = std::iter::once(text).chain(state).collect::<Vec<_>>().join("\n");
-    context.output.result(&text, &Outcome { brought, enabled });
-    Ok(())
+            context.output.message(&format!("{name} is installed and was not {what}"));
+            failure
+        };
+        let approved = match self.consent.map(|consent| approve_required(name, &consent, connection)) {
+            None | Some(Ok(None)) => None,
+            Some(Ok(Some(decided))) => {
+                texts.push(decided_text(name, &decided));
+                Some(decided)
+            }
+            Some(Err(failure)) => return Err(stopped(&texts, "approved", failure)),
+        };
+        let enabled = match self.enable.then(|| start(name, connection, context)) {
+            None => None,
+            Some(Ok(enabled)) => {
+                texts.push(changed_text(name, &enabled));
+                Some(enabled)
+            }
+            Some(Err(failure)) => return Err(stopped(&texts, "enabled", failure)),
+        };
+        context.output.result(&texts.join("\n"), &Outcome { brought, approved, enabled });
+        Ok(())
+    }
 }
 
 /// The name of the plugin in an archive on this machine.
@@ -199,7 +255,7 @@ fn installed_text(installed: &Installed) -> String {
     lines.join("\n")
 }
 
-fn updated_text(name: &str, updated: &Updated) -> String {
+pub(super) fn updated_text(name: &str, updated: &Updated) -> String {
     match updated.status.as_str() {
         "updated" => format!("updated {name} from {} to {}", updated.previous_version, updated.version),
         "unchanged" => format!("{name} {} is there already", updated.version),

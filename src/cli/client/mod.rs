@@ -1,7 +1,9 @@
 //! Commands that talk to a service. They speak REST and nothing else.
 
+mod approve;
 mod audit;
 mod connection;
+mod consent;
 mod doctor;
 mod enable;
 mod exec;
@@ -13,9 +15,11 @@ mod plan;
 mod plugins;
 mod sse;
 mod stats;
+mod summary;
 mod tokens;
 mod upload;
 
+pub(super) use approve::{ApproveArguments, RevokeArguments, approve, revoke};
 pub(super) use audit::{AuditArguments, audit};
 pub(super) use connection::{Connection, plugin_path};
 pub(super) use doctor::{DoctorArguments, doctor};

@@ -10,7 +10,7 @@ use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::table;
 use crate::cli::shown::{entry, printable};
-use crate::wire::{FailureView, PermissionItem, PluginDetail, PluginList, PluginSummary};
+use crate::wire::{FailureView, GrantView, PermissionItem, PluginDetail, PluginList, PluginSummary};
 
 /// Where `show` writes what it knows.
 const TEXT_COLUMN: usize = 13;
@@ -38,8 +38,10 @@ pub(in crate::cli) fn list(arguments: &ListArguments, context: &Context) -> Resu
         .map(|plugin| {
             let description = plugin.description.as_deref().map(one_line).unwrap_or_default();
             let isolation = plugin.isolation.clone().unwrap_or_else(|| "-".to_owned());
-            let PluginSummary { name, version, status, state, signature, .. } = plugin;
-            [name, version, status, state, &isolation, signature, &description].map(Clone::clone)
+            let PluginSummary { name, version, status, state, signature, permissions, .. } = plugin;
+            let open = permissions.pending.len();
+            let status = if open == 0 { status.clone() } else { format!("{status}, {open} to approve") };
+            [name, version, &status, state, &isolation, signature, &description].map(Clone::clone)
         })
         .collect();
     let head = ["NAME", "VERSION", "STATUS", "STATE", "ISOLATION", "SIGNATURE", "DESCRIPTION"];
@@ -82,6 +84,9 @@ pub(in crate::cli) struct ShowArguments {
 pub(in crate::cli) fn show(arguments: &ShowArguments, context: &Context) -> Result<(), Failure> {
     let connection = Connection::open(context)?;
     let plugin: PluginDetail = connection.get(&format!("/api/plugins/{}", segment(&arguments.name)))?;
+    for warning in &plugin.warnings {
+        context.output.warning(warning);
+    }
     context.output.result(&detail_text(&plugin), &plugin);
     Ok(())
 }
@@ -107,6 +112,8 @@ fn detail_text(plugin: &PluginDetail) -> String {
         let FailureView { kind, at, text, .. } = failure;
         format!("{kind} at {at}: {}", entry(text, TEXT_COLUMN))
     });
+    let open = (!summary.permissions.pending.is_empty())
+        .then(|| format!("{}; plugbay approve {}", items(&summary.permissions.pending), summary.name));
     let rows = [
         ("name", Some(summary.name.clone())),
         ("id", Some(summary.id.clone())),
@@ -123,8 +130,11 @@ fn detail_text(plugin: &PluginDetail) -> String {
         ("license", plugin.license.clone()),
         ("signature", Some(format!("{}, by {signer}", summary.signature))),
         ("digest", Some(plugin.digest.clone())),
-        ("needs", Some(items(&plugin.permissions.required))),
-        ("may use", Some(items(&plugin.permissions.optional))),
+        ("needs", Some(items(&summary.permissions.required))),
+        ("may use", Some(items(&summary.permissions.optional))),
+        ("granted", Some(plugin.grants.iter().map(grant_text).collect::<Vec<_>>().join(", "))),
+        ("denied", Some(items(&summary.permissions.denied))),
+        ("open", open),
         ("reaches", Some(plugin.network.join(", "))),
         ("risks", Some(plugin.risks.join(", "))),
         ("commands", Some(plugin.commands.iter().map(|command| command.name.clone()).collect::<Vec<_>>().join(", "))),
@@ -155,6 +165,13 @@ fn uptime_text(seconds: f64) -> String {
         (0, _, _) => format!("{hours} h {minutes} min"),
         _ => format!("{days} d {hours} h"),
     }
+}
+
+/// A grant with who decided and until when.
+fn grant_text(grant: &GrantView) -> String {
+    let scope = if grant.scope.is_empty() { String::new() } else { format!(" ({})", grant.scope.join(", ")) };
+    let until = grant.expires_at.as_ref().map(|end| format!(" until {end}")).unwrap_or_default();
+    format!("{}{scope} by {}{until}", grant.permission, printable(&grant.label))
 }
 
 /// A permission on one line.

@@ -30,14 +30,4 @@ impl Manifest {
             optional: self.optional_permissions.iter().map(narrowed).collect(),
         }
     }
-
-    /// Combinations that an administrator has to accept by name.
-    ///
-    /// `data-egress`: the plugin can reach hosts and holds something worth sending there.
-    pub fn risks(&self) -> Vec<&'static str> {
-        let holds_data = self.permissions.iter().chain(&self.optional_permissions).any(|found| found.reaches_data());
-        let holds_secrets = self.config_schema.as_ref().is_some_and(|schema| !schema.secrets().is_empty());
-        let leaks = self.declares(Permission::NetworkAccess) && (holds_data || holds_secrets);
-        if leaks { vec!["data-egress"] } else { Vec::new() }
-    }
 }

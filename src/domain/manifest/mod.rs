@@ -28,6 +28,7 @@ pub use growth::Growth;
 pub use kind::{Command, FieldType, Health, Hook, HookName, OnFailure, PluginType, Priority, Runtime};
 pub use schema::plugin_schema;
 pub use text::PythonRequirement;
+pub(crate) use text::operator_name;
 pub use vendor::{VendorLock, VendoredPackage};
 
 use super::{NetworkRule, Permission, PluginName, ResourceRequest};

@@ -113,7 +113,7 @@ pub(super) fn command_name(text: &str) -> Result<String, Complaint> {
 }
 
 /// A name that the operator gives an image, database, folder or API.
-pub(super) fn operator_name(text: &str) -> Result<String, Complaint> {
+pub(crate) fn operator_name(text: &str) -> Result<String, Complaint> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     let first = text.bytes().next();
     if text.len() > 63 || !text.bytes().all(allowed) || !first.is_some_and(|byte| byte.is_ascii_alphanumeric()) {

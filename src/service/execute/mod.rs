@@ -16,6 +16,7 @@ pub use answer::PluginAnswer;
 use answer::lift;
 use waiting::Waiting;
 
+use super::approval::permissions_problem;
 use super::fleet::{CallRecord, Member, Outcome};
 use super::{Caller, PluginProblem, Service, ServiceError};
 use crate::domain::{CallId, Code, PluginRef, PluginStatus, Timestamp, escape};
@@ -210,7 +211,7 @@ impl Service {
                 return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
             }
             let deadline = began + timeout;
-            let place = waiting.place(&up, deadline).await?;
+            let Some(place) = waiting.place(&up, deadline).await? else { continue };
             let new = NewCall {
                 id: call,
                 method,
@@ -269,6 +270,14 @@ impl Service {
                 .into();
         }
         if plugin.status == PluginStatus::Enabled {
+            match self.docket(plugin.clone()).await.and_then(|docket| docket.standing(self)) {
+                Ok(standing) => {
+                    if let Some(problem) = permissions_problem(name, &standing) {
+                        return problem.into();
+                    }
+                }
+                Err(error) => return error,
+            }
             let detail = format!("`{name}` has not been started yet");
             return PluginProblem::new(Code::PluginRestarting, detail).retry_after(SOON).into();
         }

@@ -65,26 +65,34 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    /// Waits for one of the places for calls that run at once.
-    pub(super) async fn place(&mut self, up: &Up, deadline: Instant) -> Result<OwnedSemaphorePermit, ServiceError> {
+    /// Waits for one of the places for calls that run at once. `None` when another session takes the calls by now.
+    pub(super) async fn place(
+        &mut self,
+        up: &Up,
+        deadline: Instant,
+    ) -> Result<Option<OwnedSemaphorePermit>, ServiceError> {
         let places = Arc::clone(&up.places);
         let place = if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
             place
         } else {
             self.queue()?;
-            self.wait_for_place(places, deadline).await?
+            match self.wait_for_place(places, deadline).await? {
+                Some(place) => place,
+                None => return Ok(None),
+            }
         };
         self.place = None;
-        Ok(place)
+        Ok(Some(place))
     }
 
     async fn wait_for_place(
         &self,
         places: Arc<Semaphore>,
         deadline: Instant,
-    ) -> Result<OwnedSemaphorePermit, ServiceError> {
-        if let Ok(Ok(place)) = timeout_at(deadline, places.acquire_owned()).await {
-            return Ok(place);
+    ) -> Result<Option<OwnedSemaphorePermit>, ServiceError> {
+        if let Ok(place) = timeout_at(deadline, places.acquire_owned()).await {
+            // The places are closed when the session is to end.
+            return Ok(place.ok());
         }
         let detail = format!("`{}` had no place for the call before its deadline", self.member.name);
         Err(PluginProblem::new(Code::PluginTimeout, detail).into())

@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, broadcast, watch};
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use super::Record;
-use crate::domain::{Clock, PluginId, PluginName, PluginState, Timestamp};
+use crate::domain::{Clock, Grants, PluginId, PluginName, PluginState, Timestamp};
+use crate::sandbox::SandboxSpec;
 use crate::session::{PluginLog, Session};
 
 /// A plugin changed its state.
@@ -77,6 +79,12 @@ pub(in crate::service) struct Member {
     pub(in crate::service) queued: AtomicUsize,
     /// Calls the plugin works on.
     pub(in crate::service) running: AtomicUsize,
+    /// What it may do to others, now. A host function reads it for each request, so that a revoked grant ends at once.
+    pub(in crate::service) grants: Arc<ArcSwap<Grants>>,
+    /// Held while `grants` is read from the database and stored.
+    pub(in crate::service) refreshing: tokio::sync::Mutex<()>,
+    /// Told when the sandbox has something open that the plugin may not have, or lacks something.
+    pub(in crate::service) renewal: Notify,
     paused: AtomicBool,
     phase: watch::Sender<Phase>,
     control: Mutex<Option<Control>>,
@@ -99,6 +107,9 @@ impl Member {
             record: Record::default(),
             queued: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
+            grants: Arc::default(),
+            refreshing: tokio::sync::Mutex::default(),
+            renewal: Notify::new(),
             paused: AtomicBool::new(false),
             phase: watch::channel(Phase::Down).0,
             control: Mutex::default(),
@@ -168,6 +179,21 @@ impl Member {
             Phase::Waiting(_) | Phase::EngineAway => PluginState::Error,
             Phase::Stopping => PluginState::Unloading,
         }
+    }
+
+    /// Sends no further call to a session whose sandbox is outdated, and asks the supervisor for a fresh one. Calls that
+    /// wait for a place go on to that one.
+    pub(in crate::service) fn renew(&self, is_outdated: impl FnOnce(&SandboxSpec) -> bool) {
+        self.change(|phase| {
+            if let Phase::Up(up) = phase
+                && is_outdated(up.session.spec())
+            {
+                up.places.close();
+                *phase = Phase::Starting(PluginState::Loading);
+            }
+        });
+        // Also when nothing answers just now: a session may be coming up with what was true before.
+        self.renewal.notify_one();
     }
 
     /// Takes the right to supervise; `None` when somebody does already.

@@ -11,6 +11,7 @@
 
 mod backoff;
 mod engine;
+mod fault;
 mod member;
 mod order;
 mod reconcile;

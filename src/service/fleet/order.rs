@@ -22,6 +22,7 @@ const COMMAND_HANDLER: &str = "on_command";
 impl Service {
     /// What is sent to start the plugin's serving version now.
     pub(in crate::service) async fn launch_order(&self, member: &Member) -> Result<LaunchOrder, ServiceError> {
+        let grants = self.refresh_grants(member).await?.grants();
         let mut tx = self.store.begin().await?;
         let unknown = || ServiceError::PluginUnknown { wanted: member.name.to_string() };
         let plugin = store::plugins::find(&mut tx, &PluginRef::Id(member.id)).await?.ok_or_else(unknown)?;
@@ -58,14 +59,15 @@ impl Service {
             instance_dir: std::path::PathBuf::new(),
             data: None,
             folders: Vec::new(),
-        }
-        .with_data(volume);
+        };
+        let spec =
+            self.folders(&member.name, &grants)?.into_iter().fold(spec.with_data(volume), SandboxSpec::with_folder);
         let config = default_config(&manifest, &serving)?;
         Ok(LaunchOrder {
             initialize: Initialize {
                 plugin: PluginIdentity { id: plugin.id, name: plugin.name, version: serving.version },
                 config: Value::Object(config),
-                grants: json!([]),
+                grants: json!(grants.notices()),
                 limits: spec.limits,
             },
             spec,

@@ -85,7 +85,10 @@ impl Service {
             plugin.as_ref().is_some_and(|plugin| plugin.status == PluginStatus::Enabled && plugin.quarantine.is_none());
         let member = self.member(id, &name);
         if is_wanted {
-            self.supervise(&member, FirstStart::Resumed);
+            // What it requires may have been taken back; it starts when that is granted again.
+            if !member.is_supervised() && self.refresh_grants(&member).await?.is_complete() {
+                self.supervise(&member, FirstStart::Resumed);
+            }
         } else if member.is_supervised() {
             info!(plugin.name = %name, "Stopping `{name}`, which should not run");
             self.shutdown.spawn("plugin.stop", |_| async move { member.stop(Instant::now() + STOP_GRACE).await });

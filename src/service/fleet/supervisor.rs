@@ -9,10 +9,11 @@ use tokio::time::Instant;
 use tracing::{info, info_span, warn};
 
 use super::backoff::{Backoff, Ending, Verdict};
+use super::fault::Fault;
 use super::member::Orders;
 use super::{EngineState, Member, Phase, Up};
-use crate::domain::{Chain, Code, PluginState, QuarantineReason, Refusal};
-use crate::sandbox::SandboxError;
+use crate::domain::{Chain, PluginState, QuarantineReason};
+use crate::service::approval::permissions_problem;
 use crate::service::{PluginProblem, Service, ServiceError};
 use crate::session::{Condition, EndCause, LaunchError, Session, SessionEnd, Surroundings, launch};
 
@@ -21,9 +22,6 @@ const ENGINE_RETRY: Duration = Duration::from_millis(250);
 
 /// When a start is tried again that failed for what is around the plugin.
 const SURROUNDINGS_RETRY: Duration = Duration::from_secs(5);
-
-/// The reason of a start that the engine did not manage.
-const ENGINE_REASON: &str = "engine";
 
 /// How long a session that does not react gets once another has taken its place.
 const REPLACED_GRACE: Duration = Duration::from_secs(12);
@@ -48,6 +46,8 @@ struct Supervisor {
     member: Arc<Member>,
     stop: watch::Receiver<Option<Instant>>,
     backoff: Backoff,
+    /// Sessions whose place another one has taken, as long as they still end calls.
+    replaced: Vec<Session>,
 }
 
 impl Service {
@@ -64,8 +64,10 @@ impl Service {
         let span = info_span!(parent: None, "plugin", plugin.name = %member.name);
         span.in_scope(|| {
             self.shutdown.spawn("plugin.supervisor", |_| async move {
-                let mut supervisor = Supervisor { service, member, stop, backoff: Backoff::default() };
+                let (backoff, replaced) = (Backoff::default(), Vec::new());
+                let mut supervisor = Supervisor { service, member, stop, backoff, replaced };
                 supervisor.run(first).await;
+                supervisor.end_replaced().await;
                 supervisor.member.set(Phase::Down);
                 drop(done);
             });
@@ -121,6 +123,10 @@ impl Supervisor {
     }
 
     async fn make_session(&self) -> Result<Session, ServiceError> {
+        let standing = self.service.refresh_grants(&self.member).await?;
+        if let Some(problem) = permissions_problem(&self.member.name, &standing) {
+            return Err(problem.into());
+        }
         let order = self.service.launch_order(&self.member).await?;
         let fleet = &self.service.fleet;
         let around = Surroundings {
@@ -181,6 +187,20 @@ impl Supervisor {
                     return false;
                 }
                 news = next_news(&mut condition) => news,
+                () = self.member.renewal.notified() => {
+                    if self.service.is_outdated(&self.member, session.spec()) {
+                        session = match self.renew(session).await {
+                            Ok(fresh) => fresh,
+                            Err(go_on) => return go_on,
+                        };
+                        condition = session.condition();
+                        (since, good_before) = (Moment::now(), self.member.record.good_calls());
+                    } else if matches!(self.member.phase_now(), Phase::Starting(_)) {
+                        // What was taken away was given back before the session could end.
+                        self.serve(&session);
+                    }
+                    continue;
+                }
             };
             match news {
                 Some(Condition::Unresponsive(text)) => {
@@ -212,6 +232,47 @@ impl Supervisor {
                 Some(Condition::Running) | None => return true,
             }
         }
+    }
+
+    /// Replaces a session whose sandbox has something open that the plugin may not have any more, or lacks what it may.
+    /// The old one takes no further call and answers those it has. `Err` tells whether something should follow.
+    async fn renew(&mut self, old: Session) -> Result<Session, bool> {
+        self.member.renew(|_| true);
+        self.retire_when_idle(old);
+        loop {
+            self.member.set(Phase::Starting(PluginState::Loading));
+            let fresh = match self.make_session().await {
+                Ok(fresh) => fresh,
+                // What is around it is looked at again by the next start.
+                Err(error) => return Err(Fault::of(&error) != Fault::Plugin || self.failed_to_start().await),
+            };
+            if !self.service.is_outdated(&self.member, fresh.spec()) {
+                self.serve(&fresh);
+                return Ok(fresh);
+            }
+            // Somebody decided once more while it started.
+            self.retire(fresh);
+        }
+    }
+
+    /// Lets a session answer the calls it has, as long as calls may take, and then ends it.
+    fn retire_when_idle(&mut self, session: Session) {
+        let longest = Duration::from_secs(session.spec().limits.timeout_seconds);
+        self.replaced.retain(|replaced| replaced.ended().is_none());
+        self.replaced.push(session.clone());
+        let service = Arc::clone(&self.service);
+        self.service.shutdown.spawn("session.retire", move |token| async move {
+            token.run_until_cancelled(tokio::time::timeout(longest, session.idle())).await;
+            session.stop(Instant::now() + REPLACED_GRACE).await;
+            service.fleet.withdraw(session.id());
+        });
+    }
+
+    /// Nothing of a plugin that stops stays behind.
+    async fn end_replaced(&mut self) {
+        let until = self.stop.borrow().unwrap_or_else(|| Instant::now() + REPLACED_GRACE);
+        let replaced = std::mem::take(&mut self.replaced);
+        futures_util::future::join_all(replaced.iter().map(|session| session.stop(until))).await;
     }
 
     /// Ends a session that was replaced, beside everything else.
@@ -308,48 +369,5 @@ async fn stop_wished(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
         Ok(Some(until)) => until,
         // The sender lives in the member.
         Ok(None) | Err(_) => std::future::pending().await,
-    }
-}
-
-/// What a start failed for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// The engine does not answer.
-    EngineAway,
-    /// Something else that is not the plugin's, such as an image that is not there. It never leads to a quarantine.
-    Surroundings,
-    /// The plugin.
-    Plugin,
-}
-
-impl Fault {
-    fn of(error: &ServiceError) -> Self {
-        match error {
-            ServiceError::Plugin(problem) if problem.code == Code::EngineUnavailable => Self::EngineAway,
-            ServiceError::Plugin(problem) if problem.code == Code::PluginStartFailed => match problem.reason {
-                Some(ENGINE_REASON) => Self::Surroundings,
-                _ => Self::Plugin,
-            },
-            _ => Self::Surroundings,
-        }
-    }
-}
-
-impl PluginProblem {
-    /// A start that failed.
-    pub(in crate::service) fn of_launch(name: &crate::domain::PluginName, error: LaunchError) -> Self {
-        let (code, how) = (error.code(), error.how());
-        match error {
-            LaunchError::Plugin(failure) => {
-                let detail = format!("`{name}` did not start: {}", failure.text);
-                let log_tail = failure.log_tail;
-                let (reason, exit_code) = (Some(failure.reason), failure.exit_code);
-                Self { how, reason, exit_code, log_tail, ..Self::new(code, detail) }
-            }
-            LaunchError::Sandbox(error @ (SandboxError::Failed { .. } | SandboxError::Weaker { .. })) => {
-                Self { how, reason: Some(ENGINE_REASON), ..Self::new(code, Chain(&error).to_string()) }
-            }
-            error => Self { how, ..Self::new(code, Chain(&error).to_string()) },
-        }
     }
 }

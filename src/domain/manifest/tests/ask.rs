@@ -23,15 +23,15 @@ fn requests_are_narrowed_by_access_and_hold_the_edges() {
 
 #[test]
 fn network_beside_data_is_a_risk() {
-    let risks = |extra: &str| accepted(&with(extra)).risks();
-    assert!(risks("permissions: [network_access]").is_empty());
-    assert!(risks("permissions: [chat_access, database_read]").is_empty());
+    let leaks = |extra: &str| accepted(&with(extra)).asked_reach().reaches_out_with_data();
+    assert!(!leaks("permissions: [network_access]"));
+    assert!(!leaks("permissions: [chat_access, database_read]"));
     for data in ["chat_access", "database_read", "database_write", "filesystem_read", "filesystem_write"] {
         let extra = format!("permissions: [{data}]\noptional_permissions: [network_access]");
-        assert_eq!(risks(&extra), ["data-egress"], "{data}");
+        assert!(leaks(&extra), "{data}");
     }
     let secret = "permissions: [network_access]\nconfig_schema: { key: { type: string, secret: true } }";
-    assert_eq!(risks(secret), ["data-egress"]);
+    assert!(leaks(secret));
 }
 
 #[test]

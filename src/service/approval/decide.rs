@@ -1,0 +1,149 @@
+//! From what an administrator wrote to the units that are decided on. Nothing here reads or writes.
+
+use crate::domain::{
+    Asked, Code, Decision, Digest, FieldError, Manifest, PermissionRequest, PermissionUnit, Risk, Standing, Timestamp,
+};
+use crate::service::{PluginProblem, ServiceError};
+use crate::store::grants::{AcceptedRisk, GrantRecord};
+use crate::store::plugins::VersionRecord;
+
+/// The decisions of one request.
+#[derive(Debug, Default)]
+pub(super) struct Decisions {
+    pub(super) granted: Vec<PermissionUnit>,
+    pub(super) denied: Vec<PermissionUnit>,
+}
+
+impl Decisions {
+    /// Reads what is to be granted and denied, and compares it with what the manifest asks for.
+    pub(super) fn read(
+        manifest: &Manifest,
+        grant: &[PermissionRequest],
+        deny: &[PermissionRequest],
+    ) -> Result<Self, ServiceError> {
+        let asked = manifest.asked();
+        let decisions =
+            Self { granted: units(manifest, &asked, grant, "grant")?, denied: units(manifest, &asked, deny, "deny")? };
+        let whole = |denied: &&PermissionUnit| !asked.iter().any(|asked| asked.unit == **denied);
+        if let Some(part) = decisions.denied.iter().find(whole) {
+            let detail = format!("`{}` is a part of what is asked for; grant the other parts instead", part.request());
+            return Err(PluginProblem::new(Code::PermissionNotRequested, detail).into());
+        }
+        let both = decisions.granted.iter().find(|unit| decisions.denied.iter().any(|denied| denied.overlaps(unit)));
+        if let Some(unit) = both {
+            let message = format!("`{}` is both granted and denied", unit.request());
+            return Err(ServiceError::FieldInvalid { fields: vec![FieldError::at("/deny", message)] });
+        }
+        Ok(decisions)
+    }
+
+    /// Every unit with what was decided about it.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PermissionUnit, Decision)> {
+        let granted = self.granted.iter().map(|unit| (unit, Decision::Granted));
+        granted.chain(self.denied.iter().map(|unit| (unit, Decision::Denied)))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.granted.is_empty() && self.denied.is_empty()
+    }
+}
+
+/// The units that requests name; a word stands for all that is asked for of its permission.
+fn units(
+    manifest: &Manifest,
+    asked: &[Asked],
+    requests: &[PermissionRequest],
+    key: &str,
+) -> Result<Vec<PermissionUnit>, ServiceError> {
+    let mut found = Vec::new();
+    for (at, request) in requests.iter().enumerate() {
+        let of_permission: Vec<&PermissionUnit> =
+            asked.iter().map(|asked| &asked.unit).filter(|unit| unit.permission == request.permission).collect();
+        if of_permission.is_empty() {
+            let detail = format!("`{}` {} does not ask for `{request}`", manifest.name, manifest.version);
+            return Err(PluginProblem::new(Code::PermissionNotRequested, detail)
+                .with_how(format!("plugbay show {} lists what it asks for", manifest.name))
+                .into());
+        }
+        if request.scope.is_empty() {
+            found.extend(of_permission.iter().map(|unit| (*unit).clone()));
+        }
+        for (place, part) in request.scope.iter().enumerate() {
+            let unit = PermissionUnit::part(request.permission, part).map_err(|error| {
+                let pointer = format!("/{key}/{at}/scope/{place}");
+                ServiceError::FieldInvalid { fields: vec![FieldError::at(pointer, error.to_string())] }
+            })?;
+            if !of_permission.iter().any(|asked| asked.covers(&unit)) {
+                let asks: Vec<_> = of_permission.iter().map(|unit| unit.request().to_string()).collect();
+                let detail = format!("`{}` asks for {}, not for `{}`", manifest.name, asks.join(", "), unit.request());
+                return Err(PluginProblem::new(Code::ScopeTooWide, detail).into());
+            }
+            found.push(unit);
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// A version that is decided about.
+pub(in crate::service) struct Target<'a> {
+    pub(in crate::service) version: &'a VersionRecord,
+    pub(in crate::service) manifest: &'a Manifest,
+    /// The version whose decisions are taken over when this one starts to serve.
+    pub(in crate::service) carries: Option<Digest>,
+}
+
+impl Target<'_> {
+    /// Every decision that holds for the version, and those that it would take over.
+    pub(in crate::service) fn held(&self, rows: &[GrantRecord], now: Timestamp) -> Vec<(PermissionUnit, Decision)> {
+        let own = |row: &&GrantRecord| row.digest == self.version.digest && row.holds(now);
+        let mut held: Vec<_> = rows.iter().filter(own).map(|row| (row.unit.clone(), row.decision)).collect();
+        held.extend(self.carried(rows, now).into_iter().map(|row| (row.unit, row.decision)));
+        held
+    }
+
+    /// The decisions that the version takes over, cut down to what it asks for. What was decided about itself goes first.
+    pub(in crate::service) fn carried(&self, rows: &[GrantRecord], now: Timestamp) -> Vec<GrantRecord> {
+        let Some(from) = self.carries else { return Vec::new() };
+        let asked = self.manifest.asked();
+        let own: Vec<&GrantRecord> =
+            rows.iter().filter(|row| row.digest == self.version.digest && row.holds(now)).collect();
+        let mut carried = Vec::new();
+        for row in rows.iter().filter(|row| row.digest == from && row.holds(now)) {
+            let parts: Vec<PermissionUnit> = if asked.iter().any(|asked| asked.unit.covers(&row.unit)) {
+                vec![row.unit.clone()]
+            } else {
+                let below = asked.iter().map(|asked| &asked.unit).filter(|unit| row.unit.covers(unit));
+                below.cloned().collect()
+            };
+            for unit in parts.into_iter().filter(|unit| !own.iter().any(|own| own.unit.overlaps(unit))) {
+                let (digest, carried_from) = (self.version.digest, Some(from));
+                carried.push(GrantRecord { id: 0, unit, digest, carried_from, end: None, ..row.clone() });
+            }
+        }
+        carried
+    }
+
+    /// What is asked for, and what was decided about it.
+    pub(in crate::service) fn standing(&self, rows: &[GrantRecord], now: Timestamp) -> Standing {
+        let held = self.held(rows, now);
+        Standing::of(self.manifest, held.iter().map(|(unit, decision)| (unit, *decision)))
+    }
+
+    /// The same after these decisions.
+    pub(super) fn standing_after(&self, rows: &[GrantRecord], made: &Decisions, now: Timestamp) -> Standing {
+        let mut held = self.held(rows, now);
+        held.retain(|(unit, _)| !made.iter().any(|(decided, _)| decided.overlaps(unit)));
+        let held = held.iter().map(|(unit, decision)| (unit, *decision)).chain(made.iter());
+        Standing::of(self.manifest, held)
+    }
+
+    /// Tells whether the risk was accepted for the version, or for the one whose decisions it takes over.
+    pub(in crate::service) fn has_accepted(&self, accepted: &[AcceptedRisk], risk: Risk) -> bool {
+        let counts = |found: &AcceptedRisk| {
+            found.digest == self.version.digest || (risk != Risk::SignerChanged && self.carries == Some(found.digest))
+        };
+        accepted.iter().any(|found| found.risk == risk && counts(found))
+    }
+}

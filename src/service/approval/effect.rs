@@ -1,0 +1,129 @@
+//! What follows from decisions for a plugin that runs. Live parts are swapped in one value that host functions read;
+//! what a sandbox has open needs a fresh one, and a plugin that lost what it requires is stopped.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Docket, Target};
+use crate::domain::{Code, Grants, Permission, PluginName, PluginRef, PluginStatus, Standing};
+use crate::sandbox::{FolderMount, SandboxSpec};
+use crate::service::fleet::{FirstStart, Member, STOP_GRACE};
+use crate::service::{PluginProblem, Service, ServiceError};
+use crate::store;
+use crate::store::plugins::PluginRecord;
+
+impl Docket {
+    /// What the serving version asks for, and what was decided about it.
+    pub(in crate::service) fn standing(&self, service: &Service) -> Result<Standing, ServiceError> {
+        let version = self.serving()?;
+        let manifest = service.manifests.get(version)?;
+        Ok(Target { version, manifest: &manifest, carries: None }.standing(&self.rows, service.now()))
+    }
+}
+
+impl Service {
+    /// Reads the decisions about a plugin and makes them hold for what runs of it.
+    pub(in crate::service) async fn refresh_grants(&self, member: &Member) -> Result<Standing, ServiceError> {
+        // Two readers must not store in the other order: an older state would bring a revoked grant back.
+        let _refreshing = member.refreshing.lock().await;
+        let unknown = || ServiceError::PluginUnknown { wanted: member.name.to_string() };
+        let plugin = store::plugins::find(&mut *self.store.reader().await?, &PluginRef::Id(member.id)).await?;
+        let standing = self.docket(plugin.ok_or_else(unknown)?).await?.standing(self)?;
+        member.grants.store(Arc::new(standing.grants()));
+        Ok(standing)
+    }
+
+    /// Lets a change of decisions take effect. To be called under the plugin's lock.
+    pub(in crate::service) async fn apply_grants(self: &Arc<Self>, plugin: &PluginRecord) -> Result<(), ServiceError> {
+        let member = self.member(plugin.id, &plugin.name);
+        let standing = self.refresh_grants(&member).await?;
+        let is_wanted = plugin.status == PluginStatus::Enabled && plugin.quarantine.is_none();
+        if !member.is_supervised() {
+            if is_wanted && standing.is_complete() && self.is_verified() {
+                self.supervise(&member, FirstStart::Resumed);
+            }
+        } else if !standing.is_complete() {
+            member.stop(Instant::now() + STOP_GRACE).await;
+        } else {
+            member.renew(|spec| self.is_outdated(&member, spec));
+        }
+        Ok(())
+    }
+
+    /// Tells whether a sandbox has something open that the plugin may not have, or lacks what it may.
+    pub(in crate::service) fn is_outdated(&self, member: &Member, spec: &SandboxSpec) -> bool {
+        self.folders(&member.name, &member.grants.load()).map_or(true, |folders| folders != spec.folders)
+    }
+
+    /// The folders of the machine that a plugin with these grants sees.
+    pub(in crate::service) fn folders(
+        &self,
+        name: &PluginName,
+        grants: &Grants,
+    ) -> Result<Vec<FolderMount>, ServiceError> {
+        let known = &self.config.resources.folders;
+        for permission in [Permission::FilesystemRead, Permission::FilesystemWrite] {
+            check_known(name, permission, "folders", grants, |folder| known.contains_key(folder))?;
+        }
+        let mount = |(folder, config): (&String, &crate::config::FolderConfig)| {
+            let (name, source) = (folder.clone(), config.path.clone());
+            grants.folder(folder).map(|access| FolderMount { name, source, access })
+        };
+        Ok(known.iter().filter_map(mount).collect())
+    }
+
+    /// Refuses grants for resources that the operator has not named.
+    pub(in crate::service) fn check_resources(&self, name: &PluginName, grants: &Grants) -> Result<(), ServiceError> {
+        for FolderMount { name: folder, source, .. } in self.folders(name, grants)? {
+            if !source.is_dir() {
+                let detail =
+                    format!("`{name}` was granted the folder `{folder}`, and `{}` is no folder", source.display());
+                return Err(PluginProblem::new(Code::ResourceUnknown, detail).into());
+            }
+        }
+        let resources = &self.config.resources;
+        for permission in [Permission::DatabaseRead, Permission::DatabaseWrite] {
+            check_known(name, permission, "databases", grants, |known| resources.databases.contains_key(known))?;
+        }
+        check_known(name, Permission::ApiAccess, "apis", grants, |known| resources.apis.contains_key(known))
+    }
+}
+
+fn check_known(
+    name: &PluginName,
+    permission: Permission,
+    key: &str,
+    grants: &Grants,
+    is_known: impl Fn(&str) -> bool,
+) -> Result<(), ServiceError> {
+    let Some(unknown) = grants.names(permission).find(|resource| !is_known(resource)) else { return Ok(()) };
+    let detail = format!("`{name}` was granted `{permission}:{unknown}`, and `resources.{key}` has no `{unknown}`");
+    let how = format!(
+        "name `{unknown}` under resources.{key} in plugbay.yaml and restart, or: plugbay revoke {name} {permission}:{unknown}"
+    );
+    Err(PluginProblem::new(Code::ResourceUnknown, detail).with_how(how).into())
+}
+
+/// Why a plugin must not run, if anything it requires is not granted.
+pub(in crate::service) fn permissions_problem(name: &PluginName, standing: &Standing) -> Option<PluginProblem> {
+    let texts = |requests: &[crate::domain::PermissionRequest]| {
+        requests.iter().map(ToString::to_string).collect::<Vec<String>>()
+    };
+    let (pending, refused) = (texts(&standing.pending()), texts(&standing.refused()));
+    let mut details = Vec::new();
+    if !pending.is_empty() {
+        let needs = if pending.len() == 1 { "needs" } else { "need" };
+        details.push(format!("{} {needs} an administrator's decision", pending.join(", ")));
+    }
+    if !refused.is_empty() {
+        let was = if refused.len() == 1 { "was" } else { "were" };
+        details.push(format!("{} {was} denied, and `{name}` does not run without", refused.join(", ")));
+    }
+    if details.is_empty() {
+        return None;
+    }
+    let flags: Vec<String> = pending.iter().chain(&refused).map(|text| format!("--grant {text}")).collect();
+    let how = format!("plugbay approve {name} {}", flags.join(" "));
+    Some(PluginProblem::new(Code::PermissionsPending, details.join("; ")).with_how(how))
+}

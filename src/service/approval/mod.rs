@@ -1,0 +1,300 @@
+//! Approval: who may do what to others. Installing grants nothing; an administrator grants, denies and takes back, each
+//! decision for the bytes of one archive, and what runs follows at once.
+
+mod decide;
+mod effect;
+mod expiry;
+mod risks;
+mod revoke;
+mod version;
+mod view;
+
+use std::sync::Arc;
+
+use semver::Version;
+use serde_json::json;
+
+pub(super) use decide::Target;
+pub(super) use effect::permissions_problem;
+pub(super) use version::carry;
+pub use view::{PendingVersion, PermissionsOf, Signed};
+
+use self::decide::Decisions;
+use super::{Caller, PluginProblem, Service, ServiceError, UpdateOutcome};
+use crate::domain::{Code, Digest, FieldError, Manifest, PermissionRequest, PluginName, Risk, Standing, Timestamp};
+use crate::store::grants::{AcceptedRisk, EndReason, GrantEnd, GrantRecord};
+use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::{self, StoreError, WriteTransaction, audit};
+
+/// Longest note, in characters. It is stored with every decision and shown on one line.
+const MAX_NOTE: usize = 500;
+
+/// What an administrator decides.
+#[derive(Clone, Debug, Default)]
+pub struct Approval {
+    /// What the plugin may do.
+    pub grant: Vec<PermissionRequest>,
+    /// What it may not do.
+    pub deny: Vec<PermissionRequest>,
+    /// Risks that are taken.
+    pub accept_risks: Vec<Risk>,
+    /// Why, for whoever asks later.
+    pub note: Option<String>,
+    /// When the grants end.
+    pub expires_at: Option<Timestamp>,
+    /// The archive that was looked at.
+    pub digest: Option<Digest>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct ApprovalOutcome {
+    /// The plugin.
+    pub plugin: PluginRecord,
+    /// What the version asks for.
+    pub manifest: Arc<Manifest>,
+    /// What was decided about it so far.
+    pub standing: Standing,
+    /// The decisions that were made, or ended.
+    pub records: Vec<GrantRecord>,
+    /// A version that waited for this and serves since.
+    pub update: Option<UpdateOutcome>,
+}
+
+/// Everything about the permissions of one plugin, read at one time.
+pub(super) struct Docket {
+    pub(super) plugin: PluginRecord,
+    pub(super) versions: Vec<VersionRecord>,
+    /// Decisions that were not ended.
+    pub(super) rows: Vec<GrantRecord>,
+    pub(super) accepted: Vec<AcceptedRisk>,
+}
+
+impl Docket {
+    pub(super) fn version(&self, number: &Version) -> Result<&VersionRecord, ServiceError> {
+        let found = self.versions.iter().find(|version| version.version == *number);
+        Ok(found.ok_or_else(|| StoreError::missing("versions", &self.plugin.name))?)
+    }
+
+    pub(super) fn serving(&self) -> Result<&VersionRecord, ServiceError> {
+        self.version(&self.plugin.serving)
+    }
+
+    /// The version that waits; it takes over what was decided, unless somebody else signed it.
+    pub(super) fn pending(&self) -> Result<Option<(&VersionRecord, Option<Digest>)>, ServiceError> {
+        let Some(number) = &self.plugin.pending else { return Ok(None) };
+        let carries = if self.plugin.signer_changed { None } else { Some(self.serving()?.digest) };
+        Ok(Some((self.version(number)?, carries)))
+    }
+
+    /// The version that a request is about: the one it names, else the one that waits, else the one that serves.
+    fn wanted(&self, digest: Option<Digest>) -> Result<(&VersionRecord, Option<Digest>), ServiceError> {
+        let serving = (self.serving()?, None);
+        let pending = self.pending()?;
+        match digest {
+            None => Ok(pending.unwrap_or(serving)),
+            Some(digest) if digest == serving.0.digest => Ok(serving),
+            Some(digest) => pending.filter(|(version, _)| version.digest == digest).ok_or_else(|| {
+                let name = &self.plugin.name;
+                let detail = match pending {
+                    Some((waits, _)) => {
+                        format!("`{name}` is {} and {} waits, not {digest}", serving.0.digest, waits.digest)
+                    }
+                    None => format!("`{name}` is {}, not {digest}", serving.0.digest),
+                };
+                let how = format!("look at it again: plugbay approve {name}");
+                PluginProblem::new(Code::DigestChanged, detail).with_how(how).into()
+            }),
+        }
+    }
+}
+
+impl Service {
+    /// Reads what is known about the permissions of a plugin.
+    pub(super) async fn docket(&self, plugin: PluginRecord) -> Result<Docket, ServiceError> {
+        let mut reader = self.store.reader().await?;
+        Ok(Docket {
+            versions: store::plugins::list_versions(&mut reader, Some(plugin.id)).await?,
+            rows: store::grants::list_open(&mut reader, Some(plugin.id)).await?,
+            accepted: store::grants::list_accepted(&mut reader, plugin.id).await?,
+            plugin,
+        })
+    }
+
+    /// Grants and denies. A version that waited for nothing else starts to serve.
+    pub async fn approve(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: &str,
+        approval: Approval,
+    ) -> Result<ApprovalOutcome, ServiceError> {
+        let plugin = self.find_plugin(caller, wanted).await?;
+        let result = self.try_approve(caller, &plugin, approval).await;
+        if let Err(refusal) = &result {
+            let entry = self.entry(&caller.into(), "permissions.approve_refused", Some(&plugin.name), json!({}));
+            self.record_refusal(entry, refusal).await;
+        }
+        result
+    }
+
+    async fn try_approve(
+        self: &Arc<Self>,
+        caller: &Caller,
+        plugin: &PluginRecord,
+        approval: Approval,
+    ) -> Result<ApprovalOutcome, ServiceError> {
+        let now = self.now();
+        check_words(&approval, now)?;
+        let _changing = self.names.lock(&plugin.name).await;
+        let docket = self.docket(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
+        let (version, carries) = docket.wanted(approval.digest)?;
+        let manifest = self.manifests.get(version)?;
+        let target = Target { version, manifest: &manifest, carries };
+        let made = Decisions::read(&manifest, &approval.grant, &approval.deny)?;
+        let waits = docket.plugin.pending.as_ref() == Some(&version.version);
+        if made.is_empty() && approval.accept_risks.is_empty() && !waits {
+            let message = "name something to grant, to deny, or a risk to accept";
+            return Err(ServiceError::FieldInvalid { fields: vec![FieldError::at("/grant", message)] });
+        }
+        let standing = target.standing_after(&docket.rows, &made, now);
+        let starts = waits && standing.is_complete();
+        self.check_risks(&docket, &target, &standing, &approval.accept_risks, starts).await?;
+        if (starts || !waits) && self.member(plugin.id, &plugin.name).is_supervised() {
+            // What runs would not start again.
+            self.check_resources(&plugin.name, &standing.grants())?;
+        }
+        let prepared = if starts { Some(self.prepare_start(version, &manifest).await?) } else { None };
+
+        let by = Decider::of(self, caller);
+        let mut tx = self.store.begin().await?;
+        let mut records = Vec::new();
+        for (unit, decision) in made.iter() {
+            let overlapped = |row: &&GrantRecord| row.digest == version.digest && row.unit.overlaps(unit);
+            for row in docket.rows.iter().filter(overlapped) {
+                store::grants::end(&mut tx, row.id, &by.end(EndReason::Replaced, None, now)).await?;
+            }
+            let expires_at = approval.expires_at.filter(|_| decision == crate::domain::Decision::Granted);
+            let mut record = GrantRecord {
+                id: 0,
+                plugin_id: plugin.id,
+                digest: version.digest,
+                unit: unit.clone(),
+                decision,
+                by: by.token.clone(),
+                label: by.label.clone(),
+                at: now,
+                note: approval.note.clone(),
+                expires_at,
+                carried_from: None,
+                end: None,
+            };
+            store::grants::insert(&mut tx, &mut record).await?;
+            records.push(record);
+        }
+        for risk in &approval.accept_risks {
+            let (digest, note) = (version.digest, approval.note.clone());
+            let accepted =
+                AcceptedRisk { risk: *risk, digest, by: by.token.clone(), label: by.label.clone(), at: now, note };
+            store::grants::accept(&mut tx, plugin.id, &accepted).await?;
+        }
+        self.record_approval(&mut tx, caller, version, &made, &approval, &plugin.name).await?;
+        let mut after = docket.plugin.clone();
+        let update = match prepared {
+            Some(()) => Some(self.start_pending(&mut tx, caller, &docket, &mut after).await?),
+            None => None,
+        };
+        tx.commit().await?;
+        if update.is_some() {
+            self.start_anew(&after).await;
+        } else if !waits {
+            self.apply_grants(&after).await?;
+        }
+        Ok(ApprovalOutcome { plugin: after, manifest: Arc::clone(&manifest), standing, records, update })
+    }
+
+    async fn record_approval(
+        &self,
+        tx: &mut WriteTransaction,
+        caller: &Caller,
+        version: &VersionRecord,
+        made: &Decisions,
+        approval: &Approval,
+        name: &PluginName,
+    ) -> Result<(), ServiceError> {
+        let list = |units: &[crate::domain::PermissionUnit]| {
+            units.iter().map(crate::domain::PermissionUnit::request).collect::<Vec<_>>()
+        };
+        let detail = json!({
+            "version": version.version,
+            "digest": version.digest,
+            "granted": list(&made.granted),
+            "denied": list(&made.denied),
+            "accepted_risks": approval.accept_risks,
+            "note": approval.note,
+            "expires_at": approval.expires_at,
+        });
+        let entry = self.entry(&caller.into(), "permissions.approved", Some(name), detail);
+        audit::append(tx, &self.audit_key, &entry).await?;
+        Ok(())
+    }
+
+    /// Refuses grants whose risks nobody accepted by name.
+    async fn check_risks(
+        &self,
+        docket: &Docket,
+        target: &Target<'_>,
+        standing: &Standing,
+        accepts: &[Risk],
+        starts: bool,
+    ) -> Result<(), ServiceError> {
+        let mut risks = self.granted_risks(docket.plugin.id, target.manifest, &standing.grants()).await?;
+        if starts && docket.plugin.signer_changed {
+            risks.push(Risk::SignerChanged);
+        }
+        risks.retain(|risk| !accepts.contains(risk) && !target.has_accepted(&docket.accepted, *risk));
+        if risks.is_empty() {
+            return Ok(());
+        }
+        Err(risk_problem(Code::RiskNotAccepted, &docket.plugin.name, &risks).into())
+    }
+}
+
+/// Risks that somebody has to accept.
+pub(super) fn risk_problem(code: Code, name: &PluginName, risks: &[Risk]) -> PluginProblem {
+    let words: Vec<&str> = risks.iter().map(|risk| risk.as_str()).collect();
+    let flags: Vec<String> = words.iter().map(|word| format!("--accept-risk {word}")).collect();
+    let detail = format!("`{name}` is a risk that has to be accepted by name: {}", words.join(", "));
+    PluginProblem::new(code, detail).with_how(format!("plugbay approve {name} {}", flags.join(" ")))
+}
+
+fn check_words(approval: &Approval, now: Timestamp) -> Result<(), ServiceError> {
+    let mut fields = Vec::new();
+    if approval.expires_at.is_some_and(|end| end <= now) {
+        fields.push(FieldError::at("/expires_at", "the time has passed"));
+    }
+    fields.extend(note_error(approval.note.as_deref()));
+    if fields.is_empty() { Ok(()) } else { Err(ServiceError::FieldInvalid { fields }) }
+}
+
+fn note_error(note: Option<&str>) -> Option<FieldError> {
+    let count = note.map_or(0, |note| note.chars().count());
+    let message = || format!("a note has at most {MAX_NOTE} characters, this one has {count}");
+    (count > MAX_NOTE).then(|| FieldError::at("/note", message()))
+}
+
+/// Who decides, as it is written down.
+struct Decider {
+    token: String,
+    label: String,
+}
+
+impl Decider {
+    fn of(service: &Service, caller: &Caller) -> Self {
+        let label = service.tokens.label_of(caller.token).unwrap_or_default();
+        Self { token: caller.token.to_string(), label }
+    }
+
+    fn end(&self, reason: EndReason, note: Option<String>, at: Timestamp) -> GrantEnd {
+        GrantEnd { at, by: self.token.clone(), reason, note }
+    }
+}

@@ -1,0 +1,129 @@
+//! Taking grants back. What runs loses them with the answer.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::{ApprovalOutcome, Decider, Docket, Target, note_error};
+use crate::domain::{Code, Decision, FieldError, PermissionRequest, PermissionUnit};
+use crate::service::{Caller, PluginProblem, Service, ServiceError};
+use crate::store::grants::{EndReason, GrantRecord};
+use crate::store::plugins::PluginRecord;
+use crate::store::{self, audit};
+
+impl Service {
+    /// Takes permissions back, from the version that serves and from the one that waits.
+    pub async fn revoke_permissions(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: &str,
+        permissions: &[PermissionRequest],
+        note: Option<String>,
+    ) -> Result<ApprovalOutcome, ServiceError> {
+        let plugin = self.find_plugin(caller, wanted).await?;
+        let result = self.try_revoke(caller, &plugin, permissions, note).await;
+        if let Err(refusal) = &result {
+            let entry = self.entry(&caller.into(), "permissions.revoke_refused", Some(&plugin.name), json!({}));
+            self.record_refusal(entry, refusal).await;
+        }
+        result
+    }
+
+    async fn try_revoke(
+        self: &Arc<Self>,
+        caller: &Caller,
+        plugin: &PluginRecord,
+        permissions: &[PermissionRequest],
+        note: Option<String>,
+    ) -> Result<ApprovalOutcome, ServiceError> {
+        let mut fields: Vec<FieldError> = note_error(note.as_deref()).into_iter().collect();
+        if permissions.is_empty() {
+            fields.push(FieldError::at("/permissions", "name at least one permission"));
+        }
+        if !fields.is_empty() {
+            return Err(ServiceError::FieldInvalid { fields });
+        }
+        let _changing = self.names.lock(&plugin.name).await;
+        let docket = self.docket(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
+        self.check_asked(&docket, permissions)?;
+        let named = read(permissions)?;
+        let now = self.now();
+        let is_meant =
+            |row: &&GrantRecord| row.decision == Decision::Granted && named.iter().any(|unit| unit.covers(&row.unit));
+        let ends: Vec<&GrantRecord> = docket.rows.iter().filter(is_meant).collect();
+        let narrower = docket.rows.iter().find(|row| {
+            row.decision == Decision::Granted && named.iter().any(|unit| row.unit.covers(unit) && *unit != row.unit)
+        });
+        if let Some(wide) = narrower.filter(|_| ends.is_empty()) {
+            let request = wide.unit.request();
+            let detail = format!("`{request}` was granted as one; grant less of it to take a part back");
+            return Err(PluginProblem::new(Code::ScopeTooWide, detail)
+                .with_how(format!("plugbay revoke {} {request}, then grant the rest", plugin.name))
+                .into());
+        }
+        let left: Vec<GrantRecord> = docket.rows.iter().filter(|row| !is_meant(row)).cloned().collect();
+        let forgets = !self.is_risk_left(&docket, &left).await?;
+        let by = Decider::of(self, caller);
+        let end = by.end(EndReason::Revoked, note.clone(), now);
+        let mut tx = self.store.begin().await?;
+        let mut records = Vec::new();
+        for row in ends {
+            store::grants::end(&mut tx, row.id, &end).await?;
+            if forgets {
+                store::grants::forget_accepted(&mut tx, plugin.id, row.digest).await?;
+            }
+            records.push(GrantRecord { end: Some(end.clone()), ..row.clone() });
+        }
+        if !records.is_empty() {
+            let revoked: Vec<_> = records.iter().map(|record| record.unit.request()).collect();
+            let detail = json!({"revoked": revoked, "note": note, "digest": docket.serving()?.digest});
+            let entry = self.entry(&caller.into(), "permissions.revoked", Some(&plugin.name), detail);
+            audit::append(&mut tx, &self.audit_key, &entry).await?;
+        }
+        tx.commit().await?;
+        if !records.is_empty() {
+            self.apply_grants(&docket.plugin).await?;
+        }
+        let docket = self.docket(docket.plugin).await?;
+        let version = docket.serving()?;
+        let manifest = self.manifests.get(version)?;
+        let standing = Target { version, manifest: &manifest, carries: None }.standing(&docket.rows, now);
+        Ok(ApprovalOutcome { plugin: docket.plugin, manifest, standing, records, update: None })
+    }
+
+    /// Refuses permissions that no version of the plugin asks for.
+    fn check_asked(&self, docket: &Docket, permissions: &[PermissionRequest]) -> Result<(), ServiceError> {
+        let mut asked = self.manifests.get(docket.serving()?)?.asked();
+        if let Some((pending, _)) = docket.pending()? {
+            asked.extend(self.manifests.get(pending)?.asked());
+        }
+        let unknown =
+            permissions.iter().find(|request| !asked.iter().any(|asked| asked.unit.permission == request.permission));
+        match unknown {
+            None => Ok(()),
+            Some(request) => {
+                let name = &docket.plugin.name;
+                let detail = format!("`{name}` does not ask for `{request}`");
+                let how = format!("plugbay show {name} lists what it was granted");
+                Err(PluginProblem::new(Code::PermissionNotRequested, detail).with_how(how).into())
+            }
+        }
+    }
+}
+
+/// The units that requests name; a word is the whole permission.
+fn read(permissions: &[PermissionRequest]) -> Result<Vec<PermissionUnit>, ServiceError> {
+    let mut units = Vec::new();
+    for (at, request) in permissions.iter().enumerate() {
+        if request.scope.is_empty() {
+            units.push(PermissionUnit::whole(request.permission));
+        }
+        for (place, part) in request.scope.iter().enumerate() {
+            units.push(PermissionUnit::part(request.permission, part).map_err(|error| {
+                let pointer = format!("/permissions/{at}/scope/{place}");
+                ServiceError::FieldInvalid { fields: vec![FieldError::at(pointer, error.to_string())] }
+            })?);
+        }
+    }
+    Ok(units)
+}

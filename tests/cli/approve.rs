@@ -1,0 +1,135 @@
+//! Deciding on the command line: with flags, with --yes, and on a terminal.
+
+use serde_json::json;
+
+use super::client::Site;
+use super::*;
+
+const WANTS: &str = "permissions: [chat_access]\noptional_permissions: [network_access]\n";
+
+impl Site {
+    /// Packs and signs the plugin with something more in its manifest.
+    fn pack(&self, version: &str, extra: &str) -> String {
+        let path = self.folder.path();
+        let manifest = format!(
+            "name: demo\nversion: {version}\ndescription: Demo\nauthor: Ada\nlicense: MIT\nmain: main.py\n{extra}"
+        );
+        let source = path.join(format!("source-{version}"));
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("plugin.yaml"), manifest).unwrap();
+        fs::write(source.join("main.py"), "class Demo:\n    def execute(self, context):\n        return 'hello'\n")
+            .unwrap();
+        let archive = format!("wants-{version}.tar.gz");
+        plugbay(path, &["pack", source.to_str().unwrap(), "-o", &archive]).ok();
+        plugbay(path, &["sign", &archive, "--key", "author.key"]).ok();
+        archive
+    }
+
+    fn with_wants() -> Self {
+        let site = Self::start();
+        let archive = site.pack("1.0.0", WANTS);
+        site.run(&["install", &archive, "--trust", "author.pub"]).ok();
+        site
+    }
+
+    /// Runs a line of shell with the service's address, on a terminal of its own where these words are typed.
+    fn on_a_terminal(&self, line: &str, typed: &str) -> Run {
+        let program = env!("CARGO_BIN_EXE_plugbay");
+        let script = format!("printf '{typed}\\n' | script -qec \"{program} {line}\" /dev/null");
+        let mut command = command(self.folder.path(), "sh");
+        command.env("PLUGBAY_URL", format!("http://{}", self.process.address)).env("NO_COLOR", "1");
+        finish(&command.args(["-c", &script]).output().unwrap())
+    }
+}
+
+#[test]
+fn flags_decide_and_show_and_list_tell() {
+    let site = Site::with_wants();
+    assert!(site.run(&["list"]).ok().stdout.contains("installed, 1 to approve"));
+    site.json_failure(&["enable", "demo"], 4, "permissions-pending");
+    let decided = site.run(&["approve", "demo", "--grant", "chat_access", "--note", "ticket 42", "--expires", "90d"]);
+    assert_eq!(decided.ok().stdout, "granted chat_access\n");
+    let shown = site.run(&["show", "demo"]).ok().stdout;
+    assert!(shown.contains("granted      chat_access by first token until 2"), "{shown}");
+    let narrowed = site.json(&["approve", "demo", "--grant", "network_access:api.example.com:8443"]);
+    let host = json!([{"permission": "network_access", "scope": ["api.example.com:8443"]}]);
+    assert_eq!(narrowed["permissions"]["granted"][1], host[0]);
+    site.json_failure(&["approve", "demo", "--grant", "network_access"], 4, "risk-not-accepted");
+    site.run(&["approve", "demo", "--grant", "network_access", "--accept-risk", "data-egress"]).ok();
+    site.json_failure(&["approve", "demo", "--grant", "database_read"], 4, "permission-not-requested");
+    let wrong = format!("sha256:{}", "0".repeat(64));
+    site.json_failure(&["approve", "demo", "--grant", "chat_access", "--digest", &wrong], 4, "digest-changed");
+    let revoked = site.run(&["revoke", "demo", "chat_access", "--note", "incident"]).ok().stdout;
+    assert!(revoked.starts_with("revoked chat_access\ndemo does not run without"), "{revoked}");
+    assert_eq!(site.run(&["revoke", "demo", "chat_access"]).ok().stdout, "demo had none of these\n");
+    assert_eq!(site.json(&["revoke", "demo", "network_access"])["records"][0]["ended"], "revoked");
+}
+
+#[test]
+fn yes_grants_what_is_required_and_nothing_else() {
+    let site = Site::with_wants();
+    let decided = site.json(&["approve", "demo", "--yes"]);
+    assert_eq!(decided["permissions"]["granted"], json!(["chat_access"]));
+    assert!(site.run(&["approve", "demo", "--yes"]).ok().stdout.contains("nothing is open"));
+    let risky = site.pack("2.0.0", "permissions: [chat_access, network_access]\n");
+    site.run(&["update", "demo", &risky]).ok();
+    site.json_failure(&["approve", "demo", "--yes"], 4, "risk-not-accepted");
+    let started = site.run(&["approve", "demo", "--yes", "--accept-risk", "data-egress"]).ok().stdout;
+    assert!(started.contains("updated demo from 1.0.0 to 2.0.0"), "{started}");
+}
+
+#[test]
+fn without_a_terminal_nobody_is_asked() {
+    let site = Site::with_wants();
+    let refused = site.run(&["approve", "demo"]).failed(2, "there is no terminal to ask on");
+    assert!(refused.stderr.contains("chat_access: reads chat messages and writes answers"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("plugbay approve demo --grant chat_access --accept-risk data-egress"),
+        "{}",
+        refused.stderr
+    );
+    site.json_failure(&["approve", "demo"], 2, "usage");
+    let other = Site::start();
+    let archive = other.pack("1.0.0", WANTS);
+    other
+        .run(&["install", &archive, "--trust", "author.pub", "--approve"])
+        .failed(2, "--yes --accept-risk data-egress");
+    assert_eq!(other.json(&["list"])["total"], 0, "nothing was done");
+    assert_eq!(other.json(&["key", "list"])["total"], 0);
+}
+
+#[test]
+fn on_a_terminal_there_is_one_summary_and_one_question() {
+    let site = Site::start();
+    let archive = site.pack("1.0.0", "permissions: [chat_access]\n");
+    let install = format!("install {archive} --trust author.pub --approve");
+    let refused = site.on_a_terminal(&install, "no");
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    assert_eq!(site.json(&["list"])["total"], 0, "nothing was done");
+    let done = site.on_a_terminal(&install, "yes").ok().stdout;
+    for text in
+        ["demo 1.0.0", "which will be trusted for demo", "chat_access: reads chat messages", "Grant what it needs?"]
+    {
+        assert!(done.contains(text), "{text}\n{done}");
+    }
+    assert_eq!(done.matches("Type `").count(), 1, "{done}");
+    assert_eq!(site.json(&["show", "demo"])["permissions"]["granted"], json!(["chat_access"]));
+    let more = site.pack("2.0.0", "permissions: [chat_access, network_access]\n");
+    site.run(&["update", "demo", &more]).ok();
+    let asked = site.on_a_terminal("approve demo", "yes");
+    assert_eq!(asked.code, 1, "a risk is accepted by its name: {}", asked.stdout);
+    assert!(asked.stdout.contains("more: network_access"), "{}", asked.stdout);
+    assert!(asked.stdout.contains("EVERY PUBLIC HOST"), "{}", asked.stdout);
+    let done = site.on_a_terminal("approve demo", "data-egress").ok().stdout;
+    assert!(done.contains("updated demo from 1.0.0 to 2.0.0"), "{done}");
+}
+
+#[test]
+fn an_install_that_is_approved_is_one_outcome() {
+    let site = Site::start();
+    let archive = site.pack("1.0.0", "permissions: [chat_access]\n");
+    let done = site.json(&["install", &archive, "--trust", "author.pub", "--approve", "--yes"]);
+    assert_eq!((&done["approved"]["permissions"]["pending"], &done["enabled"]), (&json!([]), &json!(null)));
+    assert_eq!(done["name"], "demo");
+    assert_eq!(site.run(&["install", &archive, "--yes"]).code, 2, "--yes is about --approve");
+}
