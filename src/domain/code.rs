@@ -164,6 +164,13 @@ codes! {
     MethodNotOffered "method-not-offered" Refused "The plugin does not offer this method" "plugbay show NAME lists the methods";
     TimeoutTooLong "timeout-too-long" Refused "The timeout is longer than allowed" "ask for less, or raise `resources.timeout_seconds` in plugin.yaml";
 
+    // Configuration of plugins.
+    ConfigInvalid "config-invalid" Refused "The configuration is not valid" "correct the values that are named";
+    ConfigIncomplete "config-incomplete" Conflict "Required configuration is missing" "plugbay config set NAME FIELD=VALUE";
+    IfMatchRequired "if-match-required" PreconditionRequired "A change of the configuration has to name what it changes" "send the ETag of GET …/config as If-Match, or `*`";
+    EtagMismatch "etag-mismatch" PreconditionFailed "The configuration was changed meanwhile" "read it again, then send the change with its new ETag";
+    SecretUnreadable "secret-unreadable" Conflict "A stored secret cannot be opened" "set it again: plugbay config set NAME FIELD";
+
     // Install from a URL.
     UrlRefused "url-refused" Refused "The address is not allowed" "use https and a public host, or list the host in `install.allow_hosts`";
     DownloadFailed "download-failed" BadGateway "The download failed" "check the address and try again";
@@ -178,7 +185,6 @@ codes! {
     DatabaseCorrupt "database-corrupt" Internal "The database is damaged" "stop the service and restore plugbay.db from a backup; it is never re-created by itself";
     SchemaNewer "schema-newer" Internal "The database was written by a newer plugbay" "start a plugbay of that version or newer";
     DataDirInUse "data-dir-in-use" Conflict "Another plugbay uses this data directory" "stop the other service, or choose another `server.data_dir`";
-    ConfigInvalid "config-invalid" Refused "The configuration is not valid" "plugbay serve --check-config shows every mistake";
     Unavailable "unavailable" Unavailable "The service is stopping or overloaded" "try again as Retry-After says";
     Internal "internal" Internal "Something went wrong inside plugbay" "look for the request id in the service's log";
 }

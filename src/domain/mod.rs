@@ -12,6 +12,7 @@ mod manifest;
 mod name;
 mod network;
 mod permission;
+mod plugin_config;
 mod problem;
 mod scope;
 mod status;
@@ -33,16 +34,17 @@ pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub(crate) use manifest::operator_name;
 pub use manifest::{
-    Command, ConfigSchema, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, Manifest, ManifestError,
-    OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret, VendorLock, VendoredPackage,
-    fuzz_manifest, plugin_schema,
+    Command, ConfigFindings, ConfigSchema, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, Manifest,
+    ManifestError, OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret, VendorLock,
+    VendoredPackage, fuzz_manifest, plugin_schema,
 };
 pub use name::{NameError, PluginName};
 pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonical_name};
 pub use permission::{Permission, PermissionRequest, UnknownPermission};
+pub use plugin_config::{FetchSecret, PluginConfig, Redactor, Secrets};
 pub use problem::{Chain, FieldError, Refusal};
 pub use scope::{Scope, ScopeError, ScopeSet};
-pub use status::{Isolation, PluginState, PluginStatus, Quarantine, QuarantineReason, SignatureStatus};
+pub use status::{Isolation, PendingFor, PluginState, PluginStatus, Quarantine, QuarantineReason, SignatureStatus};
 pub(crate) use text::is_invisible;
 pub use text::{escape, nearest};
 pub use time::{Clock, ManualClock, SystemClock, TimeError, Timestamp};

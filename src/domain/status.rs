@@ -76,6 +76,34 @@ impl FromStr for PluginStatus {
 #[error("unknown word `{0}`")]
 pub struct UnknownWord(String);
 
+/// What a version waits for that does not serve yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PendingFor {
+    /// An administrator's decision.
+    Approval,
+    /// A configuration that it accepts; everything else was decided.
+    Config,
+}
+
+impl PendingFor {
+    /// The word as stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approval => "approval",
+            Self::Config => "config",
+        }
+    }
+}
+
+impl FromStr for PendingFor {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let found = [Self::Approval, Self::Config].into_iter().find(|waits| waits.as_str() == text);
+        found.ok_or_else(|| UnknownWord(text.to_owned()))
+    }
+}
+
 /// A plugin held back by the service until the cause is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantine {

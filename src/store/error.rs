@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use sqlx::error::DatabaseError;
 
-use crate::domain::{Code, Refusal};
+use super::SealError;
+use crate::domain::{Code, PluginId, Refusal};
 
 /// Why the database did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,17 @@ pub enum StoreError {
         /// What is wrong with the value.
         found: String,
     },
+    /// A sealed secret was changed, or comes from another place.
+    #[error("secret `{field}` of {plugin} cannot be opened: its row was changed, or sealed elsewhere")]
+    SecretUnreadable {
+        /// Its plugin.
+        plugin: PluginId,
+        /// Its field, escaped.
+        field: String,
+    },
+    /// A secret could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// A migration failed; the database is as it was before.
     #[error("failed to migrate database")]
     Migrate(#[source] sqlx::migrate::MigrateError),
@@ -90,7 +102,8 @@ impl Refusal for StoreError {
             Self::SchemaNewer { .. } => Code::SchemaNewer,
             Self::Refused { code, .. } => *code,
             Self::Query(sqlx::Error::PoolTimedOut) => Code::DatabaseBusy,
-            Self::Exists | Self::BadRow { .. } | Self::Migrate(_) | Self::Query(_) => Code::Internal,
+            Self::SecretUnreadable { .. } => Code::SecretUnreadable,
+            Self::Exists | Self::BadRow { .. } | Self::Seal(_) | Self::Migrate(_) | Self::Query(_) => Code::Internal,
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Our own database: plugins, versions, keys, tokens, the audit chain. The only user of sqlx.
+//! Our own database: plugins, versions, configuration and sealed secrets, keys, tokens, the audit chain. The only user of sqlx.
 //!
 //! One connection writes, a few read. Functions take a connection, so that a use case opens one
 //! transaction and its change and the audit row that reports it are kept or lost together.
 
 pub mod audit;
+pub mod configs;
 mod error;
 pub mod grants;
 pub mod idempotency;
@@ -11,6 +12,7 @@ pub mod keys;
 mod open;
 pub mod plugins;
 pub mod running;
+mod sealing;
 pub mod tokens;
 mod transaction;
 
@@ -19,6 +21,7 @@ use sqlx::{Sqlite, SqlitePool};
 
 pub use error::StoreError;
 pub use open::Missing;
+pub use sealing::{SealError, SealingKey};
 pub use transaction::WriteTransaction;
 
 /// The open database.

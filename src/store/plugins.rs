@@ -5,8 +5,8 @@ use sqlx::SqliteConnection;
 
 use super::StoreError;
 use crate::domain::{
-    Digest, KeyId, PluginId, PluginName, PluginRef, PluginStatus, Quarantine, QuarantineReason, SignatureStatus,
-    Timestamp,
+    Digest, KeyId, PendingFor, PluginId, PluginName, PluginRef, PluginStatus, Quarantine, QuarantineReason,
+    SignatureStatus, Timestamp,
 };
 
 /// A plugin as stored.
@@ -20,8 +20,10 @@ pub struct PluginRecord {
     pub status: PluginStatus,
     /// The version that serves.
     pub serving: Version,
-    /// A version that waits for a decision.
+    /// A version that waits.
     pub pending: Option<Version>,
+    /// What it waits for.
+    pub pending_for: PendingFor,
     /// The pending version comes from another signer.
     pub signer_changed: bool,
     /// Set while the service holds the plugin back.
@@ -84,6 +86,7 @@ struct PluginRow {
     status: String,
     serving: String,
     pending: Option<String>,
+    pending_for: String,
     signer_changed: bool,
     quarantine_reason: Option<String>,
     quarantined_at: Option<i64>,
@@ -120,6 +123,7 @@ impl TryFrom<PluginRow> for PluginRecord {
             status: read("plugins", &row.id, &row.status)?,
             serving: read("plugins", &row.id, &row.serving)?,
             pending: row.pending.as_deref().map(|version| read("plugins", &row.id, version)).transpose()?,
+            pending_for: read("plugins", &row.id, &row.pending_for)?,
             signer_changed: row.signer_changed,
             quarantine,
             installed_at: read_time("plugins", &row.id, row.installed_at)?,
@@ -190,17 +194,19 @@ pub async fn update(connection: &mut SqliteConnection, plugin: &PluginRecord) ->
     let (id, status) = (plugin.id.to_string(), plugin.status.as_str());
     let serving = plugin.serving.to_string();
     let pending = plugin.pending.as_ref().map(ToString::to_string);
+    let pending_for = plugin.pending_for.as_str();
     let reason = plugin.quarantine.as_ref().map(|quarantine| quarantine.reason.as_str());
     let since = plugin.quarantine.as_ref().map(|quarantine| quarantine.since.as_millis());
     let updated_at = plugin.updated_at.as_millis();
     sqlx::query!(
         "UPDATE plugins
-         SET status = ?, serving = ?, pending = ?, signer_changed = ?, quarantine_reason = ?, quarantined_at = ?,
-             updated_at = ?
+         SET status = ?, serving = ?, pending = ?, pending_for = ?, signer_changed = ?, quarantine_reason = ?,
+             quarantined_at = ?, updated_at = ?
          WHERE id = ?",
         status,
         serving,
         pending,
+        pending_for,
         plugin.signer_changed,
         reason,
         since,
@@ -227,8 +233,8 @@ pub async fn find(connection: &mut SqliteConnection, wanted: &PluginRef) -> Resu
     };
     sqlx::query_as!(
         PluginRow,
-        r#"SELECT id, name, status, serving, pending, signer_changed AS "signer_changed: bool", quarantine_reason,
-                  quarantined_at, installed_at, updated_at
+        r#"SELECT id, name, status, serving, pending, pending_for, signer_changed AS "signer_changed: bool",
+                  quarantine_reason, quarantined_at, installed_at, updated_at
            FROM plugins
            WHERE id = ?1 OR name = ?2"#,
         id,
@@ -244,8 +250,8 @@ pub async fn find(connection: &mut SqliteConnection, wanted: &PluginRef) -> Resu
 pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<PluginRecord>, StoreError> {
     let rows = sqlx::query_as!(
         PluginRow,
-        r#"SELECT id, name, status, serving, pending, signer_changed AS "signer_changed: bool", quarantine_reason,
-                  quarantined_at, installed_at, updated_at
+        r#"SELECT id, name, status, serving, pending, pending_for, signer_changed AS "signer_changed: bool",
+                  quarantine_reason, quarantined_at, installed_at, updated_at
            FROM plugins
            ORDER BY name"#
     )

@@ -12,6 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -19,7 +20,7 @@ pub(super) use field::{FIELD_KEYS, SECRET_KEYS};
 pub(super) use read::read;
 
 use super::FieldType;
-use crate::domain::{FieldError, NetworkRule, escape};
+use crate::domain::{FieldError, NetworkRule, escape, yaml};
 
 /// The dialect of every schema here.
 pub(super) const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -68,15 +69,90 @@ impl ConfigSchema {
         self.schema.get("properties")?.as_object()
     }
 
+    /// Whether the schema names the field.
+    pub fn knows(&self, field: &str) -> bool {
+        self.properties().is_some_and(|properties| properties.contains_key(field))
+    }
+
     /// Checks a whole configuration. Values are not repeated in the messages: some are secret.
-    pub fn validate(&self, config: &Value) -> Vec<FieldError> {
-        match validator(&self.schema) {
-            Ok(validator) => validator
-                .iter_errors(config)
-                .map(|error| FieldError::at(error.instance_path().as_str(), escape(&error.masked().to_string())))
-                .collect(),
-            Err(why) => vec![FieldError::at("", why)],
+    pub fn check(&self, config: &Value) -> ConfigFindings {
+        let mut findings = ConfigFindings::default();
+        let validator = match validator(&self.schema) {
+            Ok(validator) => validator,
+            Err(why) => {
+                findings.invalid.push(FieldError::at("", why));
+                return findings;
+            }
+        };
+        for error in validator.iter_errors(config) {
+            match error.kind() {
+                ValidationErrorKind::Required { property: Value::String(name) }
+                    if error.instance_path().as_str().is_empty() =>
+                {
+                    findings.missing.push(name.clone());
+                }
+                ValidationErrorKind::AdditionalProperties { unexpected } => {
+                    let within = error.instance_path().as_str();
+                    let field = |name: &String| {
+                        FieldError::at(format!("{within}/{}", yaml::pointer_token(name)), "there is no such field")
+                    };
+                    findings.invalid.extend(unexpected.iter().map(field));
+                }
+                _ => findings.invalid.push(FieldError::at(error.instance_path().as_str(), message(&error))),
+            }
         }
+        findings
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigFindings {
+    /// Values that the schema refuses.
+    pub invalid: Vec<FieldError>,
+    /// Required fields without a value.
+    pub missing: Vec<String>,
+}
+
+impl ConfigFindings {
+    /// Tells whether a plugin can run with the configuration.
+    pub fn is_fit(&self) -> bool {
+        self.invalid.is_empty() && self.missing.is_empty()
+    }
+
+    /// Fields without a value, as single mistakes.
+    pub fn missing_fields(&self) -> Vec<FieldError> {
+        let pointer = |name: &String| format!("/{}", yaml::pointer_token(name));
+        self.missing.iter().map(|name| FieldError::at(pointer(name), "required")).collect()
+    }
+
+    /// Everything as single mistakes.
+    pub fn fields(&self) -> Vec<FieldError> {
+        let mut fields = self.invalid.clone();
+        fields.extend(self.missing_fields());
+        fields
+    }
+}
+
+/// What is wrong with one value, without the value.
+fn message(error: &jsonschema::ValidationError<'_>) -> String {
+    let ValidationErrorKind::Type { kind } = error.kind() else { return escape(&error.masked().to_string()) };
+    let expected = match kind {
+        TypeKind::Single(expected) => expected.to_string(),
+        TypeKind::Multiple(expected) => expected.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(" or "),
+    };
+    format!("expected {expected}, found {}", type_of(error.instance()))
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_i64() || number.is_u64() => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 

@@ -32,9 +32,15 @@ fn a_field_map_becomes_a_json_schema() {
     let secret = &schema.secrets()["api_key"];
     assert_eq!((secret.hosts[0].to_string().as_str(), secret.deliver), ("api.example.com:443", false));
     assert_eq!(schema.to_json_schema()["properties"]["api_key"]["writeOnly"], true);
-    assert!(schema.validate(&json!({ "api_key": "x", "port": 443 })).is_empty());
-    let errors = schema.validate(&json!({ "port": "x", "colour": 1 }));
-    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert!(schema.knows("mode") && !schema.knows("colour"));
+    assert!(schema.check(&json!({ "api_key": "x", "port": 443 })).is_fit());
+    let found = schema.check(&json!({ "port": "x", "colour": 1 }));
+    assert!(!found.is_fit());
+    assert_eq!(found.missing, ["api_key"]);
+    let mut errors: Vec<_> = found.fields().iter().map(ToString::to_string).collect();
+    errors.sort();
+    let expected = ["/api_key: required", "/colour: there is no such field", "/port: expected integer, found string"];
+    assert_eq!(errors, expected);
 }
 
 #[test]
@@ -46,13 +52,13 @@ fn a_json_schema_is_taken_as_it_is() {
     )
     .unwrap();
     assert!(schema.secrets().contains_key("key"));
-    assert_eq!(schema.validate(&json!({ "item": { "size": "x" } }))[0].pointer, "/item/size");
+    assert_eq!(schema.check(&json!({ "item": { "size": "x" } })).invalid[0].pointer, "/item/size");
 }
 
 #[test]
 fn values_are_never_repeated_in_messages() {
     let schema = parse("key: { type: string, secret: true, pattern: '^k' }").unwrap();
-    let errors = schema.validate(&json!({ "key": "hunter2" }));
+    let errors = schema.check(&json!({ "key": "hunter2" })).invalid;
     assert!(!errors[0].message.contains("hunter2"), "{errors:?}");
 }
 
