@@ -2,6 +2,7 @@
 
 mod audit;
 mod body;
+mod config;
 mod connections;
 mod execute;
 mod host;

@@ -8,7 +8,7 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{audit, execute, install, keys, permissions, plugins, problems, running, system, tokens, update};
+use super::{audit, config, execute, install, keys, permissions, plugins, problems, running, system, tokens, update};
 use crate::domain::Code;
 use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
 
@@ -27,6 +27,7 @@ use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
         running::enable, running::disable, execute::execute, running::limits, running::set_limits, running::health,
         running::stats, running::metrics, running::calls, running::logs, running::sandbox, running::plan,
         running::events,
+        config::show, config::replace, config::unset, config::validate,
         permissions::show, permissions::approve, permissions::revoke,
         keys::list, keys::add, keys::revoke,
         tokens::list, tokens::create, tokens::revoke,
@@ -36,6 +37,7 @@ use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
     tags(
         (name = "plugins", description = "Install, look up, update, uninstall"),
         (name = "running", description = "Enable, call, watch, disable"),
+        (name = "configuration", description = "What operators set for plugins"),
         (name = "permissions", description = "What plugins may do to others, and who decided it"),
         (name = "keys", description = "Signing keys the operator trusts"),
         (name = "tokens", description = "Who may call"),
@@ -95,6 +97,8 @@ problems! {
     ChangeProblems: 400 401 403 404 409 421 422 429 500 503 507;
     /// What a route that takes JSON may answer.
     SendProblems: 400 401 403 404 408 409 413 415 421 422 429 500 503 507;
+    /// What a route with `If-Match` may answer.
+    ConditionProblems: 400 401 403 404 408 409 412 413 415 421 422 428 429 500 503 507;
     /// What a route that starts, stops or calls a plugin may answer.
     RunProblems: 400 401 403 404 408 409 413 415 421 422 429 500 502 503 504 507;
     /// What a route that takes an archive may answer.
@@ -116,10 +120,12 @@ fn meaning(status: u16) -> &'static str {
         404 => "There is no such thing",
         408 => "The body arrived too slowly",
         409 => "It does not fit the present state",
+        412 => "It was changed meanwhile",
         413 => "Too large",
         415 => "The media type is not accepted",
         421 => "The Host header names another host",
         422 => "Read, understood and refused",
+        428 => "If-Match is needed",
         429 => "Too many requests; see Retry-After",
         500 => "A fault of plugbay's",
         502 => "Another server did not answer as it should",

@@ -5,7 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, Resource, guard};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::Problem;
-use super::{audit, execute, install, keys, openapi, permissions, plugins, problems, running, system, tokens, update};
+use super::{
+    audit, config, execute, install, keys, openapi, permissions, plugins, problems, running, system, tokens, update,
+};
 
 /// Adds every route.
 pub(super) fn configure(config: &mut ServiceConfig) {
@@ -40,6 +42,15 @@ pub(super) fn configure(config: &mut ServiceConfig) {
             at("/api/plugins/{id}/limits", "GET, PUT")
                 .route(get().to(running::limits))
                 .route(put().to(running::set_limits)),
+        )
+        .service(
+            at("/api/plugins/{id}/config", "GET, PUT").route(get().to(config::show)).route(put().to(config::replace)),
+        )
+        .service(
+            // A field may be called `validate`, too.
+            at("/api/plugins/{id}/config/{field}", "DELETE, POST")
+                .route(post().guard(guard::fn_guard(config::is_validate)).to(config::validate))
+                .route(delete().to(config::unset)),
         )
         .service(at("/api/plugins/{id}/permissions", "GET").route(get().to(permissions::show)))
         .service(at("/api/plugins/{id}/permissions/approve", "POST").route(post().to(permissions::approve)))

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{PROTOCOL, Payload};
-use crate::domain::{CallId, PluginId, PluginName, ResourceLimits};
+use crate::domain::{CallId, PluginConfig, PluginId, PluginName, ResourceLimits};
 
 /// A whole line, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub struct PluginIdentity {
 pub struct Initialize {
     /// Who it is.
     pub plugin: PluginIdentity,
-    /// Its configuration.
-    pub config: Value,
+    /// Its configuration. Printed for debugging, it shows no secret.
+    pub config: PluginConfig,
     /// What was granted.
     pub grants: Value,
     /// What it gets.
@@ -72,8 +72,7 @@ impl Outgoing {
     /// Prepares a plugin for its calls.
     pub fn initialize(id: u64, initialize: &Initialize) -> Self {
         let Initialize { plugin, config, grants, limits } = initialize;
-        let params =
-            json!({"protocol": PROTOCOL, "plugin": plugin, "config": config, "grants": grants, "limits": limits});
+        let params = json!({"protocol": PROTOCOL, "plugin": plugin, "config": config.reveal(), "grants": grants, "limits": limits});
         Self::request(id, "initialize", &params)
     }
 

@@ -66,6 +66,12 @@ pub enum DataDirError {
         /// The file.
         path: PathBuf,
     },
+    /// The master key is another one than before.
+    #[error("`{}` is not the key that the secrets in the database were sealed with", path.display())]
+    KeyWrong {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file could not be read or written.
     #[error("failed to {action} `{}`", path.display())]
     File {
@@ -83,7 +89,9 @@ impl Refusal for DataDirError {
     fn code(&self) -> Code {
         match self {
             Self::InUse { .. } => Code::DataDirInUse,
-            Self::KeyReadable { .. } | Self::KeyLength { .. } | Self::KeyMissing { .. } => Code::ConfigInvalid,
+            Self::KeyReadable { .. } | Self::KeyLength { .. } | Self::KeyMissing { .. } | Self::KeyWrong { .. } => {
+                Code::ConfigInvalid
+            }
             Self::File { source, .. } => file_code(source),
         }
     }
@@ -91,7 +99,9 @@ impl Refusal for DataDirError {
     fn how(&self) -> Option<String> {
         match self {
             Self::KeyReadable { path, .. } => Some(format!("chmod 600 {}", path.display())),
-            Self::KeyLength { .. } | Self::KeyMissing { .. } => Some("restore master.key from your backup".to_owned()),
+            Self::KeyLength { .. } | Self::KeyMissing { .. } | Self::KeyWrong { .. } => {
+                Some("restore master.key from your backup".to_owned())
+            }
             Self::File { source, path, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some(format!("let the service's user write {}, or choose another `server.data_dir`", path.display()))
             }

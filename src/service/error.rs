@@ -163,6 +163,38 @@ pub enum ServiceError {
         /// Each of them.
         fields: Vec<FieldError>,
     },
+    /// A configuration that a plugin's schema refuses.
+    #[error("`{name}` {version} does not accept the configuration")]
+    ConfigInvalid {
+        /// The plugin.
+        name: PluginName,
+        /// The version.
+        version: Version,
+        /// Each value that is refused.
+        fields: Vec<FieldError>,
+    },
+    /// A plugin cannot run for lack of configuration.
+    #[error("`{name}` needs a value for {}", missing.join(", "))]
+    ConfigIncomplete {
+        /// The plugin.
+        name: PluginName,
+        /// What is missing.
+        missing: Vec<String>,
+        /// The same as single mistakes.
+        fields: Vec<FieldError>,
+    },
+    /// There is no such field, and nothing is set for it.
+    #[error("there is no field `{field}`")]
+    ConfigFieldUnknown {
+        /// What was asked for, escaped.
+        field: String,
+    },
+    /// The configuration was changed meanwhile.
+    #[error("the configuration is at \"{revision}\"")]
+    EtagMismatch {
+        /// What it is at.
+        revision: i64,
+    },
     /// The chain does not fit.
     #[error("{found}")]
     AuditBroken {
@@ -243,6 +275,10 @@ impl Refusal for ServiceError {
                 Code::ScopeMissing
             }
             Self::WrongPlugin { .. } | Self::FieldInvalid { .. } => Code::FieldInvalid,
+            Self::ConfigInvalid { .. } => Code::ConfigInvalid,
+            Self::ConfigIncomplete { .. } => Code::ConfigIncomplete,
+            Self::ConfigFieldUnknown { .. } => Code::NotFound,
+            Self::EtagMismatch { .. } => Code::EtagMismatch,
             Self::LastAdmin { .. } => Code::LastAdmin,
             Self::AuditBroken { .. } => Code::AuditBroken,
             Self::IdempotencyMismatch { .. } => Code::IdempotencyMismatch,
@@ -272,6 +308,13 @@ impl Refusal for ServiceError {
             }
             Self::ScopeForAllPlugins { .. } => Some("use a token without `plugins`".to_owned()),
             Self::PluginOutOfReach { .. } => Some("use a token whose `plugins` cover that name".to_owned()),
+            Self::ConfigInvalid { name, .. } => Some(format!("plugbay config get {name} shows what can be set")),
+            Self::ConfigIncomplete { name, missing, .. } => {
+                // Without values: one on the command line stands in its history.
+                let first = missing.first().map_or("FIELD", String::as_str);
+                Some(format!("plugbay config set {name} {first}"))
+            }
+            Self::ConfigFieldUnknown { .. } => Some("plugbay config get NAME lists the fields".to_owned()),
             Self::LastAdmin { .. } => {
                 Some("make another one first: plugbay token create --label LABEL --scopes admin".to_owned())
             }
@@ -284,7 +327,10 @@ impl Refusal for ServiceError {
         match self {
             Self::Package(error) => error.fields(),
             Self::Manifest(error) => error.fields(),
-            Self::LimitsExceedCeiling { fields } | Self::FieldInvalid { fields } => fields,
+            Self::LimitsExceedCeiling { fields }
+            | Self::FieldInvalid { fields }
+            | Self::ConfigInvalid { fields, .. }
+            | Self::ConfigIncomplete { fields, .. } => fields,
             _ => &[],
         }
     }

@@ -10,8 +10,8 @@ use serde_json::json;
 use super::{Caller, Incoming, PluginView, Service, ServiceError};
 use crate::config::Config;
 use crate::domain::{
-    Digest, Manifest, PluginId, PluginRef, PluginStatus, Runtime, SignaturePolicy, SignatureStatus, Timestamp,
-    TrustedKey,
+    Digest, Manifest, PendingFor, PluginId, PluginRef, PluginStatus, Runtime, SignaturePolicy, SignatureStatus,
+    Timestamp, TrustedKey,
 };
 use crate::package::{Contents, EntryPath, InspectedArchive, Signature, Signer, StagedPackage};
 use crate::store::plugins::{Floor, NewVersion, PluginRecord, VersionRecord};
@@ -74,6 +74,7 @@ impl Service {
             status: PluginStatus::Installed,
             serving: candidate.manifest.version.clone(),
             pending: None,
+            pending_for: PendingFor::Approval,
             signer_changed: false,
             quarantine: None,
             installed_at: now,

@@ -57,6 +57,7 @@ impl Service {
         self.check_open_risks(&docket, &manifest, &grants).await?;
         self.check_resources(&plugin.name, &grants)?;
         self.check_ceiling(&manifest, set)?;
+        self.check_config(&docket).await?;
         let member = self.member(plugin.id, &plugin.name);
         let started = if member.is_supervised() && plugin.status == PluginStatus::Enabled {
             self.until_active(&member).await

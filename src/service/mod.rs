@@ -6,6 +6,7 @@
 mod approval;
 mod audit;
 mod caller;
+mod configuration;
 mod data_dir;
 mod disk;
 mod download;
@@ -36,8 +37,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::config::Config;
 use crate::domain::{Clock, Timestamp};
 use crate::shutdown::Shutdown;
-use crate::store::Store;
 use crate::store::audit::AuditKey;
+use crate::store::{SealingKey, Store};
 
 // What lower layers return and callers pass on, so that the API names this layer alone.
 pub use crate::package::Upload;
@@ -50,6 +51,7 @@ pub use crate::store::tokens::TokenRecord;
 pub use approval::{Approval, ApprovalOutcome, PendingVersion, PermissionsOf, Signed};
 pub use audit::verify_offline;
 pub use caller::{Actor, Caller};
+pub use configuration::{ConfigView, IfMatch, PendingConfig};
 pub use data_dir::{DataDir, DataDirError};
 pub use download::Download;
 pub use error::ServiceError;
@@ -76,6 +78,7 @@ pub struct Service {
     data: DataDir,
     store: Store,
     audit_key: AuditKey,
+    sealing_key: SealingKey,
     tokens: TokenBook,
     names: name_locks::NameLocks,
     idempotency: idempotency::InFlight,

@@ -62,6 +62,8 @@ pub struct PluginView {
     pub grants: Vec<GrantRecord>,
     /// What has to be accepted by name; told where a single plugin is shown.
     pub risks: Vec<Risk>,
+    /// Required configuration without a value; told where a single plugin is shown.
+    pub missing_config: Vec<String>,
     /// What somebody should know.
     pub warnings: Vec<String>,
     /// The version that waits.
@@ -159,6 +161,7 @@ impl Service {
         };
         let mut view = self.assemble(&docket, &keys, set)?;
         view.risks = self.asked_risks(docket.plugin.id, &view.manifest).await?;
+        view.missing_config = self.missing_config(&docket).await?;
         view.pending = self.with_risks(&docket, view.pending).await?;
         Ok(view)
     }
@@ -174,6 +177,7 @@ impl Service {
             standing: docket.standing(self)?,
             grants: docket.grants(self)?,
             risks: Vec::new(),
+            missing_config: Vec::new(),
             warnings: docket.warnings(self)?,
             pending: docket.pending_version(self, keys)?,
             plugin: plugin.clone(),

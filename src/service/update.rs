@@ -7,9 +7,10 @@ use semver::Version;
 use serde_json::json;
 
 use super::approval::{Target, carry};
+use super::configuration::Ground;
 use super::install::{Candidate, version_detail};
 use super::{Caller, Incoming, Service, ServiceError};
-use crate::domain::{Growth, PluginId, PluginRef, Risk, SignaturePolicy, SignatureStatus};
+use crate::domain::{Growth, PendingFor, PluginId, PluginRef, Risk, SignaturePolicy, SignatureStatus};
 use crate::package::Signer;
 use crate::store::plugins::{NewVersion, PluginRecord, VersionRecord};
 use crate::store::{self, StoreError, audit};
@@ -32,6 +33,17 @@ pub enum UpdateStatus {
     Unchanged,
     /// It waits for an administrator.
     PendingApproval,
+    /// It waits for a configuration that it accepts.
+    PendingConfig,
+}
+
+impl From<PendingFor> for UpdateStatus {
+    fn from(waits_for: PendingFor) -> Self {
+        match waits_for {
+            PendingFor::Approval => Self::PendingApproval,
+            PendingFor::Config => Self::PendingConfig,
+        }
+    }
 }
 
 /// What an update did.
@@ -143,7 +155,7 @@ impl Service {
         let carries = (!outcome.signer_changed).then_some(serving.digest);
         let mut serves = !outcome.signer_changed && outcome.growth.added.is_empty();
         // A version that served before is kept and is there already.
-        let manifest = candidate.manifest.clone();
+        let manifest = Arc::new(candidate.manifest.clone());
         let mut version = match known {
             Some(kept) => Arrival::Kept(kept.clone()),
             None => Arrival::New(self.publish(candidate, plugin.id, serves).await?),
@@ -154,7 +166,14 @@ impl Service {
             serves = false;
             version.waits();
         }
-        outcome.status = if serves { UpdateStatus::Updated } else { UpdateStatus::PendingApproval };
+        let mut waits_for = PendingFor::Approval;
+        if serves
+            && !self.accepts_config(&plugin, &serving, &Ground::new(Arc::clone(&manifest), version.record())?).await?
+        {
+            (serves, waits_for) = (false, PendingFor::Config);
+            version.waits();
+        }
+        outcome.status = if serves { UpdateStatus::Updated } else { waits_for.into() };
         let waited = plugin.pending.take();
         // One that only waited is replaced; one that served stays among the versions kept.
         let replaced = waited.filter(|waited| versions.iter().any(|old| old.version == *waited && !old.served));
@@ -165,6 +184,7 @@ impl Service {
             plugin.quarantine = None;
         } else {
             plugin.pending = Some(outcome.version.clone());
+            plugin.pending_for = waits_for;
             plugin.signer_changed = outcome.signer_changed;
         }
         plugin.updated_at = self.now();
@@ -213,6 +233,7 @@ impl Service {
         if serves {
             let signed = version.signature_status == SignatureStatus::Valid;
             store::plugins::raise_floor(&mut tx, &plugin.name, &version.version, signed).await?;
+            store::configs::note_version(&mut tx, plugin.id).await?;
         }
         let action = if serves { "plugin.updated" } else { "plugin.update_pending" };
         let mut detail = version_detail(version);

@@ -8,19 +8,20 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tracing::{error, info};
+use zeroize::Zeroizing;
 
 use super::data_dir::KeyNeeded;
 use super::fleet::Fleet;
 use super::idempotency::InFlight;
 use super::name_locks::NameLocks;
 use super::registry::ManifestCache;
-use super::{Actor, DataDir, Service, ServiceError, TokenBook};
+use super::{Actor, DataDir, DataDirError, Service, ServiceError, TokenBook};
 use crate::config::Config;
 use crate::domain::{Chain, Clock};
 use crate::sandbox::{DockerEngine, RuntimeFiles};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
-use crate::store::{self, Missing, Store};
+use crate::store::{self, Missing, SealingKey, Store};
 
 /// How often the service looks after itself.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -40,7 +41,9 @@ impl Service {
         let store = Store::open(&data.database(), missing).await?;
         let chain_begun = audit::head(&mut *store.reader().await?).await?.is_some();
         let needed = if chain_begun { KeyNeeded::MustExist } else { KeyNeeded::MayBeNew };
-        let audit_key = AuditKey::derive(&data.master_key(needed)?);
+        let master = Zeroizing::new(data.master_key(needed)?);
+        let (audit_key, sealing_key) = (AuditKey::derive(&master), SealingKey::derive(&master));
+        check_sealing_key(&store, &sealing_key, &data).await?;
         let tokens = TokenBook::load(&store).await?;
         let referenced: HashSet<_> =
             store::plugins::list_digests(&mut *store.reader().await?).await?.into_iter().collect();
@@ -62,6 +65,7 @@ impl Service {
             data,
             store,
             audit_key,
+            sealing_key,
             tokens,
             names: NameLocks::default(),
             idempotency: InFlight::default(),
@@ -144,4 +148,15 @@ impl Service {
         audit::head(&mut *self.store.reader().await?).await?;
         Ok(())
     }
+}
+
+/// Refuses a master key that is not the one the secrets were sealed with: with another one every secret would be lost,
+/// and new ones would be mixed with those.
+async fn check_sealing_key(store: &Store, key: &SealingKey, data: &DataDir) -> Result<(), ServiceError> {
+    let mut tx = store.begin().await?;
+    if !store::configs::check_key(&mut tx, key).await? {
+        return Err(DataDirError::KeyWrong { path: data.master_key_file() }.into());
+    }
+    tx.commit().await?;
+    Ok(())
 }

@@ -100,6 +100,7 @@ impl Actor {
                 .unwrap_or_else(|_other| unhealthy("the answer to `health` is not an object".to_owned())),
             Err(error) => unhealthy(error.message),
         };
+        let said = self.around.log.mask_fields(said);
         let report = HealthReport { at: self.around.clock.now(), health: said };
         *self.inner.health.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
     }
@@ -117,7 +118,9 @@ impl Actor {
 
     async fn explain(&mut self, end: Result<ReaderEnd, oneshot::error::RecvError>) -> SessionEnd {
         match end {
-            Ok(ReaderEnd::Broken(violation)) => SessionEnd::new(EndCause::Protocol, violation.to_string()),
+            Ok(ReaderEnd::Broken(violation)) => {
+                SessionEnd::new(EndCause::Protocol, self.around.log.mask(&violation.to_string()))
+            }
             Ok(ReaderEnd::Closed) | Err(_) => {
                 let engine = self.around.engine.as_ref();
                 let memory_mb = self.inner.spec.limits.memory_mb;

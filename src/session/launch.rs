@@ -58,6 +58,8 @@ pub struct LaunchOrder {
     pub limits: SessionLimits,
     /// Where instance directories are made.
     pub run_dir: PathBuf,
+    /// The revision of the configuration in `initialize`.
+    pub config_revision: i64,
 }
 
 /// What every start needs.
@@ -194,6 +196,7 @@ impl Starting {
             outbound,
             calls,
             health: Mutex::default(),
+            config_revision: self.order.config_revision.into(),
             condition,
             removed,
             stop,
@@ -320,6 +323,8 @@ impl Starting {
             }
             Refused::NotReading => StartFailure::new("protocol", "it does not read what it is sent".to_owned(), None),
         };
+        // It goes to the caller and into the service's log.
+        failure.text = self.around.log.mask(&failure.text);
         failure.log_tail = tail(&mut self.printed);
         LaunchError::Plugin(Box::new(failure))
     }

@@ -14,6 +14,7 @@
 mod actor;
 mod calls;
 mod chunks;
+mod configure;
 mod ended;
 mod instance_dir;
 mod launch;
@@ -23,6 +24,7 @@ mod plugin_log;
 mod reader;
 mod start_failure;
 
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +102,8 @@ struct Inner {
     outbound: Arc<outbound::Outbound>,
     calls: Arc<calls::Calls>,
     health: Mutex<Option<HealthReport>>,
+    /// The revision of the configuration that the plugin has.
+    config_revision: AtomicI64,
     condition: watch::Sender<Condition>,
     /// True once the sandbox is gone.
     removed: watch::Sender<bool>,

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
-use crate::domain::{Clock, Timestamp};
+use crate::domain::{Clock, PluginConfig, Redactor, Timestamp};
 
 /// Bytes of one file; there are two.
 const FILE_BYTES: u64 = 1024 * 1024;
@@ -48,6 +49,8 @@ pub struct PluginLog {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     inner: Mutex<Inner>,
+    /// What must not be read here.
+    hidden: ArcSwap<Redactor>,
 }
 
 #[derive(Debug)]
@@ -72,7 +75,23 @@ impl PluginLog {
             refilled: Instant::now(),
             dropped: 0,
         };
-        Self { path, clock, inner: Mutex::new(inner) }
+        Self { path, clock, inner: Mutex::new(inner), hidden: ArcSwap::default() }
+    }
+
+    /// Masks the secrets of this configuration in every further line. That finds values as they are, and nothing that a
+    /// plugin has encoded or taken apart.
+    pub fn hide(&self, config: &PluginConfig) {
+        self.hidden.rcu(|hidden| hidden.with(config));
+    }
+
+    /// A text of the plugin's without its secrets.
+    pub fn mask(&self, text: &str) -> String {
+        self.hidden.load().mask(text)
+    }
+
+    /// The same for an object of the plugin's.
+    pub fn mask_fields(&self, fields: Map<String, Value>) -> Map<String, Value> {
+        self.hidden.load().mask_fields(fields)
     }
 
     /// Adds a line of the plugin's.
@@ -111,6 +130,9 @@ impl PluginLog {
     }
 
     fn line(&self, stream: &str, level: Option<String>, text: &str, fields: Option<Map<String, Value>>) -> LogLine {
+        let hidden = self.hidden.load();
+        // Before anything is cut: half a secret is not recognised.
+        let (text, fields) = (&*hidden.mask(text), fields.map(|fields| hidden.mask_fields(fields)));
         let fields = fields.filter(|fields| Value::Object(fields.clone()).to_string().len() <= TEXT_BYTES);
         let end = text.floor_char_boundary(TEXT_BYTES);
         let text = if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() };

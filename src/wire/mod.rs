@@ -1,6 +1,7 @@
 //! What travels over REST, shared by the service and its command line client.
 
 mod audit;
+mod config;
 mod figures;
 mod keys;
 mod limits;
@@ -15,6 +16,7 @@ mod tokens;
 pub const INSECURE_DEV_HEADER: &str = "x-plugbay-insecure-dev";
 
 pub use audit::{AuditEntry, AuditList, AuditVerified};
+pub use config::{ConfigView, PendingConfig, SecretState};
 pub use figures::{FailureCount, PluginHealthView, PluginMetrics, SandboxPlan, SandboxView, Stats};
 pub use keys::{KeyList, KeyView, NewKey};
 pub use limits::{Limits, LimitsCeiling, LimitsChange, LimitsView};

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::limits::Limits;
 use super::permissions::GrantView;
+use super::problem::FieldProblem;
 
 /// A permission: its name, or its name with the resources it is narrowed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -99,7 +100,7 @@ pub struct Installed {
 pub struct Updated {
     /// The plugin.
     pub plugin_id: String,
-    /// `updated`, `unchanged` or `pending_approval`.
+    /// `updated`, `unchanged`, `pending_approval` or `pending_config`.
     #[schema(example = "updated")]
     pub status: String,
     /// The version that was sent.
@@ -235,6 +236,9 @@ pub struct PluginDetail {
     pub limits: Limits,
     /// Permissions granted, with who and when.
     pub grants: Vec<GrantView>,
+    /// Required configuration without a value.
+    #[serde(default)]
+    pub missing_config: Vec<String>,
     /// What somebody should know, such as grants that end soon.
     #[serde(default)]
     pub warnings: Vec<String>,
@@ -268,7 +272,7 @@ pub struct CommandView {
 pub struct PendingView {
     /// The version.
     pub version: String,
-    /// What it waits for: `pending_approval`.
+    /// What it waits for: `pending_approval` or `pending_config`.
     pub status: String,
     /// sha256 of its archive, which an approval names.
     #[serde(default)]
@@ -288,6 +292,9 @@ pub struct PendingView {
     /// What needs an explicit yes.
     #[serde(default)]
     pub risks: Vec<String>,
+    /// What it does not accept of the configuration, and what it lacks.
+    #[serde(default)]
+    pub config: Vec<FieldProblem>,
 }
 
 /// Why the service holds a plugin back.

@@ -1,5 +1,6 @@
 //! Turns what the use cases return into what travels.
 
+mod config;
 mod permissions;
 mod running;
 
@@ -9,6 +10,7 @@ use crate::service::{
 };
 use crate::wire;
 
+pub(super) use config::config;
 pub(super) use permissions::{decided, permissions_of};
 pub(super) use running::{call, execution, health, limits, metrics, sandbox, state_event, stats, word};
 
@@ -100,6 +102,7 @@ pub(super) fn detail(view: &PluginView, now: Timestamp) -> wire::PluginDetail {
         restarts: view.runtime.restarts,
         limits: view.limits.into(),
         grants: permissions::grants(&view.grants),
+        missing_config: view.missing_config.clone(),
         warnings: view.warnings.clone(),
     }
 }
@@ -113,6 +116,7 @@ pub(super) fn updated(outcome: &UpdateOutcome) -> wire::Updated {
         UpdateStatus::Updated => "updated",
         UpdateStatus::Unchanged => "unchanged",
         UpdateStatus::PendingApproval => "pending_approval",
+        UpdateStatus::PendingConfig => "pending_config",
     };
     wire::Updated {
         plugin_id: outcome.plugin_id.to_string(),

@@ -1,6 +1,6 @@
 //! Permissions and decisions about them, as they are shown.
 
-use crate::domain::{Manifest, Permission, PermissionRequest, Standing};
+use crate::domain::{Manifest, PendingFor, Permission, PermissionRequest, Standing};
 use crate::service::{AcceptedRisk, ApprovalOutcome, GrantRecord, PendingVersion, PermissionsOf};
 use crate::wire;
 
@@ -30,7 +30,10 @@ pub(crate) fn permissions(manifest: &Manifest, standing: &Standing) -> wire::Per
 pub(crate) fn pending(pending: &PendingVersion) -> wire::PendingView {
     wire::PendingView {
         version: pending.version.to_string(),
-        status: "pending_approval".to_owned(),
+        status: match pending.waits_for {
+            PendingFor::Approval => "pending_approval".to_owned(),
+            PendingFor::Config => "pending_config".to_owned(),
+        },
         digest: pending.digest.to_string(),
         signature: signature(&pending.signed),
         permission_diff: diff(&pending.growth),
@@ -38,6 +41,7 @@ pub(crate) fn pending(pending: &PendingVersion) -> wire::PendingView {
         permissions: permissions(&pending.manifest, &pending.standing),
         network: texts(&pending.manifest.network),
         risks: texts(&pending.risks),
+        config: pending.config.iter().map(wire::FieldProblem::from).collect(),
     }
 }
 

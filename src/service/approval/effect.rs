@@ -7,9 +7,10 @@ use tokio::time::Instant;
 
 use super::{Docket, Target};
 use crate::domain::{Code, Grants, Permission, PluginName, PluginRef, PluginStatus, Standing};
-use crate::sandbox::{FolderMount, SandboxSpec};
+use crate::sandbox::FolderMount;
 use crate::service::fleet::{FirstStart, Member, STOP_GRACE};
 use crate::service::{PluginProblem, Service, ServiceError};
+use crate::session::Session;
 use crate::store;
 use crate::store::plugins::PluginRecord;
 
@@ -46,14 +47,18 @@ impl Service {
         } else if !standing.is_complete() {
             member.stop(Instant::now() + STOP_GRACE).await;
         } else {
-            member.renew(|spec| self.is_outdated(&member, spec));
+            member.renew(|session| self.is_outdated(&member, session));
         }
         Ok(())
     }
 
-    /// Tells whether a sandbox has something open that the plugin may not have, or lacks what it may.
-    pub(in crate::service) fn is_outdated(&self, member: &Member, spec: &SandboxSpec) -> bool {
-        self.folders(&member.name, &member.grants.load()).map_or(true, |folders| folders != spec.folders)
+    /// Tells whether a sandbox has something open that the plugin may not have, or lacks what it may, or has not got the
+    /// present configuration.
+    pub(in crate::service) fn is_outdated(&self, member: &Member, session: &Session) -> bool {
+        session.config_revision() < member.config_revision()
+            || self
+                .folders(&member.name, &member.grants.load())
+                .map_or(true, |folders| folders != session.spec().folders)
     }
 
     /// The folders of the machine that a plugin with these grants sees.

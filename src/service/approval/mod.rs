@@ -163,7 +163,7 @@ impl Service {
             // What runs would not start again.
             self.check_resources(&plugin.name, &standing.grants())?;
         }
-        let prepared = if starts { Some(self.prepare_start(version, &manifest).await?) } else { None };
+        let prepared = if starts { Some(self.next_step(&docket, version, &manifest).await?) } else { None };
 
         let by = Decider::of(self, caller);
         let mut tx = self.store.begin().await?;
@@ -200,16 +200,31 @@ impl Service {
         self.record_approval(&mut tx, caller, version, &made, &approval, &plugin.name).await?;
         let mut after = docket.plugin.clone();
         let update = match prepared {
-            Some(()) => Some(self.start_pending(&mut tx, caller, &docket, &mut after).await?),
+            Some(Next::Serve) => Some(self.start_pending(&mut tx, caller, &docket, &mut after).await?),
+            Some(Next::AwaitConfig) => self.await_config(&mut tx, &docket, &mut after).await?,
             None => None,
         };
         tx.commit().await?;
-        if update.is_some() {
+        if after.serving != docket.plugin.serving {
             self.start_anew(&after).await;
         } else if !waits {
             self.apply_grants(&after).await?;
         }
         Ok(ApprovalOutcome { plugin: after, manifest: Arc::clone(&manifest), standing, records, update })
+    }
+
+    /// What follows for a waiting version once everything was decided about it.
+    async fn next_step(
+        &self,
+        docket: &Docket,
+        version: &VersionRecord,
+        manifest: &Manifest,
+    ) -> Result<Next, ServiceError> {
+        if !self.pending_accepts_config(docket).await? {
+            return Ok(Next::AwaitConfig);
+        }
+        self.prepare_start(version, manifest).await?;
+        Ok(Next::Serve)
     }
 
     async fn record_approval(
@@ -280,6 +295,15 @@ fn note_error(note: Option<&str>) -> Option<FieldError> {
     let count = note.map_or(0, |note| note.chars().count());
     let message = || format!("a note has at most {MAX_NOTE} characters, this one has {count}");
     (count > MAX_NOTE).then(|| FieldError::at("/note", message()))
+}
+
+/// What follows for a version about which everything was decided.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    /// It serves.
+    Serve,
+    /// It waits for a configuration that it accepts.
+    AwaitConfig,
 }
 
 /// Who decides, as it is written down.

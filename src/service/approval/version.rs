@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Docket, Target};
-use crate::domain::{Manifest, Quarantine, Risk, SignatureStatus, Timestamp};
+use crate::domain::{Manifest, PendingFor, Quarantine, Risk, SignatureStatus, Timestamp};
 use crate::service::install::version_detail;
 use crate::service::lifecycle::check_quarantine;
 use crate::service::{Caller, Service, ServiceError, UpdateOutcome, UpdateStatus};
@@ -47,7 +47,11 @@ pub(in crate::service) async fn carry(
 
 impl Service {
     /// Looks at a waiting version once more before it serves: its files, its signature and its limits.
-    pub(super) async fn prepare_start(&self, version: &VersionRecord, manifest: &Manifest) -> Result<(), ServiceError> {
+    pub(in crate::service) async fn prepare_start(
+        &self,
+        version: &VersionRecord,
+        manifest: &Manifest,
+    ) -> Result<(), ServiceError> {
         let (keys, set) = {
             let mut reader = self.store.reader().await?;
             let set = store::running::find_limits(&mut reader, version.plugin_id).await?;
@@ -60,7 +64,7 @@ impl Service {
     }
 
     /// Lets the waiting version serve, in the transaction of the approval that it waited for.
-    pub(super) async fn start_pending(
+    pub(in crate::service) async fn start_pending(
         &self,
         tx: &mut WriteTransaction,
         caller: &Caller,
@@ -71,17 +75,10 @@ impl Service {
             return Err(ServiceError::TaskDied { name: "approval" });
         };
         let (manifest, older) = (self.manifests.get(version)?, self.manifests.get(docket.serving()?)?);
-        let outcome = UpdateOutcome {
-            plugin_id: plugin.id,
-            status: UpdateStatus::Updated,
-            version: version.version.clone(),
-            previous: plugin.serving.clone(),
-            growth: manifest.growth(&older),
-            signer_changed: plugin.signer_changed,
-            warnings: manifest.warnings(),
-        };
+        let outcome = outcome_of(plugin, UpdateStatus::Updated, &manifest, &older);
         plugin.serving = version.version.clone();
         plugin.pending = None;
+        plugin.pending_for = PendingFor::Approval;
         plugin.signer_changed = false;
         // What was wrong was wrong with the version that served before.
         plugin.quarantine = None;
@@ -89,6 +86,7 @@ impl Service {
         let target = Target { version, manifest: &manifest, carries };
         carry(tx, plugin, &target, &caller.token.to_string(), plugin.updated_at).await?;
         store::plugins::update(tx, plugin).await?;
+        store::configs::note_version(tx, plugin.id).await?;
         store::plugins::note_served(tx, plugin.id, &plugin.serving).await?;
         let signed = version.signature_status == SignatureStatus::Valid;
         store::plugins::raise_floor(tx, &plugin.name, &plugin.serving, signed).await?;
@@ -99,6 +97,21 @@ impl Service {
         let entry = self.entry(&caller.into(), "plugin.updated", Some(&plugin.name), detail);
         audit::append(tx, &self.audit_key, &entry).await?;
         Ok(outcome)
+    }
+
+    /// Lets the waiting version wait for a configuration, after everything else about it was decided.
+    pub(super) async fn await_config(
+        &self,
+        tx: &mut WriteTransaction,
+        docket: &Docket,
+        plugin: &mut PluginRecord,
+    ) -> Result<Option<UpdateOutcome>, ServiceError> {
+        let Some((version, _)) = docket.pending()? else { return Ok(None) };
+        let (manifest, older) = (self.manifests.get(version)?, self.manifests.get(docket.serving()?)?);
+        plugin.pending_for = PendingFor::Config;
+        plugin.updated_at = self.now();
+        store::plugins::update(tx, plugin).await?;
+        Ok(Some(outcome_of(plugin, UpdateStatus::PendingConfig, &manifest, &older)))
     }
 
     /// Tells whether a version that would serve at once has a risk that nobody accepted for the one before.
@@ -115,5 +128,18 @@ impl Service {
         let grants = target.standing(&rows, self.now()).grants();
         let risks = self.granted_risks(plugin.id, target.manifest, &grants).await?;
         Ok(risks.iter().any(|risk| !target.has_accepted(&accepted, *risk)))
+    }
+}
+
+/// What became of the waiting version `manifest`.
+fn outcome_of(plugin: &PluginRecord, status: UpdateStatus, manifest: &Manifest, older: &Manifest) -> UpdateOutcome {
+    UpdateOutcome {
+        plugin_id: plugin.id,
+        status,
+        version: manifest.version.clone(),
+        previous: plugin.serving.clone(),
+        growth: manifest.growth(older),
+        signer_changed: plugin.signer_changed,
+        warnings: manifest.warnings(),
     }
 }

@@ -6,7 +6,9 @@ use semver::Version;
 
 use super::expiry::{NOTICE, end_warning};
 use super::{Docket, Target};
-use crate::domain::{Decision, Digest, Growth, KeyId, Manifest, Risk, SignatureStatus, Standing, TrustedKey};
+use crate::domain::{
+    Decision, Digest, FieldError, Growth, KeyId, Manifest, PendingFor, Risk, SignatureStatus, Standing, TrustedKey,
+};
 use crate::service::install::label_of;
 use crate::service::{Caller, Service, ServiceError};
 use crate::store;
@@ -46,6 +48,10 @@ pub struct PendingVersion {
     pub growth: Growth,
     /// Somebody else signed it.
     pub signer_changed: bool,
+    /// What it waits for.
+    pub waits_for: PendingFor,
+    /// What it does not accept of the configuration, and what it lacks.
+    pub config: Vec<FieldError>,
     /// What was decided about it, and what it would take over.
     pub standing: Standing,
     /// What has to be accepted by name.
@@ -106,6 +112,8 @@ impl Docket {
             signed: Signed::of(version, keys),
             growth: manifest.growth(&older),
             signer_changed: self.plugin.signer_changed,
+            waits_for: self.plugin.pending_for,
+            config: Vec::new(),
             standing: target.standing(&self.rows, service.now()),
             risks: Vec::new(),
             manifest,
@@ -138,13 +146,14 @@ impl Service {
         })
     }
 
-    /// The waiting version with what has to be accepted by name.
+    /// The waiting version with what has to be accepted by name, and what it says about the configuration.
     pub(in crate::service) async fn with_risks(
         &self,
         docket: &Docket,
         pending: Option<PendingVersion>,
     ) -> Result<Option<PendingVersion>, ServiceError> {
         let Some(mut pending) = pending else { return Ok(None) };
+        pending.config = self.pending_config_errors(docket).await?;
         pending.risks = self.asked_risks(docket.plugin.id, &pending.manifest).await?;
         if pending.signer_changed {
             pending.risks.push(Risk::SignerChanged);

@@ -107,17 +107,25 @@ impl Note {
     fn read(&mut self, outcome: CallOutcome) -> PluginAnswer {
         match outcome {
             CallOutcome::Result(raw) => {
-                let answer = lift(raw);
+                let mut answer = lift(raw);
+                // What went wrong is shown and kept in many places; results are the plugin's own affair.
+                let mask = |text: String| self.member.log.mask(&text);
+                (answer.error, answer.message) = (answer.error.map(mask), answer.message.map(mask));
                 self.outcome = if answer.success { Outcome::Ok } else { Outcome::Failed };
                 answer
             }
             CallOutcome::Raised(RemoteError { message, data, .. }) => {
                 self.outcome = Outcome::Raised;
+                let message = self.member.log.mask(&message);
                 self.fail("raised", &message);
                 if let Some(trace) = data.trace.filter(|trace| !trace.is_empty()) {
                     self.member.log.add("log", Some("ERROR".to_owned()), &trace, None);
                 }
-                PluginAnswer { error: Some(message), error_kind: data.kind, ..PluginAnswer::default() }
+                PluginAnswer {
+                    error: Some(message),
+                    error_kind: data.kind.map(|kind| self.member.log.mask(&kind)),
+                    ..PluginAnswer::default()
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! One plugin as this process knows it: what it is doing now, and what happened to it.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +9,7 @@ use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use super::Record;
-use crate::domain::{Clock, Grants, PluginId, PluginName, PluginState, Timestamp};
-use crate::sandbox::SandboxSpec;
+use crate::domain::{Clock, Grants, PluginConfig, PluginId, PluginName, PluginState, Secrets, Timestamp};
 use crate::session::{PluginLog, Session};
 
 /// A plugin changed its state.
@@ -81,6 +80,10 @@ pub(in crate::service) struct Member {
     pub(in crate::service) running: AtomicUsize,
     /// What it may do to others, now. A host function reads it for each request, so that a revoked grant ends at once.
     pub(in crate::service) grants: Arc<ArcSwap<Grants>>,
+    /// Its secrets, now. `http.fetch` reads those it sends from here.
+    pub(in crate::service) secrets: Arc<ArcSwap<Secrets>>,
+    /// The revision of the configuration that a session must have.
+    config_revision: AtomicI64,
     /// Held while `grants` is read from the database and stored.
     pub(in crate::service) refreshing: tokio::sync::Mutex<()>,
     /// Told when the sandbox has something open that the plugin may not have, or lacks something.
@@ -108,6 +111,8 @@ impl Member {
             queued: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             grants: Arc::default(),
+            secrets: Arc::default(),
+            config_revision: AtomicI64::new(0),
             refreshing: tokio::sync::Mutex::default(),
             renewal: Notify::new(),
             paused: AtomicBool::new(false),
@@ -134,6 +139,20 @@ impl Member {
             Phase::Up(up) => Some(up.session.clone()),
             _ => None,
         }
+    }
+
+    /// Takes a configuration over, before any part of the plugin gets to see it.
+    pub(in crate::service) fn hold(&self, config: &PluginConfig, revision: i64) {
+        self.log.hide(config);
+        // A slow reader must not bring back what was replaced meanwhile.
+        if self.config_revision.fetch_max(revision, Ordering::SeqCst) <= revision {
+            self.secrets.store(Arc::new(config.secrets().clone()));
+        }
+    }
+
+    /// The revision of the configuration that a session must have.
+    pub(in crate::service) fn config_revision(&self) -> i64 {
+        self.config_revision.load(Ordering::SeqCst)
     }
 
     pub(in crate::service) fn set(&self, phase: Phase) {
@@ -183,10 +202,10 @@ impl Member {
 
     /// Sends no further call to a session whose sandbox is outdated, and asks the supervisor for a fresh one. Calls that
     /// wait for a place go on to that one.
-    pub(in crate::service) fn renew(&self, is_outdated: impl FnOnce(&SandboxSpec) -> bool) {
+    pub(in crate::service) fn renew(&self, is_outdated: impl FnOnce(&Session) -> bool) {
         self.change(|phase| {
             if let Phase::Up(up) = phase
-                && is_outdated(up.session.spec())
+                && is_outdated(&up.session)
             {
                 up.places.close();
                 *phase = Phase::Starting(PluginState::Loading);

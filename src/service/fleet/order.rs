@@ -5,15 +5,14 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{EngineState, Member};
-use crate::domain::{ConfigSchema, Manifest, PluginRef, ResourceLimits, ResourceRequest, Runtime, SessionId};
+use crate::domain::{Manifest, PluginRef, ResourceLimits, ResourceRequest, Runtime, SessionId};
 use crate::protocol::{Initialize, PluginIdentity};
 use crate::sandbox::{EntryPoint, SandboxSpec};
 use crate::service::{Service, ServiceError};
 use crate::session::{LaunchOrder, SessionLimits};
-use crate::store::plugins::VersionRecord;
 use crate::store::{self, StoreError};
 
 /// The handler of commands, by the name a plugin offers it.
@@ -62,11 +61,11 @@ impl Service {
         };
         let spec =
             self.folders(&member.name, &grants)?.into_iter().fold(spec.with_data(volume), SandboxSpec::with_folder);
-        let config = default_config(&manifest, &serving)?;
+        let (config_revision, config) = self.load_config(member, &serving).await?;
         Ok(LaunchOrder {
             initialize: Initialize {
                 plugin: PluginIdentity { id: plugin.id, name: plugin.name, version: serving.version },
-                config: Value::Object(config),
+                config,
                 grants: json!(grants.notices()),
                 limits: spec.limits,
             },
@@ -79,6 +78,7 @@ impl Service {
                 health_interval: self.config.health.interval,
             },
             run_dir: self.config.server.run_dir.clone(),
+            config_revision,
         })
     }
 
@@ -123,19 +123,6 @@ fn promised_commands(manifest: &Manifest) -> Vec<String> {
         Runtime::Exec => Vec::new(),
         Runtime::Python | Runtime::Stdio => manifest.commands.iter().map(|command| command.name.clone()).collect(),
     }
-}
-
-/// The configuration before anybody changed it: the schema's defaults, then config.yaml.
-fn default_config(manifest: &Manifest, version: &VersionRecord) -> Result<Map<String, Value>, ServiceError> {
-    let mut config = manifest.config_schema.as_ref().map(ConfigSchema::defaults).unwrap_or_default();
-    if let Some(text) = &version.default_config {
-        // It was valid when it came in, so a caller cannot mend it.
-        let brought = manifest
-            .read_config(text.as_bytes())
-            .map_err(|error| StoreError::bad_row("versions", version.digest, error))?;
-        config.extend(brought);
-    }
-    Ok(config)
 }
 
 /// Makes the folder that appears as `/data`, for the plugin's user alone where the service may give it away.

@@ -188,7 +188,7 @@ impl Supervisor {
                 }
                 news = next_news(&mut condition) => news,
                 () = self.member.renewal.notified() => {
-                    if self.service.is_outdated(&self.member, session.spec()) {
+                    if self.service.is_outdated(&self.member, &session) {
                         session = match self.renew(session).await {
                             Ok(fresh) => fresh,
                             Err(go_on) => return go_on,
@@ -246,7 +246,7 @@ impl Supervisor {
                 // What is around it is looked at again by the next start.
                 Err(error) => return Err(Fault::of(&error) != Fault::Plugin || self.failed_to_start().await),
             };
-            if !self.service.is_outdated(&self.member, fresh.spec()) {
+            if !self.service.is_outdated(&self.member, &fresh) {
                 self.serve(&fresh);
                 return Ok(fresh);
             }

@@ -1,0 +1,58 @@
+//! What follows from a change for a plugin that runs: it gets the new configuration by `configure`, or a fresh sandbox
+//! that starts with it. Calls that were admitted are answered either way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+
+use crate::domain::{PluginConfig, PluginStatus};
+use crate::service::fleet::{FirstStart, Member};
+use crate::service::{Service, ServiceError};
+use crate::store;
+use crate::store::plugins::{PluginRecord, VersionRecord};
+
+/// How long a plugin may take to answer `configure`; after that it is started anew.
+const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Service {
+    /// Reads the configuration of a plugin's version, and makes it known to everything that has to do with its secrets.
+    /// The revision is given back with it.
+    pub(in crate::service) async fn load_config(
+        &self,
+        member: &Member,
+        version: &VersionRecord,
+    ) -> Result<(i64, PluginConfig), ServiceError> {
+        let record = store::configs::find(&mut *self.store.reader().await?, member.id).await?;
+        let config = self.ground(version)?.plugin_config(&record, self.open_secrets(&record)?);
+        member.hold(&config, record.revision);
+        Ok((record.revision, config))
+    }
+
+    /// Brings a change to what runs. To be called under the plugin's lock.
+    pub(super) async fn apply_config(
+        self: &Arc<Self>,
+        plugin: &PluginRecord,
+        is_seen: bool,
+    ) -> Result<(), ServiceError> {
+        let member = self.member(plugin.id, &plugin.name);
+        if !member.is_supervised() {
+            let is_wanted = plugin.status == PluginStatus::Enabled && plugin.quarantine.is_none();
+            if is_wanted && self.is_verified() && self.refresh_grants(&member).await?.is_complete() {
+                self.supervise(&member, FirstStart::Resumed);
+            }
+            return Ok(());
+        }
+        let docket = self.docket(plugin.clone()).await?;
+        let (revision, config) = self.load_config(&member, docket.serving()?).await?;
+        if let Some(session) = member.session() {
+            if !is_seen || session.configure(&config, CONFIGURE_TIMEOUT).await {
+                session.has_config(revision);
+                return Ok(());
+            }
+            info!(plugin.name = %plugin.name, "`{}` is started anew with its new configuration", plugin.name);
+        }
+        member.renew(|session| self.is_outdated(&member, session));
+        Ok(())
+    }
+}

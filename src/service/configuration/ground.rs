@@ -1,0 +1,117 @@
+//! What may be set for one version of a plugin, and what holds where nothing is set. Nothing here reads or writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value};
+
+use crate::domain::{ConfigFindings, ConfigSchema, FieldError, Manifest, PluginConfig, Secret, Secrets, yaml};
+use crate::service::{Service, ServiceError};
+use crate::store::StoreError;
+use crate::store::configs::ConfigRecord;
+use crate::store::plugins::VersionRecord;
+
+/// Stands for a secret where it does not matter which.
+const PLACEHOLDER: &str = "set";
+
+/// Secrets that are set, by field.
+pub(super) type Held = BTreeMap<String, SecretString>;
+
+/// What a version says about its configuration.
+#[derive(Debug)]
+pub(in crate::service) struct Ground {
+    manifest: Arc<Manifest>,
+    /// The schema's defaults, then config.yaml.
+    defaults: Map<String, Value>,
+}
+
+impl Service {
+    /// What a stored version says about its configuration.
+    pub(in crate::service) fn ground(&self, version: &VersionRecord) -> Result<Ground, ServiceError> {
+        Ground::new(self.manifests.get(version)?, version)
+    }
+}
+
+impl Ground {
+    pub(in crate::service) fn new(manifest: Arc<Manifest>, version: &VersionRecord) -> Result<Self, ServiceError> {
+        let mut defaults = manifest.config_schema.as_ref().map(ConfigSchema::defaults).unwrap_or_default();
+        if let Some(text) = &version.default_config {
+            // It was valid when it came in, so a caller cannot mend it.
+            let brought = manifest
+                .read_config(text.as_bytes())
+                .map_err(|error| StoreError::bad_row("versions", version.digest, error))?;
+            defaults.extend(brought);
+        }
+        Ok(Self { manifest, defaults })
+    }
+
+    pub(super) fn schema(&self) -> Option<&ConfigSchema> {
+        self.manifest.config_schema.as_ref()
+    }
+
+    pub(super) fn secret(&self, field: &str) -> Option<&Secret> {
+        self.schema()?.secrets().get(field)
+    }
+
+    /// The fields that are secret.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = (&String, &Secret)> {
+        self.schema().into_iter().flat_map(ConfigSchema::secrets)
+    }
+
+    pub(super) fn default(&self, field: &str) -> Option<&Value> {
+        self.defaults.get(field)
+    }
+
+    /// The plain values that hold.
+    pub(super) fn in_force(&self, set: &Map<String, Value>) -> Map<String, Value> {
+        let mut values = self.defaults.clone();
+        values.extend(set.iter().map(|(field, value)| (field.clone(), value.clone())));
+        values
+    }
+
+    /// What is wrong with these values and secrets together.
+    pub(super) fn check(&self, set: &Map<String, Value>, held: &Held) -> ConfigFindings {
+        let at = |field: &String, message: &str| FieldError::at(format!("/{}", yaml::pointer_token(field)), message);
+        let Some(schema) = self.schema() else {
+            let message = "the plugin has no `config_schema`, so nothing can be set";
+            let invalid = set.keys().chain(held.keys()).map(|field| at(field, message)).collect();
+            return ConfigFindings { invalid, missing: Vec::new() };
+        };
+        let (mut values, mut strange) = (self.in_force(set), Vec::new());
+        for field in set.keys().filter(|field| self.secret(field).is_some()) {
+            // It lies open in the database, so it must not be taken for a secret.
+            strange.push(at(field, "it is secret in this version; set it again"));
+            values.remove(field);
+        }
+        for (field, value) in held {
+            if self.secret(field).is_some() {
+                values.insert(field.clone(), value.expose_secret().into());
+            } else {
+                strange.push(at(field, "it is no secret in this version; unset it first"));
+            }
+        }
+        let mut findings = schema.check(&Value::Object(values));
+        findings.invalid.extend(strange);
+        findings
+    }
+
+    /// Required fields without a value, without opening any secret.
+    pub(super) fn missing(&self, record: &ConfigRecord) -> Vec<String> {
+        let held = record.secrets.iter().map(|secret| (secret.field.clone(), SecretString::from(PLACEHOLDER)));
+        self.check(&record.values, &held.collect()).missing
+    }
+
+    /// Everything that the plugin's functions and the plugin itself may use.
+    pub(super) fn plugin_config(&self, record: &ConfigRecord, held: Held) -> PluginConfig {
+        let mut secrets = Secrets::default();
+        for (field, value) in held {
+            if let Some(policy) = self.secret(&field) {
+                secrets.insert(field, value, policy.clone());
+            }
+        }
+        let mut values = self.in_force(&record.values);
+        values.retain(|field, _| self.secret(field).is_none());
+        PluginConfig::new(values, secrets)
+    }
+}

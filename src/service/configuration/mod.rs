@@ -1,0 +1,285 @@
+//! Configuration of plugins: what operators set, checked against the schema of the version that serves, sealed where it
+//! is secret, and brought to what runs.
+//!
+//! What holds is the schema's default, else config.yaml's, else what is stored. Values that hold anyway are not stored.
+
+mod apply;
+mod ground;
+mod pending;
+mod proposal;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use semver::Version;
+use serde_json::{Map, Value, json};
+
+pub(super) use ground::Ground;
+
+use self::proposal::{Change, Proposal};
+use super::approval::Docket;
+use super::{Caller, Service, ServiceError, UpdateOutcome};
+use crate::domain::{ConfigFindings, FieldError, PluginStatus};
+use crate::store::configs::ConfigRecord;
+use crate::store::plugins::PluginRecord;
+use crate::store::{self, audit};
+
+/// The configuration of a plugin as it is shown. Secrets are `null` in it.
+#[derive(Debug)]
+pub struct ConfigView {
+    /// Counts the changes, for `ETag`.
+    pub revision: i64,
+    /// The values that hold.
+    pub config: Map<String, Value>,
+    /// Which secrets are set.
+    pub secrets: BTreeMap<String, bool>,
+    /// What may be set, if anything.
+    pub schema: Option<Value>,
+    /// Required fields without a value.
+    pub missing: Vec<String>,
+    /// A version that waits for another configuration.
+    pub pending: Option<PendingConfig>,
+    /// A version that waited for this and serves since.
+    pub update: Option<UpdateOutcome>,
+}
+
+/// Why a version waits.
+#[derive(Debug)]
+pub struct PendingConfig {
+    /// The version.
+    pub version: Version,
+    /// What may be set for it.
+    pub schema: Option<Value>,
+    /// What it does not accept, and what it lacks.
+    pub errors: Vec<FieldError>,
+}
+
+/// What a caller has seen before it asks for a change.
+#[derive(Clone, Debug)]
+pub enum IfMatch {
+    /// Whatever there is.
+    Any,
+    /// One of these tags.
+    Tags(Vec<String>),
+}
+
+impl IfMatch {
+    fn admits(&self, revision: i64) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Tags(tags) => tags.iter().any(|tag| *tag == revision.to_string()),
+        }
+    }
+}
+
+impl Service {
+    /// The configuration of a plugin, without its secrets.
+    pub async fn show_config(&self, caller: &Caller, wanted: &str) -> Result<ConfigView, ServiceError> {
+        let docket = self.docket(self.find_plugin(caller, wanted).await?).await?;
+        let record = self.config_record(&docket.plugin).await?;
+        self.config_view(&docket, &record)
+    }
+
+    /// Replaces the configuration of a plugin. A version that waits for one that it accepts starts to serve with it.
+    pub async fn set_config(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: &str,
+        condition: &IfMatch,
+        fields: Map<String, Value>,
+    ) -> Result<ConfigView, ServiceError> {
+        self.change_config(caller, wanted, condition, Change::Replace(fields)).await
+    }
+
+    /// Forgets what is set for one field.
+    pub async fn unset_config(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: &str,
+        condition: &IfMatch,
+        field: String,
+    ) -> Result<ConfigView, ServiceError> {
+        self.change_config(caller, wanted, condition, Change::Unset(field)).await
+    }
+
+    /// What [`Service::set_config`] would answer, without doing it.
+    pub async fn validate_config(
+        &self,
+        caller: &Caller,
+        wanted: &str,
+        fields: Map<String, Value>,
+    ) -> Result<ConfigView, ServiceError> {
+        let docket = self.docket(self.find_plugin(caller, wanted).await?).await?;
+        let record = self.config_record(&docket.plugin).await?;
+        let decided = self.decide(&docket, &record, &Change::Replace(fields)).await?;
+        let (ground, proposal) = (&decided.ground, &decided.proposal);
+        let is_set = |field: &String| {
+            proposal.new.contains_key(field) || (record.secret(field).is_some() && !proposal.forgotten.contains(field))
+        };
+        let secrets = ground.secrets().map(|(field, _)| (field.clone(), is_set(field))).collect();
+        Ok(view(ground, record.revision, &proposal.values, secrets, proposal.findings.missing.clone()))
+    }
+
+    async fn change_config(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: &str,
+        condition: &IfMatch,
+        change: Change,
+    ) -> Result<ConfigView, ServiceError> {
+        let plugin = self.find_plugin(caller, wanted).await?;
+        let _changing = self.names.lock(&plugin.name).await;
+        let result = self.try_change_config(caller, &plugin, condition, change).await;
+        if let Err(refusal) = &result {
+            let entry = self.entry(&caller.into(), "config.set_refused", Some(&plugin.name), json!({}));
+            self.record_refusal(entry, refusal).await;
+        }
+        result
+    }
+
+    async fn try_change_config(
+        self: &Arc<Self>,
+        caller: &Caller,
+        plugin: &PluginRecord,
+        condition: &IfMatch,
+        change: Change,
+    ) -> Result<ConfigView, ServiceError> {
+        let docket = self.docket(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
+        let record = self.config_record(&docket.plugin).await?;
+        if !condition.admits(record.revision) {
+            return Err(ServiceError::EtagMismatch { revision: record.revision });
+        }
+        let Decided { proposal, starts, .. } = self.decide(&docket, &record, &change).await?;
+        let mut after = docket.plugin.clone();
+        let mut update = None;
+        if starts || proposal.changes() {
+            let mut tx = self.store.begin().await?;
+            let revision = store::configs::set_values(&mut tx, after.id, &proposal.values).await?;
+            for (field, value) in &proposal.new {
+                store::configs::set_secret(&mut tx, &self.sealing_key, after.id, field, revision, value).await?;
+            }
+            for field in &proposal.forgotten {
+                store::configs::delete_secret(&mut tx, after.id, field).await?;
+            }
+            let detail = proposal.detail(revision);
+            let entry = self.entry(&caller.into(), "config.set", Some(&after.name), detail);
+            audit::append(&mut tx, &self.audit_key, &entry).await?;
+            if starts {
+                update = Some(self.start_pending(&mut tx, caller, &docket, &mut after).await?);
+            }
+            tx.commit().await?;
+        }
+        if starts {
+            self.start_anew(&after).await;
+        } else if proposal.changes() {
+            self.apply_config(&after, proposal.is_seen).await?;
+        }
+        let docket = self.docket(after).await?;
+        let record = self.config_record(&docket.plugin).await?;
+        Ok(ConfigView { update, ..self.config_view(&docket, &record)? })
+    }
+
+    /// Finds the version that the change is for, and refuses it where none accepts it.
+    async fn decide(&self, docket: &Docket, record: &ConfigRecord, change: &Change) -> Result<Decided, ServiceError> {
+        let make = |ground: &Ground| Proposal::make(ground, record, change, &self.sealing_key);
+        let waiting = self.ready_pending(docket).await?.map(|version| self.ground(version)).transpose()?;
+        let waiting = waiting.map(|ground| make(&ground).map(|proposal| (ground, proposal))).transpose()?;
+        let serving = self.ground(docket.serving()?)?;
+        if let Change::Unset(field) = change {
+            let is_known = |ground: &Ground| ground.schema().is_some_and(|schema| schema.knows(field));
+            let is_set = record.values.contains_key(field) || record.secret(field).is_some();
+            if !is_set && !is_known(&serving) && !waiting.as_ref().is_some_and(|(ground, _)| is_known(ground)) {
+                return Err(ServiceError::ConfigFieldUnknown { field: crate::domain::escape(field) });
+            }
+        }
+        let waiting = match waiting {
+            Some((ground, proposal)) if proposal.findings.is_fit() => {
+                self.prepare_pending(docket).await?;
+                return Ok(Decided { ground, proposal, starts: true });
+            }
+            Some((_, proposal)) => Some(proposal.findings),
+            None => None,
+        };
+        let proposal = make(&serving)?;
+        let name = &docket.plugin.name;
+        if !proposal.findings.invalid.is_empty() {
+            // Whoever sets something for the version that waits has to learn what is wrong with it there.
+            let version = if waiting.is_some() { docket.plugin.pending.clone() } else { None };
+            let fields = waiting.as_ref().map_or_else(|| proposal.findings.invalid.clone(), ConfigFindings::fields);
+            let version = version.unwrap_or_else(|| docket.plugin.serving.clone());
+            return Err(ServiceError::ConfigInvalid { name: name.clone(), version, fields });
+        }
+        if docket.plugin.status == PluginStatus::Enabled && !proposal.findings.missing.is_empty() {
+            return Err(incomplete(docket, &proposal.findings));
+        }
+        Ok(Decided { ground: serving, proposal, starts: false })
+    }
+
+    /// What is set for a plugin.
+    async fn config_record(&self, plugin: &PluginRecord) -> Result<ConfigRecord, ServiceError> {
+        Ok(store::configs::find(&mut *self.store.reader().await?, plugin.id).await?)
+    }
+
+    fn config_view(&self, docket: &Docket, record: &ConfigRecord) -> Result<ConfigView, ServiceError> {
+        let ground = self.ground(docket.serving()?)?;
+        let secrets = ground.secrets().map(|(field, _)| (field.clone(), record.secret(field).is_some())).collect();
+        let missing = ground.missing(record);
+        let pending = self.pending_config(docket, record)?;
+        Ok(ConfigView { pending, ..view(&ground, record.revision, &record.values, secrets, missing) })
+    }
+
+    /// Required fields of the serving version without a value.
+    pub(super) async fn missing_config(&self, docket: &Docket) -> Result<Vec<String>, ServiceError> {
+        Ok(self.ground(docket.serving()?)?.missing(&self.config_record(&docket.plugin).await?))
+    }
+
+    /// Refuses to start a plugin that lacks required values, or whose stored ones do not fit.
+    pub(super) async fn check_config(&self, docket: &Docket) -> Result<(), ServiceError> {
+        let version = docket.serving()?;
+        let findings = self.findings(&self.ground(version)?, &self.config_record(&docket.plugin).await?)?;
+        if findings.is_fit() {
+            Ok(())
+        } else if findings.invalid.is_empty() {
+            Err(incomplete(docket, &findings))
+        } else {
+            let (name, version) = (docket.plugin.name.clone(), version.version.clone());
+            Err(ServiceError::ConfigInvalid { name, version, fields: findings.fields() })
+        }
+    }
+
+    /// What a version finds wrong with what is stored.
+    fn findings(&self, ground: &Ground, record: &ConfigRecord) -> Result<ConfigFindings, ServiceError> {
+        Ok(ground.check(&record.values, &self.open_secrets(record)?))
+    }
+
+    fn open_secrets(&self, record: &ConfigRecord) -> Result<ground::Held, ServiceError> {
+        let open = |secret: &store::configs::SealedSecret| Ok((secret.field.clone(), secret.open(&self.sealing_key)?));
+        record.secrets.iter().map(open).collect()
+    }
+}
+
+/// The version that a change is for, and what comes of it.
+struct Decided {
+    ground: Ground,
+    proposal: Proposal,
+    /// The version waited for this.
+    starts: bool,
+}
+
+fn view(
+    ground: &Ground,
+    revision: i64,
+    set: &Map<String, Value>,
+    secrets: BTreeMap<String, bool>,
+    missing: Vec<String>,
+) -> ConfigView {
+    let mut config = ground.in_force(set);
+    config.extend(secrets.keys().map(|field| (field.clone(), Value::Null)));
+    let schema = ground.schema().map(|schema| schema.to_json_schema().clone());
+    ConfigView { revision, config, secrets, schema, missing, pending: None, update: None }
+}
+
+fn incomplete(docket: &Docket, findings: &ConfigFindings) -> ServiceError {
+    let (name, missing) = (docket.plugin.name.clone(), findings.missing.clone());
+    ServiceError::ConfigIncomplete { name, missing, fields: findings.missing_fields() }
+}

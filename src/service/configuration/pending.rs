@@ -1,0 +1,88 @@
+//! Versions that wait because they do not accept what is set.
+
+use super::{Ground, PendingConfig};
+use crate::domain::{FieldError, PendingFor, Risk};
+use crate::service::approval::{Docket, Target};
+use crate::service::{Service, ServiceError};
+use crate::store::configs::ConfigRecord;
+use crate::store::plugins::{PluginRecord, VersionRecord};
+
+impl Service {
+    /// Tells whether a version that would serve accepts what is set. What the serving version lacks as well does not
+    /// count: the plugin is still being set up.
+    pub(in crate::service) async fn accepts_config(
+        &self,
+        plugin: &PluginRecord,
+        serving: &VersionRecord,
+        version: &Ground,
+    ) -> Result<bool, ServiceError> {
+        let record = self.config_record(plugin).await?;
+        let findings = self.findings(version, &record)?;
+        Ok(findings.invalid.is_empty()
+            && (findings.missing.is_empty() || !self.ground(serving)?.missing(&record).is_empty()))
+    }
+
+    /// The same for the version that waits.
+    pub(in crate::service) async fn pending_accepts_config(&self, docket: &Docket) -> Result<bool, ServiceError> {
+        match docket.pending()? {
+            Some((version, _)) => self.accepts_config(&docket.plugin, docket.serving()?, &self.ground(version)?).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Why the waiting version does not accept what is set, if it does not.
+    pub(super) fn pending_config(
+        &self,
+        docket: &Docket,
+        record: &ConfigRecord,
+    ) -> Result<Option<PendingConfig>, ServiceError> {
+        let Some((version, _)) = docket.pending()? else { return Ok(None) };
+        let ground = self.ground(version)?;
+        let errors = self.findings(&ground, record)?.fields();
+        if errors.is_empty() && docket.plugin.pending_for == PendingFor::Approval {
+            return Ok(None);
+        }
+        let schema = ground.schema().map(|schema| schema.to_json_schema().clone());
+        Ok(Some(PendingConfig { version: version.version.clone(), schema, errors }))
+    }
+
+    /// What the waiting version finds wrong with what is set.
+    pub(in crate::service) async fn pending_config_errors(
+        &self,
+        docket: &Docket,
+    ) -> Result<Vec<FieldError>, ServiceError> {
+        let record = self.config_record(&docket.plugin).await?;
+        Ok(self.pending_config(docket, &record)?.map(|pending| pending.errors).unwrap_or_default())
+    }
+
+    /// The version that waits for nothing but a configuration. What was decided about it may have ended meanwhile.
+    pub(super) async fn ready_pending<'a>(
+        &self,
+        docket: &'a Docket,
+    ) -> Result<Option<&'a VersionRecord>, ServiceError> {
+        if docket.plugin.pending_for != PendingFor::Config {
+            return Ok(None);
+        }
+        let Some((version, carries)) = docket.pending()? else { return Ok(None) };
+        let manifest = self.manifests.get(version)?;
+        let target = Target { version, manifest: &manifest, carries };
+        let standing = target.standing(&docket.rows, self.now());
+        let mut risks = self.granted_risks(docket.plugin.id, &manifest, &standing.grants()).await?;
+        risks.extend(docket.plugin.signer_changed.then_some(Risk::SignerChanged));
+        let is_decided =
+            standing.is_complete() && risks.iter().all(|risk| target.has_accepted(&docket.accepted, *risk));
+        Ok(is_decided.then_some(version))
+    }
+
+    /// Looks at the waiting version once more before it serves.
+    pub(super) async fn prepare_pending(&self, docket: &Docket) -> Result<(), ServiceError> {
+        let Some((version, carries)) = docket.pending()? else { return Ok(()) };
+        let manifest = self.manifests.get(version)?;
+        if self.member(docket.plugin.id, &docket.plugin.name).is_supervised() {
+            let standing = Target { version, manifest: &manifest, carries }.standing(&docket.rows, self.now());
+            // What runs would not start again.
+            self.check_resources(&docket.plugin.name, &standing.grants())?;
+        }
+        self.prepare_start(version, &manifest).await
+    }
+}
