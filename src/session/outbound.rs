@@ -119,13 +119,12 @@ impl Outbound {
     pub(super) async fn write_queued(&self) {
         loop {
             match self.write(Writer::Task) {
-                Ok(Socket::Closed) => return,
                 Ok(Socket::HasRoom) => {
                     self.emptied.notify_waiters();
                     self.filled.notified().await;
                 }
                 Ok(Socket::Full) if self.stream.writable().await.is_ok() => {}
-                Ok(Socket::Full) | Err(_) => return,
+                Ok(Socket::Full | Socket::Closed) | Err(_) => return,
             }
         }
     }
@@ -219,6 +218,22 @@ mod tests {
         };
         tokio::join!(outbound.write_queued(), reading);
         assert_eq!(outbound.send(Outgoing::health(1)), Err(NoRoom));
+    }
+
+    #[tokio::test]
+    async fn posted_frames_wait_for_a_flush_and_leave_together() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let outbound = Outbound::new(Arc::new(ours), 1 << 20);
+        let frames: Vec<_> = (1..=3).map(Outgoing::health).collect();
+        frames.iter().for_each(|frame| outbound.post(frame.clone()).unwrap());
+        let mut found = [0; 4096];
+        assert_eq!(theirs.try_read(&mut found).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        outbound.flush();
+        theirs.readable().await.unwrap();
+        let count = theirs.try_read(&mut found).unwrap();
+        let expected: Vec<u8> = frames.into_iter().flat_map(Outgoing::into_bytes).collect();
+        assert_eq!(&found[..count], expected);
+        assert_eq!(outbound.queue().bytes, 0);
     }
 
     #[tokio::test]
