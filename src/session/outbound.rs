@@ -99,8 +99,14 @@ impl Outbound {
         self.emptied.notify_waiters();
     }
 
-    /// The writer: runs until the session is closed or the connection breaks.
+    /// The writer: runs until the session is closed or the connection breaks, after which nothing is sent any more.
     pub(super) async fn write_queued(&self) {
+        self.write_until_broken().await;
+        // Whoever waits for room must not wait for a plugin that has gone.
+        self.close();
+    }
+
+    async fn write_until_broken(&self) {
         loop {
             if !self.write_some() {
                 return;
@@ -162,6 +168,23 @@ mod tests {
         };
         tokio::join!(outbound.write_queued(), reading);
         assert_eq!(outbound.send(Outgoing::health(1)), Err(NoRoom));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_room_is_told_when_the_plugin_has_gone() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let outbound = Outbound::new(Arc::new(ours), 100_000);
+        let frame = Outgoing::configure(1, &serde_json::json!("x".repeat(90_000)));
+        while outbound.send(frame.clone()).is_ok() {}
+        let waiting = async {
+            tokio::join!(outbound.send_patiently(frame.clone()), async {
+                // Only now: one who asks without reading, and then ends.
+                tokio::task::yield_now().await;
+                drop(theirs);
+            })
+        };
+        let both = async { tokio::join!(waiting, outbound.write_queued()) };
+        tokio::time::timeout(std::time::Duration::from_secs(5), both).await.expect("nobody waits for ever");
     }
 
     #[tokio::test]
