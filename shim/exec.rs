@@ -117,7 +117,7 @@ fn handle(session: &Arc<Session>, message: &Value) -> Result<bool, Malformed> {
         }
         "health" => session.answer(id, Ok(Value::object([("status", "healthy".into())]))),
         // The program reads no configuration, so any is accepted.
-        "configure" => session.answer(id, Ok(Value::Null)),
+        "configure" => session.answer(id, Ok(Value::object([("applied", Value::Bool(true))]))),
         "shutdown" => {
             session.answer(id, Ok(Value::Null));
             return Ok(false);

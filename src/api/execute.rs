@@ -157,3 +157,23 @@ fn event_of(name: &str, data: serde_json::Result<String>) -> Option<Bytes> {
     // Texts and raw JSON always serialise.
     data.ok().map(|data| event(name, &data))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_without_surprises_are_plain() {
+        assert_eq!(plain_id("/api/plugins/my-plugin_2/execute"), Some("my-plugin_2"));
+        for path in [
+            "/api/plugins//execute",
+            "/api/plugins/execute",
+            "/api/plugins/a/b/execute",
+            "/api/plugins/%65cho/execute",
+            "/api/plugins/echo/execute/",
+            "/api/plugins/../execute",
+        ] {
+            assert_eq!(plain_id(path), None, "{path}");
+        }
+    }
+}

@@ -93,6 +93,8 @@ enum Command {
     Stats(client::StatsArguments),
     /// Show or set what a plugin gets when it runs
     Limits(client::LimitsArguments),
+    /// Show or set what a plugin is configured with
+    Config(client::ConfigArguments),
     /// Show what the sandbox of a plugin is made of
     Plan(client::PlanArguments),
     /// Remove a plugin
@@ -180,6 +182,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Logs(arguments) => client::logs(&arguments, context),
         Command::Stats(arguments) => client::stats(&arguments, context),
         Command::Limits(arguments) => client::limits(arguments, context),
+        Command::Config(arguments) => client::config(arguments, context),
         Command::Plan(arguments) => client::plan(&arguments, context),
         Command::Uninstall(arguments) => client::uninstall(&arguments, context),
         Command::Key(arguments) => client::key(arguments, context),

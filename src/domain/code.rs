@@ -160,7 +160,7 @@ codes! {
     EngineTooOld "engine-too-old" Unavailable "Docker is too old, or lacks what a sandbox needs" "install Docker Engine 20.10 or later";
     ImageMissing "image-missing" Unavailable "The image of the runtime is not there" "docker/python/build.sh";
     SandboxWeaker "sandbox-weaker-than-specified" BadGateway "The sandbox came out weaker than specified" "plugbay doctor shows what the engine cannot do; nothing was started";
-    PayloadInvalid "payload-invalid" Refused "The payload is not accepted" "send JSON without duplicate keys, lone surrogates, and not deeper than 64 levels";
+    PayloadInvalid "payload-invalid" Refused "The payload is not accepted" "send JSON without duplicate keys, lone surrogates, numbers beyond 1e308, and not deeper than 64 levels";
     MethodNotOffered "method-not-offered" Refused "The plugin does not offer this method" "plugbay show NAME lists the methods";
     TimeoutTooLong "timeout-too-long" Refused "The timeout is longer than allowed" "ask for less, or raise `resources.timeout_seconds` in plugin.yaml";
 

@@ -125,6 +125,18 @@ impl Redactor {
         found.into_iter().fold(text.to_owned(), |text, known| text.replace(known, MASK))
     }
 
+    /// The same for no more than the first bytes of a long text. What may be the beginning of a secret at the cut is left
+    /// out, too.
+    pub fn mask_beginning(&self, text: &str, bytes: usize) -> String {
+        let end = text.floor_char_boundary(bytes);
+        let mut masked = self.mask(&text[..end]);
+        if end < text.len() {
+            let longest = self.known.iter().map(|known| known.expose_secret().len()).max().unwrap_or_default();
+            masked.truncate(masked.floor_char_boundary(masked.len().saturating_sub(longest)));
+        }
+        masked
+    }
+
     /// The same for every text of a value, names of fields included.
     pub fn mask_value(&self, value: Value) -> Value {
         match value {
@@ -192,6 +204,9 @@ mod tests {
         assert_eq!(found.mask("seven77"), "seven77", "too short to be told from chance");
         assert_eq!(found.mask(r#"{"k": "first line \"one\"\nsecond line"}"#), r#"{"k": "[redacted]"}"#);
         assert_eq!(found.mask("second line"), "[redacted]");
+        assert_eq!(found.mask_beginning("hunter2hunter2", 100), "[redacted]");
+        let cut = found.mask_beginning(&"my-hunter2hunter2-key".repeat(10), 50);
+        assert!(!cut.contains("hunter2"), "{cut}");
         let masked = found.mask_value(json!({"hunter2hunter2": ["x hunter2hunter2", 1, null]}));
         assert_eq!(masked, json!({"[redacted]": ["x [redacted]", 1, null]}));
         let later = found.with(&config(&[("part", "changed-since", policy(&[], true))]));

@@ -13,6 +13,9 @@ use super::MAX_DEPTH;
 /// Keys of one object that are compared one by one; beyond it a set takes over, so that many keys cost no square.
 const FEW_KEYS: usize = 8;
 
+/// Characters of a number without an exponent that every reader can hold.
+const SURELY_FINITE: usize = 300;
+
 /// Which rule a payload breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HygieneError {
@@ -34,6 +37,9 @@ pub enum HygieneError {
     /// Half of a surrogate pair, which is no character.
     #[error("it has a lone surrogate")]
     LoneSurrogate,
+    /// A number such as 1e400, which is infinite to some readers and an error to others.
+    #[error("it has a number that is too large")]
+    NumberTooLarge,
 }
 
 /// A payload of a caller that may be framed: checked, and on one line.
@@ -94,6 +100,7 @@ pub fn check(text: &str, max_depth: usize) -> Result<(), HygieneError> {
                     keys.add(string)?;
                 }
             }
+            b'-' | b'0'..=b'9' => scan.number()?,
             _ => {}
         }
     }
@@ -187,6 +194,21 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// The rest of a number whose first character was taken.
+    fn number(&mut self) -> Result<(), HygieneError> {
+        let begin = self.at.saturating_sub(1);
+        while let Some(b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-') = self.bytes.get(self.at) {
+            self.at = self.at.saturating_add(1);
+        }
+        let number = self.bytes.get(begin..self.at).unwrap_or_default();
+        // Fewer digits without an exponent are always within the range.
+        if number.len() <= SURELY_FINITE && !number.iter().any(|byte| matches!(byte, b'e' | b'E')) {
+            return Ok(());
+        }
+        let number = std::str::from_utf8(number).ok().and_then(|number| number.parse::<f64>().ok());
+        if number.is_some_and(f64::is_infinite) { Err(HygieneError::NumberTooLarge) } else { Ok(()) }
+    }
+
     /// Takes the digits of `\u`, and of the second half where the first wants one.
     fn surrogates(&mut self) -> Result<(), HygieneError> {
         match self.unit()? {
@@ -264,6 +286,19 @@ mod tests {
         assert!(payload(&nested(MAX_DEPTH)).is_ok());
         assert_eq!(payload(&nested(MAX_DEPTH + 1)), Err(HygieneError::TooDeep { most: MAX_DEPTH }));
         assert!(payload(&format!("[{}]", vec!["[]"; 1000].join(","))).is_ok());
+    }
+
+    #[test]
+    fn numbers_that_some_readers_cannot_hold_are_refused() {
+        let (most, digits) = (f64::MAX.to_string(), "9".repeat(310));
+        for text in
+            [most.as_str(), "1e308", "[-1.5E+300,1e-999,0.0,-0]", "{\"1e999\":\"1e999\"}", "123456789012345678901"]
+        {
+            assert!(payload(text).is_ok(), "{text}");
+        }
+        for text in ["1e309", "-1E400", "[0,1.0e+400]", "{\"a\":1e999}", digits.as_str()] {
+            assert_eq!(payload(text), Err(HygieneError::NumberTooLarge), "{text}");
+        }
     }
 
     proptest! {

@@ -59,6 +59,11 @@ impl LineBuffer {
         Ok(Some(line))
     }
 
+    /// Whether a line has begun whose end has not arrived, once every whole line was taken.
+    pub fn is_unfinished(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
     fn too_long(&self) -> LineTooLong {
         LineTooLong { max_bytes: self.max_bytes }
     }

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{MAX_DEPTH, PROTOCOL, Violation, hygiene};
 use crate::domain::CallId;
+
+/// Bytes of the answer to `initialize`: what is offered is kept as long as the plugin runs.
+const MAX_READY_BYTES: usize = 64 * 1024;
 
 /// One message of a plugin.
 #[derive(Debug)]
@@ -29,7 +31,7 @@ pub enum Incoming<'a> {
     /// A part of a streamed answer.
     Chunk(Chunk<'a>),
     /// Something to be logged.
-    Log(LogNote),
+    Log(LogNote<'a>),
     /// How far a call has come.
     Progress(Progress),
 }
@@ -48,15 +50,15 @@ pub struct Chunk<'a> {
 
 /// A line for the plugin's log.
 #[derive(Debug, Deserialize)]
-pub struct LogNote {
+pub struct LogNote<'a> {
     /// Such as `INFO`.
     #[serde(default)]
     pub level: String,
     /// The text.
     pub message: String,
-    /// More values.
-    #[serde(default)]
-    pub fields: serde_json::Map<String, Value>,
+    /// More values, an object. Taken apart, they would need many times the room that they have as text.
+    #[serde(default, borrow, deserialize_with = "present")]
+    pub fields: Option<&'a RawValue>,
 }
 
 /// How far a call has come.
@@ -111,6 +113,10 @@ pub struct Ready {
 impl Ready {
     /// Reads the answer to `initialize`.
     pub fn read(raw: &RawValue) -> Result<Self, Violation> {
+        if raw.get().len() > MAX_READY_BYTES {
+            let rule = format!("the answer to `initialize` is longer than {MAX_READY_BYTES} bytes");
+            return Err(Violation::new(rule));
+        }
         let ready: Self = serde_json::from_str(raw.get())
             .map_err(|error| Violation::new(format!("the answer to `initialize`: {error}")))?;
         if ready.protocol == PROTOCOL {
@@ -121,10 +127,11 @@ impl Ready {
     }
 }
 
-/// Details that are not an object, or have other types, are left out: the error itself is what counts.
+/// Details that are not an object, or have other types, are left out: the error itself is what counts. What is not looked
+/// for is passed over as text.
 fn details<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ErrorDetails, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).unwrap_or_default())
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).unwrap_or_default())
 }
 
 /// `"result": null` is an answer, a missing `result` is none.

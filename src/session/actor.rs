@@ -27,6 +27,12 @@ const STOPPED_GRACE: Duration = Duration::from_secs(1);
 /// How often the actor looks for calls that do not end.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Bytes of an answer to `health`: it is kept, and shown with those of all plugins.
+const MAX_HEALTH_BYTES: usize = 16 * 1024;
+
+/// Characters of an error as answer to `health`.
+const MAX_ERROR_CHARACTERS: usize = 1_000;
+
 /// Unanswered health questions in a row that make a session unresponsive.
 const MAX_UNANSWERED: u32 = 3;
 
@@ -96,9 +102,12 @@ impl Actor {
             fields.into_iter().collect()
         };
         let said = match answer {
+            Ok(raw) if raw.get().len() > MAX_HEALTH_BYTES => {
+                unhealthy(format!("the answer to `health` is longer than {MAX_HEALTH_BYTES} bytes"))
+            }
             Ok(raw) => serde_json::from_str(raw.get())
                 .unwrap_or_else(|_other| unhealthy("the answer to `health` is not an object".to_owned())),
-            Err(error) => unhealthy(error.message),
+            Err(error) => unhealthy(error.message.chars().take(MAX_ERROR_CHARACTERS).collect()),
         };
         let said = self.around.log.mask_fields(said);
         let report = HealthReport { at: self.around.clock.now(), health: said };

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::SessionEnd;
-use super::chunks::{Events, Sink, StreamEvent, as_list};
+use super::chunks::{Events, Sink, StreamEvent, as_list, collect};
 use crate::domain::CallId;
 use crate::protocol::{Chunk, Progress, RemoteError, Violation};
 
@@ -53,6 +53,17 @@ pub enum Delivery {
 }
 
 pub(super) type Delivered = Result<CallOutcome, CallError>;
+
+/// What became of a part of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is kept for the caller, or on its way.
+    Wanted,
+    /// Nobody waits for it any more.
+    Dropped,
+    /// The caller cannot take any more; this call is to be cancelled.
+    TooMuch(CallId),
+}
 
 /// The answer to a question of the service's own.
 pub(super) type OwnAnswer = oneshot::Receiver<Result<Box<RawValue>, RemoteError>>;
@@ -121,7 +132,7 @@ impl Calls {
     ) -> Result<Waiting, CallError> {
         let (deliver, answer) = oneshot::channel();
         let (sink, events) = match delivery {
-            Delivery::Whole => (Sink::Collect { parts: Vec::new(), bytes: 0 }, None),
+            Delivery::Whole => (Sink::Collect(String::new()), None),
             Delivery::Stream => {
                 let (events, receiver) = mpsc::unbounded_channel();
                 let waiting = Arc::<AtomicUsize>::default();
@@ -176,8 +187,8 @@ impl Calls {
         Ok(())
     }
 
-    /// Takes a part of an answer. The call to cancel is given back when its caller cannot take any more.
-    pub(super) fn chunk(&self, chunk: &Chunk<'_>) -> Result<Option<CallId>, Violation> {
+    /// Takes a part of an answer.
+    pub(super) fn chunk(&self, chunk: &Chunk<'_>) -> Result<Taken, Violation> {
         let mut table = self.table();
         let Some(pending) = table.find(chunk.call) else {
             return Err(Violation::new(format!("a chunk for {}, which is not open", chunk.call)));
@@ -189,17 +200,16 @@ impl Calls {
         pending.next_seq += 1;
         let event = || StreamEvent::Chunk { seq: chunk.seq, data: chunk.data.to_owned() };
         Ok(pending.take_part(event, self.max_bytes, |sink, most| {
-            let Sink::Collect { parts, bytes } = sink else { return false };
-            *bytes += chunk.data.get().len() + 1;
-            parts.push(chunk.data.to_owned());
-            *bytes > most
+            let Sink::Collect(parts) = sink else { return false };
+            collect(parts, chunk.data);
+            parts.len() > most
         }))
     }
 
     /// Passes on how far a call has come. A call that is over has no progress to tell, which harms nobody.
-    pub(super) fn progress(&self, progress: Progress) -> Option<CallId> {
+    pub(super) fn progress(&self, progress: Progress) -> Taken {
         let mut table = self.table();
-        let pending = table.find(progress.call)?;
+        let Some(pending) = table.find(progress.call) else { return Taken::Dropped };
         pending.take_part(|| StreamEvent::Progress(progress), self.max_bytes, |_, _| false)
     }
 
@@ -299,15 +309,15 @@ impl PendingCall {
         self.deliver.take()
     }
 
-    /// Keeps a part or passes it on. The call itself is given back when that was too much.
+    /// Keeps a part or passes it on.
     fn take_part(
         &mut self,
         event: impl FnOnce() -> StreamEvent,
         max_bytes: usize,
         collect: impl FnOnce(&mut Sink, usize) -> bool,
-    ) -> Option<CallId> {
+    ) -> Taken {
         let error = match &mut self.sink {
-            Sink::Nowhere => return None,
+            Sink::Nowhere => return Taken::Dropped,
             Sink::Forward { events, waiting } => {
                 let event = event();
                 let cost = event.cost();
@@ -315,13 +325,13 @@ impl PendingCall {
                 // A caller that has gone is noticed where it waited.
                 events.send(event).ok();
                 if was.saturating_add(cost) <= max_bytes {
-                    return None;
+                    return Taken::Wanted;
                 }
                 CallError::CallerTooSlow { max_bytes }
             }
-            sink @ Sink::Collect { .. } => {
+            sink @ Sink::Collect(_) => {
                 if !collect(sink, max_bytes) {
-                    return None;
+                    return Taken::Wanted;
                 }
                 CallError::TooMuch { max_bytes }
             }
@@ -329,14 +339,14 @@ impl PendingCall {
         if let Some(deliver) = self.give_up() {
             deliver.send(Err(error)).ok();
         }
-        Some(self.call)
+        Taken::TooMuch(self.call)
     }
 
     fn complete(self, outcome: Result<&RawValue, RemoteError>) {
         let Some(deliver) = self.deliver else { return };
         let outcome = match (outcome, self.sink) {
             (Err(error), _) => CallOutcome::Raised(error),
-            (Ok(_), Sink::Collect { parts, .. }) if !parts.is_empty() => CallOutcome::Result(as_list(&parts)),
+            (Ok(_), Sink::Collect(parts)) if !parts.is_empty() => CallOutcome::Result(as_list(parts)),
             (Ok(result), _) => CallOutcome::Result(result.to_owned()),
         };
         // The caller may have gone just now.

@@ -25,10 +25,8 @@ pub enum StreamEvent {
 /// What becomes of chunks.
 #[derive(Debug)]
 pub(super) enum Sink {
-    Collect {
-        parts: Vec<Box<RawValue>>,
-        bytes: usize,
-    },
+    /// As one text, because parts of their own would each cost more than most of them hold.
+    Collect(String),
     Forward {
         events: mpsc::UnboundedSender<StreamEvent>,
         waiting: Arc<AtomicUsize>,
@@ -62,8 +60,14 @@ impl StreamEvent {
     }
 }
 
+/// Adds a chunk to those that came before.
+pub(super) fn collect(parts: &mut String, chunk: &RawValue) {
+    parts.push(if parts.is_empty() { '[' } else { ',' });
+    parts.push_str(chunk.get());
+}
+
 /// The chunks as one array, for a caller that did not ask for a stream.
-pub(super) fn as_list(parts: &[Box<RawValue>]) -> Box<RawValue> {
-    let parts: Vec<&str> = parts.iter().map(|part| part.get()).collect();
-    RawValue::from_string(format!("[{}]", parts.join(","))).expect("a list of JSON values is JSON")
+pub(super) fn as_list(mut parts: String) -> Box<RawValue> {
+    parts.push(']');
+    RawValue::from_string(parts).expect("a list of JSON values is JSON")
 }

@@ -312,7 +312,7 @@ impl Starting {
             Refused::TooLate => StartFailure::new("start-timeout", self.too_late("answer `initialize`"), None),
             Refused::Raised(error) => {
                 let exit_code = output.borrow().exit.and_then(|exit| exit.code);
-                StartFailure::of_error(error, exit_code.map(i64::from))
+                StartFailure::of_error(&error, exit_code.map(i64::from))
             }
             Refused::Broken(violation) => {
                 StartFailure::new("protocol", format!("it broke the protocol: {violation}"), None)

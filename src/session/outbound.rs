@@ -115,17 +115,22 @@ impl Outbound {
         self.emptied.notify_waiters();
     }
 
-    /// The writer: runs until the session is closed or the connection breaks.
+    /// The writer: runs until the session is closed or the connection breaks, after which nothing is sent any more.
     pub(super) async fn write_queued(&self) {
+        self.write_until_broken().await;
+        // Whoever waits for room must not wait for a plugin that has gone.
+        self.close();
+    }
+
+    async fn write_until_broken(&self) {
         loop {
             match self.write(Writer::Task) {
-                Ok(Socket::Closed) => return,
                 Ok(Socket::HasRoom) => {
                     self.emptied.notify_waiters();
                     self.filled.notified().await;
                 }
                 Ok(Socket::Full) if self.stream.writable().await.is_ok() => {}
-                Ok(Socket::Full) | Err(_) => return,
+                Ok(Socket::Full | Socket::Closed) | Err(_) => return,
             }
         }
     }
@@ -219,6 +224,41 @@ mod tests {
         };
         tokio::join!(outbound.write_queued(), reading);
         assert_eq!(outbound.send(Outgoing::health(1)), Err(NoRoom));
+    }
+
+    #[tokio::test]
+    async fn posted_frames_wait_for_a_flush_and_leave_together() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let outbound = Outbound::new(Arc::new(ours), 1 << 20);
+        let frames: Vec<_> = (1..=3).map(Outgoing::health).collect();
+        for frame in &frames {
+            outbound.post(frame.clone()).unwrap();
+        }
+        let mut found = [0; 4096];
+        assert_eq!(theirs.try_read(&mut found).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        outbound.flush();
+        theirs.readable().await.unwrap();
+        let count = theirs.try_read(&mut found).unwrap();
+        let expected: Vec<u8> = frames.into_iter().flat_map(Outgoing::into_bytes).collect();
+        assert_eq!(&found[..count], expected);
+        assert_eq!(outbound.queue().bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_room_is_told_when_the_plugin_has_gone() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let outbound = Outbound::new(Arc::new(ours), 100_000);
+        let frame = Outgoing::configure(1, &serde_json::json!("x".repeat(90_000)));
+        while outbound.send(frame.clone()).is_ok() {}
+        let waiting = async {
+            tokio::join!(outbound.send_patiently(frame.clone()), async {
+                // Only now: one who asks without reading, and then ends.
+                tokio::task::yield_now().await;
+                drop(theirs);
+            })
+        };
+        let both = async { tokio::join!(waiting, outbound.write_queued()) };
+        tokio::time::timeout(std::time::Duration::from_secs(5), both).await.expect("nobody waits for ever");
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 
@@ -27,7 +28,7 @@ const LINES_PER_SECOND: f64 = 1_000.0;
 const FOLLOWERS_BEHIND: usize = 512;
 
 /// One line of a plugin's log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LogLine {
     /// When it arrived.
     pub ts: Timestamp,
@@ -38,9 +39,9 @@ pub struct LogLine {
     pub level: Option<String>,
     /// The text.
     pub text: String,
-    /// More values, for `log`.
+    /// More values, for `log`: the text of an object, which waits for slow followers in less room than its values.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fields: Option<Map<String, Value>>,
+    pub fields: Option<Box<RawValue>>,
 }
 
 /// The log of one plugin.
@@ -95,7 +96,7 @@ impl PluginLog {
     }
 
     /// Adds a line of the plugin's.
-    pub fn add(&self, stream: &str, level: Option<String>, text: &str, fields: Option<Map<String, Value>>) {
+    pub fn add(&self, stream: &str, level: Option<String>, text: &str, fields: Option<&RawValue>) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let earned = now.duration_since(inner.refilled).as_secs_f64() * LINES_PER_SECOND;
@@ -129,11 +130,10 @@ impl PluginLog {
         }
     }
 
-    fn line(&self, stream: &str, level: Option<String>, text: &str, fields: Option<Map<String, Value>>) -> LogLine {
+    fn line(&self, stream: &str, level: Option<String>, text: &str, fields: Option<&RawValue>) -> LogLine {
         let hidden = self.hidden.load();
-        // Before anything is cut: half a secret is not recognised.
-        let (text, fields) = (&*hidden.mask(text), fields.map(|fields| hidden.mask_fields(fields)));
-        let fields = fields.filter(|fields| Value::Object(fields.clone()).to_string().len() <= TEXT_BYTES);
+        let fields = fields.and_then(|fields| fields_of(fields, &hidden));
+        let text = &*hidden.mask_beginning(text, 2 * TEXT_BYTES);
         let end = text.floor_char_boundary(TEXT_BYTES);
         let text = if end < text.len() { format!("{}…", &text[..end]) } else { text.to_owned() };
         let level = level.map(|level| level[..level.floor_char_boundary(32)].to_owned());
@@ -204,6 +204,15 @@ impl PluginLog {
     }
 }
 
+/// The values as an object without room between them; none when they are too many, or something else.
+fn fields_of(raw: &RawValue, hidden: &Redactor) -> Option<Box<RawValue>> {
+    if raw.get().len() > TEXT_BYTES {
+        return None;
+    }
+    let fields: Map<String, Value> = serde_json::from_str(raw.get()).ok()?;
+    serde_json::value::to_raw_value(&hidden.mask_fields(fields)).ok()
+}
+
 /// Where the file before the present one is.
 fn older(path: &Path) -> PathBuf {
     path.with_extension("jsonl.1")
@@ -218,6 +227,10 @@ mod tests {
         PluginLog::new(folder.join("plugin.jsonl"), Arc::new(SystemClock))
     }
 
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
     #[test]
     fn lines_come_back_in_order_and_survive_a_restart() {
         let folder = tempfile::tempdir().unwrap();
@@ -225,12 +238,23 @@ mod tests {
         first.add("stderr", None, "one\n[AUDIT] forged", None);
         first.note("ERROR", "two");
         let again = log(folder.path());
-        again.add("log", Some("INFO".to_owned()), "three", Some(Map::new()));
+        again.add("log", Some("INFO".to_owned()), "three", Some(&raw("{\n\"a\":\r1}")));
         let texts: Vec<_> = again.tail(10).into_iter().map(|line| line.text).collect();
         assert_eq!(texts, ["one\n[AUDIT] forged", "two", "three"]);
         assert_eq!(again.tail(1)[0].text, "three");
+        assert_eq!(again.tail(1)[0].fields.as_ref().unwrap().get(), "{\"a\":1}");
         again.remove().unwrap();
         assert!(again.tail(10).is_empty());
+    }
+
+    #[test]
+    fn values_that_are_too_many_or_no_object_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path());
+        for fields in ["[]", "1", &format!("{{\"a\":[{}0]}}", "0,".repeat(TEXT_BYTES / 2))] {
+            log.add("log", None, "text", Some(&raw(fields)));
+        }
+        assert!(log.read().iter().all(|line| line.text == "text" && line.fields.is_none()));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::sandbox::SandboxError;
 /// Exceptions that mean that the plugin's code could not be loaded.
 const IMPORT_ERRORS: [&str; 4] = ["ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError"];
 
+/// Characters of an error as answer to `initialize`.
+const MAX_ERROR_CHARACTERS: usize = 1_000;
+
 /// Why a start failed, for whoever has to mend the plugin.
 #[derive(Clone, Debug)]
 pub struct StartFailure {
@@ -72,10 +75,12 @@ impl StartFailure {
     }
 
     /// `initialize` was answered with an error.
-    pub(super) fn of_error(error: RemoteError, exit_code: Option<i64>) -> Self {
+    pub(super) fn of_error(error: &RemoteError, exit_code: Option<i64>) -> Self {
         let kind = error.data.kind.as_deref().unwrap_or_default();
         let reason = if IMPORT_ERRORS.contains(&kind) { "import-error" } else { "initialize-failed" };
-        Self::new(reason, error.message, exit_code)
+        // It goes into the service's log and every problem, whatever the plugin wrote.
+        let text = error.message.chars().take(MAX_ERROR_CHARACTERS).collect();
+        Self::new(reason, text, exit_code)
     }
 
     /// The plugin ended instead of answering.

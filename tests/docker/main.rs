@@ -11,6 +11,7 @@ mod support;
 mod bench;
 mod calls;
 mod client;
+mod configured;
 mod container;
 mod ends;
 mod engine;

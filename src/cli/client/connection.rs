@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
@@ -84,6 +84,18 @@ impl Connection {
         self.wait(async {
             let response = self.answer(request).await?;
             response.json().await.map_err(|error| self.unreadable(&error))
+        })
+    }
+
+    /// The same, with the headers of the answer.
+    pub(super) fn send_with_headers<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(T, HeaderMap), Failure> {
+        self.wait(async {
+            let response = self.answer(request).await?;
+            let headers = response.headers().clone();
+            Ok((response.json().await.map_err(|error| self.unreadable(&error))?, headers))
         })
     }
 

@@ -259,6 +259,10 @@ pub(super) fn updated_text(name: &str, updated: &Updated) -> String {
     match updated.status.as_str() {
         "updated" => format!("updated {name} from {} to {}", updated.previous_version, updated.version),
         "unchanged" => format!("{name} {} is there already", updated.version),
+        "pending_config" => format!(
+            "{name} {} waits for a configuration that it accepts, {} serves on\nsee         plugbay config get {name}",
+            updated.version, updated.previous_version
+        ),
         _ => {
             let mut reasons = updated.permission_diff.added.clone();
             if updated.signer_changed {

@@ -2,6 +2,7 @@
 
 mod approve;
 mod audit;
+mod config;
 mod connection;
 mod consent;
 mod doctor;
@@ -21,6 +22,7 @@ mod upload;
 
 pub(super) use approve::{ApproveArguments, RevokeArguments, approve, revoke};
 pub(super) use audit::{AuditArguments, audit};
+pub(super) use config::{ConfigArguments, config};
 pub(super) use connection::{Connection, plugin_path};
 pub(super) use doctor::{DoctorArguments, doctor};
 pub(super) use enable::{DisableArguments, EnableArguments, disable, enable};

@@ -101,6 +101,12 @@ fn detail_text(plugin: &PluginDetail) -> String {
     };
     let limits = &plugin.limits;
     let pending = plugin.pending.as_ref().map(|pending| {
+        if pending.status == "pending_config" {
+            let errors =
+                pending.config.iter().map(|error| format!("{} ({})", error.pointer, printable(&error.message)));
+            let errors = errors.collect::<Vec<_>>().join(", ");
+            return format!("{} waits for another configuration because of {errors}", pending.version);
+        }
         let mut reasons = pending.permission_diff.added.clone();
         reasons.extend(pending.signer_changed.then(|| "another signer".to_owned()));
         format!("{} waits for an administrator because of {}", pending.version, reasons.join(", "))
@@ -114,6 +120,8 @@ fn detail_text(plugin: &PluginDetail) -> String {
     });
     let open = (!summary.permissions.pending.is_empty())
         .then(|| format!("{}; plugbay approve {}", items(&summary.permissions.pending), summary.name));
+    let missing = (!plugin.missing_config.is_empty())
+        .then(|| format!("{}; plugbay config set {}", plugin.missing_config.join(", "), summary.name));
     let rows = [
         ("name", Some(summary.name.clone())),
         ("id", Some(summary.id.clone())),
@@ -135,6 +143,7 @@ fn detail_text(plugin: &PluginDetail) -> String {
         ("granted", Some(plugin.grants.iter().map(grant_text).collect::<Vec<_>>().join(", "))),
         ("denied", Some(items(&summary.permissions.denied))),
         ("open", open),
+        ("missing", missing),
         ("reaches", Some(plugin.network.join(", "))),
         ("risks", Some(plugin.risks.join(", "))),
         ("commands", Some(plugin.commands.iter().map(|command| command.name.clone()).collect::<Vec<_>>().join(", "))),

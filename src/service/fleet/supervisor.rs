@@ -82,8 +82,8 @@ impl Supervisor {
             if self.stop.borrow().is_some() {
                 return;
             }
-            let session = match self.start().await {
-                Ok(session) => session,
+            let (session, good_before) = match self.start().await {
+                Ok(started) => started,
                 Err(error) => {
                     let fault = Fault::of(&error);
                     if let FirstStart::Asked(waiting) = std::mem::replace(&mut first, FirstStart::Resumed) {
@@ -107,7 +107,7 @@ impl Supervisor {
             if let FirstStart::Asked(waiting) = std::mem::replace(&mut first, FirstStart::Resumed) {
                 waiting.send(Ok(())).ok();
             }
-            if !self.live(session).await {
+            if !self.live(session, good_before).await {
                 return;
             }
             self.member.record.restarted();
@@ -115,11 +115,11 @@ impl Supervisor {
     }
 
     /// Makes a session and puts it where calls find it.
-    async fn start(&mut self) -> Result<Session, ServiceError> {
+    async fn start(&mut self) -> Result<(Session, u64), ServiceError> {
         self.member.set(Phase::Starting(PluginState::Loading));
         let session = self.make_session().await?;
-        self.serve(&session);
-        Ok(session)
+        let good_before = self.serve(&session);
+        Ok((session, good_before))
     }
 
     async fn make_session(&self) -> Result<Session, ServiceError> {
@@ -159,7 +159,9 @@ impl Supervisor {
         }
     }
 
-    fn serve(&self, session: &Session) {
+    /// Lets calls find a session. Says how many good calls there were before its first.
+    fn serve(&self, session: &Session) -> u64 {
+        let good_before = self.member.record.good_calls();
         let limits = session.spec().limits;
         let places = usize::try_from(limits.max_concurrency).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         // That was another sandbox.
@@ -169,11 +171,12 @@ impl Supervisor {
             places: Arc::new(Semaphore::new(places)),
             timeout: Duration::from_secs(limits.timeout_seconds),
         })));
+        good_before
     }
 
     /// Watches a session until it is over. False when nothing should follow.
-    async fn live(&mut self, mut session: Session) -> bool {
-        let (mut since, mut good_before) = (Moment::now(), self.member.record.good_calls());
+    async fn live(&mut self, mut session: Session, mut good_before: u64) -> bool {
+        let mut since = Moment::now();
         let mut condition = session.condition();
         loop {
             let news = tokio::select! {
@@ -215,11 +218,11 @@ impl Supervisor {
                             return Fault::of(&error) != Fault::Plugin || self.failed_to_start().await;
                         }
                     };
-                    self.serve(&fresh);
+                    good_before = self.serve(&fresh);
                     self.retire(std::mem::replace(&mut session, fresh));
                     condition = session.condition();
                     self.member.record.restarted();
-                    (since, good_before) = (Moment::now(), self.member.record.good_calls());
+                    since = Moment::now();
                 }
                 // At once: whoever asks now must not be sent to it.
                 Some(Condition::Ending) => self.member.set(Phase::Starting(PluginState::Loading)),

@@ -1,5 +1,7 @@
 //! The data directory: who may use it, where things are, what is left over.
 
+mod error;
+
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -11,8 +13,9 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 use tracing::info;
 
-use super::error::file_code;
-use crate::domain::{Code, Digest, PluginId, Refusal};
+use crate::domain::{Digest, PluginId};
+
+pub use error::DataDirError;
 
 /// Folders that hold content named by sha256.
 const ARCHIVES: &str = "archives";
@@ -31,83 +34,6 @@ pub struct DataDir {
     root: PathBuf,
     /// Held until [`DataDir::release`], or until the process ends.
     lock: Mutex<Option<File>>,
-}
-
-/// Why a data directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum DataDirError {
-    /// Another service holds the lock.
-    #[error("`{}` is in use by process {holder}", root.display())]
-    InUse {
-        /// The directory.
-        root: PathBuf,
-        /// What the lock file says.
-        holder: String,
-    },
-    /// Others can read the master key.
-    #[error("`{}` has mode {mode:04o}; expected 0600", path.display())]
-    KeyReadable {
-        /// The file.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-    /// The master key has another length than ours have.
-    #[error("`{}` has {found} bytes; expected 32", path.display())]
-    KeyLength {
-        /// The file.
-        path: PathBuf,
-        /// Its length.
-        found: usize,
-    },
-    /// The master key is gone, and with it everything sealed by it.
-    #[error("`{}` is missing, but the database was written with it", path.display())]
-    KeyMissing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The master key is another one than before.
-    #[error("`{}` is not the key that the secrets in the database were sealed with", path.display())]
-    KeyWrong {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file could not be read or written.
-    #[error("failed to {action} `{}`", path.display())]
-    File {
-        /// What was tried.
-        action: &'static str,
-        /// On which file.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl Refusal for DataDirError {
-    fn code(&self) -> Code {
-        match self {
-            Self::InUse { .. } => Code::DataDirInUse,
-            Self::KeyReadable { .. } | Self::KeyLength { .. } | Self::KeyMissing { .. } | Self::KeyWrong { .. } => {
-                Code::ConfigInvalid
-            }
-            Self::File { source, .. } => file_code(source),
-        }
-    }
-
-    fn how(&self) -> Option<String> {
-        match self {
-            Self::KeyReadable { path, .. } => Some(format!("chmod 600 {}", path.display())),
-            Self::KeyLength { .. } | Self::KeyMissing { .. } | Self::KeyWrong { .. } => {
-                Some("restore master.key from your backup".to_owned())
-            }
-            Self::File { source, path, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some(format!("let the service's user write {}, or choose another `server.data_dir`", path.display()))
-            }
-            _ => None,
-        }
-    }
 }
 
 fn file_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DataDirError + 'a {
@@ -356,6 +282,7 @@ fn remove_package(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{Code, Refusal as _};
 
     #[test]
     fn a_second_service_is_refused_and_names_the_first() {
