@@ -9,7 +9,7 @@ const WANTS: &str = "permissions: [chat_access]\noptional_permissions: [network_
 
 impl Site {
     /// Packs and signs the plugin with something more in its manifest.
-    fn pack(&self, version: &str, extra: &str) -> String {
+    pub(super) fn pack(&self, version: &str, extra: &str) -> String {
         let path = self.folder.path();
         let manifest = format!(
             "name: demo\nversion: {version}\ndescription: Demo\nauthor: Ada\nlicense: MIT\nmain: main.py\n{extra}"
@@ -33,7 +33,7 @@ impl Site {
     }
 
     /// Runs a line of shell with the service's address, on a terminal of its own where these words are typed.
-    fn on_a_terminal(&self, line: &str, typed: &str) -> Run {
+    pub(super) fn on_a_terminal(&self, line: &str, typed: &str) -> Run {
         let program = env!("CARGO_BIN_EXE_plugbay");
         let script = format!("printf '{typed}\\n' | script -qec \"{program} {line}\" /dev/null");
         let mut command = command(self.folder.path(), "sh");

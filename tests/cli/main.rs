@@ -7,6 +7,7 @@ mod support;
 mod approve;
 mod client;
 mod client_access;
+mod config;
 mod init;
 mod pack;
 mod running;
