@@ -101,6 +101,12 @@ fn greeter(text: &str) -> &str {
     rest.split_once("```").unwrap().0
 }
 
+/// The schema that the page shows.
+fn schema(text: &str) -> &str {
+    let (_, rest) = text.split_once("```yaml\n").unwrap();
+    rest.split_once("```").unwrap().0
+}
+
 /// The archives that the examples send, with their signatures.
 fn files(author: &Author, text: &str) -> HashMap<String, Vec<u8>> {
     let manifest = |version: &str| {
@@ -121,6 +127,10 @@ fn files(author: &Author, text: &str) -> HashMap<String, Vec<u8>> {
     }
     let greeter =
         pack(&[("plugin.yaml", manifest_of("greeter", "1.0.0").as_bytes()), ("main.py", greeter(text).as_bytes())]);
+    let fetcher = format!("{}{}", manifest_of("acme-fetcher", "1.0.0"), schema(text));
+    let fetcher = package(&fetcher);
+    files.insert("acme-fetcher-1.0.0.tar.gz.minisig".to_owned(), author.sign(&fetcher).into_bytes());
+    files.insert("acme-fetcher-1.0.0.tar.gz".to_owned(), fetcher);
     let signature = author.sign(&greeter).into_bytes();
     files.insert("greeter-1.0.0.tar.gz.minisig".to_owned(), signature);
     files.insert("greeter-1.0.0.tar.gz".to_owned(), greeter);

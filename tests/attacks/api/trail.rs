@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
@@ -70,6 +71,38 @@ fn changed_audit_logs(target: &mut Target) {
     target.unchanged("audit logs changed elsewhere", 0);
 }
 
+/// A plugin's secret, sent in every way that an operator may get wrong.
+fn secrets_of_plugins(target: &Target) -> Vec<Answer> {
+    let schema = "config_schema:\n  api_key: { type: string, required: true, secret: true, minLength: 9 }\n  \
+        sent: { type: string, secret: { hosts: [api.example.com], deliver: false } }\n  port: { type: integer }\n";
+    target.install(&package(&format!("{}{schema}", manifest("keeper", "1.0.0"))), None).expect(201);
+    let path = "/api/plugins/keeper/config";
+    let put =
+        |body: &serde_json::Value| target.send(target.request(Method::PUT, path).header("If-Match", "*").json(body));
+    let raw = |text: &'static str| {
+        let request =
+            target.request(Method::PUT, path).header("If-Match", "*").header("Content-Type", "application/json");
+        target.send(request.body(text))
+    };
+    let set = put(&json!({"api_key": "CANARY-secret", "sent": "CANARY-sent"}));
+    set.expect(200);
+    let mut answers = vec![
+        set,
+        put(&json!({"api_key": "hunter2", "sent": null})),
+        put(&json!({"api_key": null, "sent": null, "port": "CANARY-port"})),
+        put(&json!({"api_key": ["CANARY-list"]})),
+        raw(r#"{"api_key": "CANARY-cut"#),
+        raw(r#"{"api_key": "CANARY-one", "api_key": "CANARY-two"}"#),
+        target.post(&format!("{path}/validate"), &json!({"api_key": "hunter2", "port": "CANARY-port"})),
+        target.send(target.request(Method::POST, "/api/plugins/keeper/enable")),
+    ];
+    for shown in ["", "/config", "/health", "/logs", "/manifest", "/sandbox", "/sandbox/plan", "/permissions"] {
+        answers.push(target.get(&format!("/api/plugins/keeper{shown}")));
+    }
+    answers.extend(["/api/plugins", "/api/system", "/health", "/api/openapi.json"].map(|path| target.get(path)));
+    answers
+}
+
 fn secrets_in_traces(target: &mut Target) {
     let config = "security: { signatures: off }\nlogging: { level: debug }\n";
     *target = Target::start_with(config, &["--insecure-dev"]);
@@ -84,7 +117,7 @@ fn secrets_in_traces(target: &mut Target) {
     answers.push(target.post("/api/keys", &json!({"public_key": secret_key, "label": "a", "names": ["*"]})));
     answers.push(target.install(b"x", Some(&secret_key)));
     answers.push(target.get("/api/audit"));
-    let secrets = [token.as_str(), &token[4..], "CANARY1", "CANARY2", "hunter2", secret_key.lines().nth(1).unwrap()];
+    let secrets = [token.as_str(), &token[4..], "CANARY", "hunter2", secret_key.lines().nth(1).unwrap()];
     for answer in &answers {
         let found = secrets.iter().find(|secret| answer.text.contains(**secret));
         assert_eq!(found, None, "{}", answer.text);
@@ -92,6 +125,13 @@ fn secrets_in_traces(target: &mut Target) {
     // The token that was made, and every refused install.
     let refused = answers.iter().filter(|answer| answer.status == 422).count() as u64 - 1;
     target.unchanged("secrets sent", 1 + refused);
+    let mut answers = secrets_of_plugins(target);
+    answers.push(target.get("/api/audit?limit=1000"));
+    for answer in &answers {
+        let found = secrets.iter().find(|secret| answer.text.contains(**secret));
+        assert_eq!(found, None, "{}", answer.text);
+    }
+    target.remember();
     let admin = target.token.clone();
     let log = target.stop_in_order();
     {
