@@ -8,13 +8,14 @@ use actix_web::http::header::{ETAG, IF_MATCH};
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::openapi::{ConditionProblems, LookProblems, SendProblems};
 use super::permit::{NoBody, Operate, Permit};
 use super::problem::Problem;
 use super::{App, body, view};
-use crate::domain::Code;
+use crate::domain::{Code, escape};
 use crate::service::{ConfigView, IfMatch};
 use crate::wire;
 
@@ -38,7 +39,7 @@ impl<'de> Deserialize<'de> for Fields {
                 let mut fields = Map::new();
                 while let Some((name, value)) = access.next_entry::<String, Value>()? {
                     if fields.insert(name.clone(), value).is_some() {
-                        return Err(A::Error::custom(format_args!("the field `{name}` stands here twice")));
+                        return Err(A::Error::custom("a field stands here twice"));
                     }
                 }
                 Ok(Fields(fields))
@@ -46,6 +47,16 @@ impl<'de> Deserialize<'de> for Fields {
         }
         deserializer.deserialize_map(Once)
     }
+}
+
+/// Reads a configuration. No answer repeats any of it: some of it may be secret, also where it is not an object.
+async fn fields(request: &HttpRequest, payload: Payload, app: &App) -> Result<Map<String, Value>, Problem> {
+    let raw: Box<RawValue> = body::json_up_to(request, payload, app.service.config(), MAX_BYTES).await?;
+    if !raw.get().starts_with('{') {
+        return Err(Problem::new(Code::BadRequest, "expected an object of fields"));
+    }
+    let fields = serde_json::from_str(raw.get());
+    fields.map(|Fields(fields)| fields).map_err(|error| Problem::new(Code::BadRequest, escape(&error.to_string())))
 }
 
 fn answer(view: ConfigView) -> HttpResponse {
@@ -82,7 +93,7 @@ pub(super) async fn replace(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let condition = condition(&request)?;
-    let Fields(fields) = body::json_up_to(&request, payload, app.service.config(), MAX_BYTES).await?;
+    let fields = fields(&request, payload, &app).await?;
     let service = Arc::clone(&app.service);
     let set = async move { service.set_config(&permit.0, &id, &condition, fields).await };
     Ok(answer(app.service.to_the_end("config.set", set).await?))
@@ -120,7 +131,7 @@ pub(super) async fn validate(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let Fields(fields) = body::json_up_to(&request, payload, app.service.config(), MAX_BYTES).await?;
+    let fields = fields(&request, payload, &app).await?;
     let found = app.service.validate_config(&permit.0, &path.0, fields).await?;
     Ok(HttpResponse::Ok().json(view::config(found)))
 }

@@ -184,9 +184,9 @@ impl Service {
             plugin.quarantine = None;
         } else {
             plugin.pending = Some(outcome.version.clone());
-            plugin.pending_for = waits_for;
             plugin.signer_changed = outcome.signer_changed;
         }
+        plugin.pending_for = waits_for;
         plugin.updated_at = self.now();
         let recorded = self.record_update(caller, &plugin, &version, replaced.as_ref(), &outcome, &target).await;
         if recorded.is_err() {

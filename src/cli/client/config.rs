@@ -75,7 +75,7 @@ pub(in crate::cli) fn config(arguments: ConfigArguments, context: &Context) -> R
         ConfigAction::Set { name, fields, file } => {
             let (view, tag) = read(&connection, &name)?;
             let body = match file {
-                Some(file) => with_kept_secrets(read_file(&file)?, &view),
+                Some(file) => with_kept_secrets(read_config_file(&file)?, &view),
                 None => with_fields(&fields, &view, context)?,
             };
             let request = change(&connection, Method::PUT, &plugin_path(&name, "/config"), &tag).json(&body);
@@ -92,7 +92,7 @@ pub(in crate::cli) fn config(arguments: ConfigArguments, context: &Context) -> R
         }
         ConfigAction::Validate { name, file } => {
             let (view, _) = read(&connection, &name)?;
-            let body = with_kept_secrets(read_file(&file)?, &view);
+            let body = with_kept_secrets(read_config_file(&file)?, &view);
             let view: ConfigView = connection.post(&plugin_path(&name, "/config/validate"), &body)?;
             let text = match view.missing.as_slice() {
                 [] => format!("{name} accepts it"),
@@ -135,7 +135,8 @@ fn change(connection: &Connection, method: Method, path: &str, tag: &str) -> Req
     connection.request(method, path).header(IF_MATCH, tag)
 }
 
-fn read_file(path: &Path) -> Result<Map<String, Value>, Failure> {
+/// A configuration in a file.
+pub(in crate::cli) fn read_config_file(path: &Path) -> Result<Map<String, Value>, Failure> {
     let text = if path == Path::new("-") {
         read_stdin()?
     } else {

@@ -22,7 +22,7 @@ mod upload;
 
 pub(super) use approve::{ApproveArguments, RevokeArguments, approve, revoke};
 pub(super) use audit::{AuditArguments, audit};
-pub(super) use config::{ConfigArguments, config};
+pub(super) use config::{ConfigArguments, config, read_config_file};
 pub(super) use connection::{Connection, plugin_path};
 pub(super) use doctor::{DoctorArguments, doctor};
 pub(super) use enable::{DisableArguments, EnableArguments, disable, enable};

@@ -5,15 +5,17 @@ mod service;
 use std::path::PathBuf;
 
 use reqwest::Method;
+use reqwest::header::IF_MATCH;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use self::service::Service;
 use super::Context;
 use super::author::{self, Packed, UnitTests, Vendoring};
-use super::client::{Connection, Source, failed, line_text, plugin_path, read_context, result_text};
+use super::client::{Connection, Source, failed, line_text, plugin_path, read_config_file, read_context, result_text};
 use super::failure::Failure;
 use crate::domain::Code;
-use crate::wire::{ExecuteAnswer, ExecuteRequest, Installed, LogLine, PluginDetail, StatusChanged};
+use crate::wire::{ConfigView, ExecuteAnswer, ExecuteRequest, Installed, LogLine, PluginDetail, StatusChanged};
 
 /// What is called.
 const METHOD: &str = "execute";
@@ -35,6 +37,9 @@ pub(super) struct TestArguments {
     /// What the plugin is called with
     #[arg(long, value_name = "JSON", default_value = "{}")]
     context: String,
+    /// What the plugin is configured with, a JSON object in a file; `-` for stdin
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Check the package and run the plugin's own tests, and nothing else
     #[arg(long)]
     no_sandbox: bool,
@@ -63,6 +68,7 @@ struct Trial {
 }
 
 pub(super) fn test(arguments: &TestArguments, context: &Context) -> Result<(), Failure> {
+    let config = arguments.config.as_deref().map(read_config_file).transpose()?;
     let call = ExecuteRequest { context: Some(read_context(&arguments.context)?), ..ExecuteRequest::default() };
     let folder = tempfile::tempdir().map_err(|error| Failure::io("make a temporary folder", &error))?;
     let archive = folder.path().join("plugin.tar.gz");
@@ -71,8 +77,8 @@ pub(super) fn test(arguments: &TestArguments, context: &Context) -> Result<(), F
     let (name, version) = (manifest.name.to_string(), manifest.version.to_string());
     context.output.message(&format!("Packed {name} {version}: {files} files"));
     let unit_tests = author::run_unit_tests(&arguments.dir, &context.output)?;
-    let trial =
-        if arguments.no_sandbox { None } else { Some(in_sandbox(&name, &archive.to_string_lossy(), &call, context)?) };
+    let order = Order { name: &name, archive: &archive.to_string_lossy(), call: &call, config: config.as_ref() };
+    let trial = if arguments.no_sandbox { None } else { Some(in_sandbox(&order, context)?) };
     let text = report_text(&name, trial.as_ref());
     let answer = trial.as_ref().and_then(|trial| trial.answer.clone()).filter(|answer| !answer.success);
     let report = Report { name, version, unit_tests, trial };
@@ -88,12 +94,20 @@ pub(super) fn test(arguments: &TestArguments, context: &Context) -> Result<(), F
     Err(failure)
 }
 
+/// What is tried.
+struct Order<'a> {
+    name: &'a str,
+    archive: &'a str,
+    call: &'a ExecuteRequest,
+    config: Option<&'a Map<String, Value>>,
+}
+
 /// Tries a plugin in a service of its own. Whatever comes of it, the service and all that it made are gone afterwards.
-fn in_sandbox(name: &str, archive: &str, call: &ExecuteRequest, context: &Context) -> Result<Trial, Failure> {
+fn in_sandbox(order: &Order<'_>, context: &Context) -> Result<Trial, Failure> {
     let service = Service::start(None, context)?;
-    let tried = service.wait_until_ready().and_then(|()| try_out(name, archive, call, &service.connection, context));
+    let tried = service.wait_until_ready().and_then(|()| try_out(order, &service.connection, context));
     // Its data belong to another user; only the service may remove them.
-    let path = plugin_path(name, "?purge=true");
+    let path = plugin_path(order.name, "?purge=true");
     let removed = service.connection.send_empty(service.connection.request(Method::DELETE, &path));
     let stopped = service.stop();
     let trial = tried?;
@@ -102,15 +116,14 @@ fn in_sandbox(name: &str, archive: &str, call: &ExecuteRequest, context: &Contex
     Ok(trial)
 }
 
-fn try_out(
-    name: &str,
-    archive: &str,
-    call: &ExecuteRequest,
-    connection: &Connection,
-    context: &Context,
-) -> Result<Trial, Failure> {
+fn try_out(order: &Order<'_>, connection: &Connection, context: &Context) -> Result<Trial, Failure> {
+    let Order { name, archive, call, config } = *order;
     let request = Source::find(archive, None)?.into_request(connection, context, "/api/plugins/install")?;
     let _: Installed = connection.send(request)?;
+    if let Some(config) = config {
+        let set = connection.request(Method::PUT, &plugin_path(name, "/config")).header(IF_MATCH, "*").json(config);
+        let _: ConfigView = connection.send(set).map_err(without_a_service)?;
+    }
     let spinner = context.output.spinner("starting");
     let enabled: Result<StatusChanged, _> = connection.act(&plugin_path(name, "/enable"));
     spinner.finish_and_clear();
@@ -147,6 +160,8 @@ fn without_a_service(failure: Failure) -> Failure {
             "a plugin that needs permissions is tried in a service: plugbay serve --insecure-dev; \
              --no-sandbox runs its own tests",
         ),
+        Some(Code::ConfigIncomplete) => failure.with_how("give it what it needs, as a JSON object: --config FILE"),
+        Some(Code::ConfigInvalid) => failure.with_how("compare the file with config_schema in plugin.yaml"),
         Some(Code::PluginStartFailed | Code::PluginCrashed | Code::PluginProtocol) => {
             failure.with_how("mend what its log shows, then try again")
         }

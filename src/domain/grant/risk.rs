@@ -46,7 +46,7 @@ pub enum Egress {
 /// What a plugin holds, and whom it can pass it on to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// It sees data that is not its own: chat, a database, a folder, or a secret in its configuration.
+    /// It sees data that is not its own: chat, a database, a folder, or a secret that it is given.
     pub holds_data: bool,
     /// Where it connects to.
     pub egress: Egress,
@@ -94,8 +94,10 @@ impl Manifest {
     }
 }
 
+/// A secret that is never delivered goes to its own hosts by way of the service and is not the plugin's to send. That it
+/// becomes delivered is growth, so an update cannot make it so without a decision.
 fn holds_secrets(manifest: &Manifest) -> bool {
-    manifest.config_schema.as_ref().is_some_and(|schema| !schema.secrets().is_empty())
+    manifest.config_schema.as_ref().is_some_and(|schema| schema.secrets().values().any(|secret| secret.deliver))
 }
 
 /// Tells whether data can leave for any public host by way of this plugin: from itself, from plugins it calls, or

@@ -141,3 +141,20 @@ fn data_leaks_through_open_egress_and_through_calls_in_either_direction() {
     let admin = Reach { calls_all: true, ..reach(true, Egress::None, &[]) };
     assert!(leak("a", &[("a", admin), ("z", reach(false, Egress::Open, &[]))]));
 }
+
+#[test]
+fn a_secret_counts_as_data_where_the_plugin_gets_to_see_it() {
+    let risks = |secret: &str| {
+        let schema = format!("config_schema: {{ key: {{ type: string, secret: {secret} }} }}\n");
+        manifest(&format!("permissions: [network_access]\n{schema}")).risks()
+    };
+    assert_eq!(risks("true"), [Risk::DataEgress]);
+    assert_eq!(risks("{ hosts: [api.example.com] }"), [Risk::DataEgress], "it is delivered as well");
+    assert_eq!(risks("{ hosts: [api.example.com], deliver: false }"), []);
+    // That it becomes delivered later is a decision of its own.
+    let with = |deliver: &str| {
+        let secret = format!("{{ hosts: [api.example.com], deliver: {deliver} }}");
+        manifest(&format!("config_schema: {{ key: {{ type: string, secret: {secret} }} }}\n"))
+    };
+    assert_eq!(with("true").growth(&with("false")).added, ["secret key delivered to the plugin"]);
+}

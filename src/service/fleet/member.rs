@@ -150,6 +150,11 @@ impl Member {
         }
     }
 
+    /// Keeps no secret of a plugin that does not run.
+    pub(in crate::service) fn drop_secrets(&self) {
+        self.secrets.store(Arc::default());
+    }
+
     /// The revision of the configuration that a session must have.
     pub(in crate::service) fn config_revision(&self) -> i64 {
         self.config_revision.load(Ordering::SeqCst)

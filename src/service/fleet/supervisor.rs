@@ -68,6 +68,7 @@ impl Service {
                 let mut supervisor = Supervisor { service, member, stop, backoff, replaced };
                 supervisor.run(first).await;
                 supervisor.end_replaced().await;
+                supervisor.member.drop_secrets();
                 supervisor.member.set(Phase::Down);
                 drop(done);
             });
