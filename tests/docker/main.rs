@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asked;
 mod bench;
 mod calls;
 mod client;

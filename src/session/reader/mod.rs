@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use super::PluginLog;
 use super::calls::{Calls, Taken};
 use super::outbound::Outbound;
-use crate::domain::{CallId, escape};
-use crate::protocol::{CancelReason, Incoming, LineBuffer, METHOD_NOT_FOUND, Outgoing, Violation};
+use super::requests::Requests;
+use crate::domain::CallId;
+use crate::protocol::{CancelReason, Incoming, LineBuffer, Outgoing, Violation};
 
 /// Notes per second in the long run, beyond which a plugin does nothing but shout: log, progress, and parts of answers that
 /// nobody waits for any more. Parts that somebody waits for are not counted, their bytes are.
@@ -47,6 +48,7 @@ pub(super) struct Reader {
     pub(super) calls: Arc<Calls>,
     pub(super) outbound: Arc<Outbound>,
     pub(super) log: Arc<PluginLog>,
+    pub(super) requests: Requests,
 }
 
 impl Reader {
@@ -112,10 +114,9 @@ impl Reader {
                     rates.count_note()?;
                     self.log.add("log", Some(level_of(&note.level).to_owned()), &note.message, note.fields);
                 }
-                Incoming::Request { id, method } => {
+                Incoming::Request { id, method, params } => {
                     rates.requests.wait().await;
-                    let text = format!("there is no host function `{}`", escape(&method));
-                    self.outbound.send_patiently(Outgoing::refusal(id, METHOD_NOT_FOUND, &text)).await;
+                    self.requests.begin(id, &method, params).await;
                 }
             }
             taken = taken.saturating_add(1);
