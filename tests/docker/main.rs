@@ -20,6 +20,7 @@ mod examples;
 mod inside;
 mod killed;
 mod lifecycle;
+mod machine;
 mod observed;
 mod outside;
 mod pressure;
