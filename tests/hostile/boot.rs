@@ -56,13 +56,16 @@ async fn many_plugins_start_at_boot_and_few_of_them_at_once() {
     block_in_place(|| process.kill());
     let (since, began) = (now(), Instant::now());
     let (mut process, client) = machine.serve();
-    join_all(names.iter().map(|name| client.until_active(name))).await;
+    // One after the other: those who wait must not be the load.
+    for name in &names {
+        client.until_active(name).await;
+    }
     let took = began.elapsed();
     let (at_once, all) = most_at_once(&machine.instance(), since);
     println!("{PLUGINS} plugins were back {took:?} after the start, at most {at_once} started at one time");
     assert_eq!(all, PLUGINS, "each is started once");
     assert!(at_once <= most() && at_once > 1, "{at_once}");
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
     let answers = join_all(names.iter().map(|name| client.result(name, "execute", json!({ "name": name })))).await;
     for (name, answer) in names.iter().zip(answers) {
         assert_eq!(answer, json!({"echo": { "name": name }}));
