@@ -77,8 +77,9 @@ pub(crate) async fn run_together(table: &[Attack], config: &str) {
 
 /// The service under attack.
 pub(crate) struct Target {
-    pub(crate) machine: Machine,
+    /// Ends before its folders and containers are removed, also when an attack has failed.
     process: Process,
+    pub(crate) machine: Machine,
     client: Client,
     installed: AtomicUsize,
 }
