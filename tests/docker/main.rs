@@ -22,6 +22,7 @@ mod granted;
 mod inside;
 mod killed;
 mod lifecycle;
+mod machine;
 mod observed;
 mod outside;
 mod pressure;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
 use super::PluginLog;
@@ -30,8 +31,8 @@ const MOST_REQUESTS: f64 = 1_000.0;
 /// answer behind it from its caller.
 const LINE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Lines that are taken in a row before other tasks get their turn.
-const LINES_IN_A_ROW: u32 = 256;
+/// Bytes of lines that are taken in a row before other tasks get their turn.
+const BYTES_IN_A_ROW: usize = 64 * 1024;
 
 /// Why the reader ended.
 #[derive(Debug)]
@@ -95,9 +96,9 @@ impl Reader {
 
     /// Takes every whole line, and says how many there were.
     async fn take_lines(&mut self, rates: &mut Rates) -> Result<u32, Violation> {
-        let mut taken = 0_u32;
+        let (mut taken, mut in_a_row) = (0_u32, 0_usize);
         while let Some(line) = self.lines.next_line().map_err(|error| Violation::new(error.to_string()))? {
-            match Incoming::read(&line)? {
+            match read(&line)? {
                 Incoming::Answer { id, outcome } => self.calls.answer(id, outcome)?,
                 Incoming::Chunk(chunk) => match self.calls.chunk(&chunk)? {
                     Taken::Wanted => {}
@@ -120,7 +121,10 @@ impl Reader {
                 }
             }
             taken = taken.saturating_add(1);
-            if taken.is_multiple_of(LINES_IN_A_ROW) {
+            // What holding a line costs beside its bytes.
+            in_a_row = in_a_row.saturating_add(line.len()).saturating_add(256);
+            if in_a_row >= BYTES_IN_A_ROW {
+                in_a_row = 0;
                 tokio::task::yield_now().await;
             }
         }
@@ -130,6 +134,17 @@ impl Reader {
     fn cancel(&self, call: CallId) {
         // Whoever does not read is noticed by the actor.
         self.outbound.send(Outgoing::cancel(call, CancelReason::Client)).ok();
+    }
+}
+
+/// Reads a line. A long one takes long: what waits for this thread goes on in another meanwhile, because a task that was
+/// woken here, such as the reader of a neighbour, cannot always be taken over.
+fn read(line: &[u8]) -> Result<Incoming<'_>, Violation> {
+    let has_others = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    if line.len() >= BYTES_IN_A_ROW && has_others() {
+        tokio::task::block_in_place(|| Incoming::read(line))
+    } else {
+        Incoming::read(line)
     }
 }
 
