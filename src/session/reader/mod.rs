@@ -61,6 +61,7 @@ impl Reader {
         let mut rates = Rates {
             notes: Allowance::new(NOTES_PER_SECOND, MOST_NOTES),
             requests: Allowance::new(REQUESTS_PER_SECOND, MOST_REQUESTS),
+            in_a_row: 0,
         };
         // When the line that has begun must have ended.
         let mut due: Option<Instant> = None;
@@ -96,7 +97,7 @@ impl Reader {
 
     /// Takes every whole line, and says how many there were.
     async fn take_lines(&mut self, rates: &mut Rates) -> Result<u32, Violation> {
-        let (mut taken, mut in_a_row) = (0_u32, 0_usize);
+        let mut taken = 0_u32;
         while let Some(line) = self.lines.next_line().map_err(|error| Violation::new(error.to_string()))? {
             match read(&line)? {
                 Incoming::Answer { id, outcome } => self.calls.answer(id, outcome)?,
@@ -122,9 +123,9 @@ impl Reader {
             }
             taken = taken.saturating_add(1);
             // What holding a line costs beside its bytes.
-            in_a_row = in_a_row.saturating_add(line.len()).saturating_add(256);
-            if in_a_row >= BYTES_IN_A_ROW {
-                in_a_row = 0;
+            rates.in_a_row = rates.in_a_row.saturating_add(line.len()).saturating_add(256);
+            if rates.in_a_row >= BYTES_IN_A_ROW {
+                rates.in_a_row = 0;
                 tokio::task::yield_now().await;
             }
         }
@@ -166,6 +167,8 @@ fn level_of(said: &str) -> &'static str {
 struct Rates {
     notes: Allowance,
     requests: Allowance,
+    /// Bytes since others had their turn; reads are small, so a flood is many of them.
+    in_a_row: usize,
 }
 
 impl Rates {
