@@ -25,12 +25,12 @@ USAGE
 }
 
 budget=5400
-steps=(fmt shell clippy queries build test docker mutation doc template sdk plugins fixtures schemathesis quickstart
+steps=(fmt shell clippy queries build test docker hostile mutation doc template sdk plugins fixtures schemathesis quickstart
     readme chaos)
 # What makes no sense without a binary.
-after_build=" test docker mutation plugins schemathesis quickstart readme chaos "
+after_build=" test docker hostile mutation plugins schemathesis quickstart readme chaos "
 # What starts sandboxes.
-with_docker=" docker quickstart readme "
+with_docker=" docker hostile quickstart readme "
 bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
 work=target/test
 
@@ -53,13 +53,14 @@ step_test() {
     for file in tests/*.rs tests/*/main.rs; do
         name=${file#tests/}
         name=${name%/main.rs}
-        # It has a step of its own.
-        if [ "$name" != docker ]; then targets+=(--test "${name%.rs}"); fi
+        # They have steps of their own.
+        if [ "$name" != docker ] && [ "$name" != hostile ]; then targets+=(--test "${name%.rs}"); fi
     done
     PLUGBAY_FUZZ_SECONDS=1 cargo test --locked --no-fail-fast "${targets[@]}"
     cargo test --locked --doc
 }
 step_docker() { cargo test --locked --no-fail-fast --test docker; }
+step_hostile() { cargo test --locked --no-fail-fast --test hostile; }
 step_mutation() { PLUGBAY_FUZZ_SECONDS=${PLUGBAY_FUZZ_SECONDS:-20} cargo test --locked --test mutation; }
 step_doc() { RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --locked --no-deps; }
 step_template() { (cd plugin-template/python && python3 -B -m unittest discover -s tests); }

@@ -13,6 +13,7 @@ pub mod store;
 pub mod egress;
 pub mod sandbox;
 pub mod protocol;
+pub mod host;
 pub mod session;
 pub mod service;
 pub mod api;

@@ -97,7 +97,10 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
             timeout: values.seconds("install.timeout_seconds"),
         },
         resources: resources(values),
-        storage: StorageConfig { min_free_bytes: values.mib("storage.min_free_mb") },
+        storage: StorageConfig {
+            min_free_bytes: values.mib("storage.min_free_mb"),
+            kv_bytes: values.whole("storage.kv_kb") << 10,
+        },
         logging: LoggingConfig {
             level: word(values.get("logging.level")).unwrap_or(LogLevel::Info),
             format: word(values.get("logging.format")).unwrap_or(LogFormat::Auto),

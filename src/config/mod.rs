@@ -186,6 +186,8 @@ pub struct ApiConfig {
 pub struct StorageConfig {
     /// Free bytes below which nothing is installed.
     pub min_free_bytes: u64,
+    /// Bytes of keys and values that a plugin may keep.
+    pub kv_bytes: u64,
 }
 
 /// `logging`.

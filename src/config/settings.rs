@@ -346,6 +346,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "MiB that must stay free on the disk of `server.data_dir`; below it installs get 507 `storage-full`.",
     ),
     setting(
+        "storage.kv_kb",
+        Kind::Whole(0, 1 << 20),
+        || json!(1024),
+        "KiB of keys and values that one plugin may keep with `kv.set`; more is refused with `quota-exceeded`.",
+    ),
+    setting(
         "logging.level",
         Kind::Words(&["error", "warn", "info", "debug", "trace"]),
         || json!("info"),

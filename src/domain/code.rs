@@ -147,6 +147,7 @@ codes! {
     RiskNotAccepted "risk-not-accepted" Refused "A risk has to be accepted by name" "plugbay approve NAME explains the risks; accept one with --accept-risk RISK";
     DigestChanged "digest-changed" Conflict "The archive is not the one that was looked at" "look at it again: plugbay approve NAME";
     ResourceUnknown "resource-unknown" Conflict "The operator has not named a resource that was granted" "name it under `resources` in plugbay.yaml and restart the service, or revoke the grant";
+    QuotaExceeded "quota-exceeded" Refused "More than the plugin may keep" "delete some of it, or raise the limit";
     PluginStartFailed "plugin-start-failed" BadGateway "The plugin did not start" "mend what log_tail shows; plugbay test DIR tries it without a service";
     PluginCrashed "plugin-crashed" BadGateway "The plugin ended while it ran" "plugbay logs NAME shows what it printed";
     PluginOutOfMemory "plugin-out-of-memory" BadGateway "The plugin ran out of memory" "raise `resources.memory_mb` in plugin.yaml, or plugbay limits set NAME memory_mb=…";

@@ -1,6 +1,7 @@
 //! Messages of the service, as lines.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{PROTOCOL, Payload};
@@ -129,8 +130,17 @@ impl Outgoing {
     }
 
     /// Refuses a request of the plugin.
-    pub fn refusal(id: i64, code: i64, message: &str) -> Self {
-        Self::line(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}}))
+    pub fn refusal(id: i64, code: i64, message: &str, data: Option<Value>) -> Self {
+        let error = match data {
+            Some(data) => json!({"code": code, "message": message, "data": data}),
+            None => json!({"code": code, "message": message}),
+        };
+        Self::line(&json!({"jsonrpc": "2.0", "id": id, "error": error}))
+    }
+
+    /// Answers a request of the plugin. The result is of the service's own making, so it has no line breaks.
+    pub fn result(id: i64, result: &RawValue) -> Self {
+        Self(format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{result}}}\n").into_bytes())
     }
 
     fn request(id: u64, method: &str, params: &Value) -> Self {

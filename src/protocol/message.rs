@@ -27,6 +27,8 @@ pub enum Incoming<'a> {
         id: i64,
         /// Which function.
         method: Cow<'a, str>,
+        /// With what.
+        params: Option<&'a RawValue>,
     },
     /// A part of a streamed answer.
     Chunk(Chunk<'a>),
@@ -171,7 +173,7 @@ impl<'a> Incoming<'a> {
         match (frame.method, frame.id) {
             (Some(method), Some(id)) => {
                 let id = whole(id).ok_or_else(|| Violation::new("the id of a request is not a whole number"))?;
-                Ok(Self::Request { id, method })
+                Ok(Self::Request { id, method, params: frame.params })
             }
             (Some(method), None) => Self::notification(&method, frame.params),
             (None, Some(id)) => Self::answer(id, frame.result, frame.error),

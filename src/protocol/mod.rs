@@ -33,6 +33,15 @@ pub const PROTOCOL: u32 = 1;
 /// Levels that a payload may nest.
 pub const MAX_DEPTH: usize = 64;
 
+/// JSON-RPC: the parameters have another form.
+pub const INVALID_PARAMS: i64 = -32602;
+
+/// JSON-RPC: the service could not do what was asked.
+pub const HOST_FAILED: i64 = -32603;
+
+/// A rule of the service stands against what was asked; `data.code` says which.
+pub const HOST_REFUSED: i64 = -32002;
+
 /// JSON-RPC: the method does not exist.
 pub const METHOD_NOT_FOUND: i64 = -32601;
 

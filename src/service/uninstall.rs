@@ -11,7 +11,7 @@ use super::fleet::STOP_GRACE;
 use super::{Caller, Service, ServiceError};
 use crate::store::{self, audit};
 
-/// What becomes of a plugin's `/data`.
+/// What becomes of a plugin's `/data` and of its small values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeptData {
     /// It stays on the disk.
@@ -38,6 +38,7 @@ impl Service {
         store::plugins::delete(&mut tx, plugin.id).await?;
         if data == KeptData::Purge {
             store::running::free_user(&mut tx, plugin.id).await?;
+            store::kv::purge(&mut tx, plugin.id).await?;
         }
         let detail = json!({"version": plugin.serving, "purged": data == KeptData::Purge});
         let entry = self.entry(&caller.into(), "plugin.uninstalled", Some(&plugin.name), detail);

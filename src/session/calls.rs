@@ -75,6 +75,7 @@ struct PendingCall {
     sink: Sink,
     next_seq: u64,
     abandoned: Option<Instant>,
+    deadline: tokio::time::Instant,
     /// The place of the call among those that may run at once; free when the plugin has really ended it.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -129,6 +130,7 @@ impl Calls {
         call: CallId,
         delivery: Delivery,
         place: Option<OwnedSemaphorePermit>,
+        deadline: tokio::time::Instant,
     ) -> Result<Waiting, CallError> {
         let (deliver, answer) = oneshot::channel();
         let (sink, events) = match delivery {
@@ -139,7 +141,8 @@ impl Calls {
                 (Sink::Forward { events, waiting: Arc::clone(&waiting) }, Some(Events { receiver, waiting }))
             }
         };
-        let pending = PendingCall { call, deliver: Some(deliver), sink, next_seq: 0, abandoned: None, _place: place };
+        let pending =
+            PendingCall { call, deliver: Some(deliver), sink, next_seq: 0, abandoned: None, deadline, _place: place };
         let mut table = self.table();
         if let Some(end) = &table.ended {
             return Err(CallError::Ended(Arc::clone(end)));
@@ -211,6 +214,11 @@ impl Calls {
         let mut table = self.table();
         let Some(pending) = table.find(progress.call) else { return Taken::Dropped };
         pending.take_part(|| StreamEvent::Progress(progress), self.max_bytes, |_, _| false)
+    }
+
+    /// When the time of a call is over, if somebody still waits for it.
+    pub(super) fn deadline_of(&self, call: CallId) -> Option<tokio::time::Instant> {
+        self.table().find(call).filter(|call| call.abandoned.is_none()).map(|call| call.deadline)
     }
 
     /// Nobody waits for this call any more. True if it was still open.

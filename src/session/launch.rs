@@ -16,9 +16,11 @@ use super::instance_dir::{InstanceDir, Peer, PeerError};
 use super::outbound::Outbound;
 use super::output::{OutputEnd, carry};
 use super::reader::{Reader, ReaderEnd};
+use super::requests::Requests;
 use super::start_failure::{ConnectError, LaunchError, Refused, StartFailure};
 use super::{Condition, Inner, LogLine, PluginLog, Session};
 use crate::domain::{Clock, PluginState};
+use crate::host::Host;
 use crate::protocol::{Hello, Initialize, LineBuffer, Outgoing, Ready, RemoteError, Violation, read_hello};
 use crate::sandbox::{RunningSandbox, Sandbox, SandboxError, SandboxExit, SandboxSpec};
 use crate::shutdown::Shutdown;
@@ -69,6 +71,8 @@ pub struct Surroundings {
     pub engine: Arc<dyn Sandbox>,
     /// The plugin's log.
     pub log: Arc<PluginLog>,
+    /// What the plugin may ask of the service.
+    pub host: Host,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What spawns.
@@ -168,6 +172,12 @@ impl Starting {
             calls: Arc::clone(&calls),
             outbound: Arc::clone(&outbound),
             log: Arc::clone(&self.around.log),
+            requests: Requests::new(
+                self.around.host.clone(),
+                Arc::clone(&calls),
+                Arc::clone(&outbound),
+                shutdown.clone(),
+            ),
         };
         shutdown.spawn("session.reader", |_| async move {
             // Nobody waits for the end of a session that failed to start.

@@ -22,6 +22,7 @@ mod outbound;
 mod output;
 mod plugin_log;
 mod reader;
+mod requests;
 mod start_failure;
 
 use std::sync::atomic::AtomicI64;
@@ -175,7 +176,7 @@ impl Session {
     /// Sends a call to the plugin.
     pub fn begin(&self, call: NewCall<'_>) -> Result<RunningCall, CallError> {
         let NewCall { id, method, params, deadline, trace, delivery, place } = call;
-        let waiting = self.0.calls.insert(id, delivery, place)?;
+        let waiting = self.0.calls.insert(id, delivery, place, deadline)?;
         let left = deadline.saturating_duration_since(Instant::now());
         let deadline_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let stream = delivery == Delivery::Stream;

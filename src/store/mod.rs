@@ -9,6 +9,7 @@ mod error;
 pub mod grants;
 pub mod idempotency;
 pub mod keys;
+pub mod kv;
 mod open;
 pub mod plugins;
 pub mod running;

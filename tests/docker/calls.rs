@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::client::{example, fixture};
+use super::client::{build_native_echo, example, fixture};
 use super::served::Served;
 use super::support::app::send;
 
@@ -236,10 +236,4 @@ async fn programs_without_an_sdk_answer_too() {
     assert_eq!(failed["success"], false, "{failed}");
     assert!(failed["error"].as_str().unwrap().contains("expected {\"message\""), "{failed}");
     served.end().await;
-}
-
-#[expect(clippy::disallowed_methods, reason = "as `plugbay pack` does")]
-fn build_native_echo() {
-    let status = std::process::Command::new("sh").arg(example("native-echo").join("build.sh")).status().unwrap();
-    assert!(status.success());
 }

@@ -36,6 +36,13 @@ pub(crate) fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins").join(name)
 }
 
+/// Makes the program of an example.
+#[expect(clippy::disallowed_methods, reason = "as `plugbay pack` does")]
+pub(crate) fn build_native_echo() {
+    let status = std::process::Command::new("sh").arg(example("native-echo").join("build.sh")).status().unwrap();
+    assert!(status.success());
+}
+
 /// A caller with the first token.
 #[derive(Clone)]
 pub(crate) struct Client {

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use super::bench::{docker, docker_is_there};
 use super::client::{Client, fixture};
+use super::machine::Machine;
 use super::served::short_folder;
-use super::service_process::Machine;
 use super::support::process::until;
 
 /// Longest wait for dockerd to come and go.

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod asked;
 mod bench;
 mod calls;
 mod client;
@@ -22,6 +23,7 @@ mod granted;
 mod inside;
 mod killed;
 mod lifecycle;
+mod machine;
 mod observed;
 mod outside;
 mod pressure;

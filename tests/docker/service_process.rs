@@ -1,77 +1,15 @@
 //! The service as a process that is killed and stopped while its plugins run.
 
-use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::json;
-use tempfile::TempDir;
 
-use super::bench::{docker, docker_is_there};
 use super::client::{Client, fixture};
-use super::served::{containers, short_folder};
-use super::support::process::{Process, until};
-
-/// A service's folders, and the service while it runs.
-pub(crate) struct Machine {
-    folder: TempDir,
-    run_dir: TempDir,
-}
-
-impl Machine {
-    /// Folders for a service; `None` where Docker may be left out and is.
-    pub(crate) fn new() -> Option<Self> {
-        docker_is_there().then(|| Self::with_config(""))
-    }
-
-    /// Folders for a service with more in its configuration.
-    pub(crate) fn with_config(more: &str) -> Self {
-        let machine = Self { folder: tempfile::tempdir().unwrap(), run_dir: short_folder() };
-        let run_dir = machine.run_dir.path().display();
-        let config = format!("server: {{ run_dir: {run_dir} }}\nsecurity: {{ signatures: off }}\n{more}");
-        fs::write(machine.folder.path().join("plugbay.yaml"), config).unwrap();
-        machine
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    pub(crate) fn serve(&self) -> (Process, Client) {
-        let config = self.folder.path().join("plugbay.yaml");
-        let process = Process::serve(&self.data(), &config, &["--insecure-dev"]);
-        let token = fs::read_to_string(self.data().join("admin.token")).unwrap();
-        let client = Client::new(process.address.parse().unwrap(), token.trim());
-        (process, client)
-    }
-
-    pub(crate) fn instance(&self) -> String {
-        fs::read_to_string(self.data().join("instance")).unwrap().trim().to_owned()
-    }
-
-    pub(crate) fn run_dirs(&self) -> usize {
-        fs::read_dir(self.run_dir.path()).unwrap().count()
-    }
-
-    /// How many containers of the service run now.
-    fn running(&self) -> usize {
-        let filter = format!("label=plugbay.instance={}", self.instance());
-        docker(&["ps", "--quiet", "--filter", &filter]).unwrap().lines().count()
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        if !self.data().join("instance").exists() {
-            return;
-        }
-        for id in containers(&self.instance()) {
-            docker(&["rm", "--force", &id]).ok();
-        }
-    }
-}
+use super::machine::Machine;
+use super::served::containers;
+use super::support::process::until;
 
 /// What a test machine runs: one plugin under its own name, the others beside it.
 const PLUGINS: [&str; 3] = ["one", "two", "three"];

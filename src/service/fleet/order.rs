@@ -4,11 +4,13 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::json;
 
 use super::{EngineState, Member};
 use crate::domain::{Manifest, PluginRef, ResourceLimits, ResourceRequest, Runtime, SessionId};
+use crate::host::{Host, HostParts};
 use crate::protocol::{Initialize, PluginIdentity};
 use crate::sandbox::{EntryPoint, SandboxSpec};
 use crate::service::{Service, ServiceError};
@@ -80,6 +82,16 @@ impl Service {
             run_dir: self.config.server.run_dir.clone(),
             config_revision,
         })
+    }
+
+    /// What the plugin may ask of the service.
+    pub(in crate::service) fn host(&self, member: &Member) -> Host {
+        let parts = HostParts {
+            store: self.store.clone(),
+            clock: Arc::clone(&self.clock),
+            kv_bytes: self.config.storage.kv_bytes,
+        };
+        Host::new(member.id, parts)
     }
 
     /// What a plugin gets: what the operator set for it, else what it asks for, else the defaults.

@@ -133,6 +133,7 @@ impl Supervisor {
         let around = Surroundings {
             engine: Arc::clone(&fleet.engine),
             log: Arc::clone(&self.member.log),
+            host: self.service.host(&self.member),
             clock: Arc::clone(&self.service.clock),
             shutdown: self.service.shutdown.clone(),
         };

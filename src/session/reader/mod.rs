@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
 use super::PluginLog;
 use super::calls::{Calls, Taken};
 use super::outbound::Outbound;
-use crate::domain::{CallId, escape};
-use crate::protocol::{CancelReason, Incoming, LineBuffer, METHOD_NOT_FOUND, Outgoing, Violation};
+use super::requests::Requests;
+use crate::domain::CallId;
+use crate::protocol::{CancelReason, Incoming, LineBuffer, Outgoing, Violation};
 
 /// Notes per second in the long run, beyond which a plugin does nothing but shout: log, progress, and parts of answers that
 /// nobody waits for any more. Parts that somebody waits for are not counted, their bytes are.
@@ -29,8 +31,8 @@ const MOST_REQUESTS: f64 = 1_000.0;
 /// answer behind it from its caller.
 const LINE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Lines that are taken in a row before other tasks get their turn.
-const LINES_IN_A_ROW: u32 = 256;
+/// Bytes of lines that are taken in a row before other tasks get their turn.
+const BYTES_IN_A_ROW: usize = 64 * 1024;
 
 /// Why the reader ended.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ pub(super) struct Reader {
     pub(super) calls: Arc<Calls>,
     pub(super) outbound: Arc<Outbound>,
     pub(super) log: Arc<PluginLog>,
+    pub(super) requests: Requests,
 }
 
 impl Reader {
@@ -58,6 +61,7 @@ impl Reader {
         let mut rates = Rates {
             notes: Allowance::new(NOTES_PER_SECOND, MOST_NOTES),
             requests: Allowance::new(REQUESTS_PER_SECOND, MOST_REQUESTS),
+            in_a_row: 0,
         };
         // When the line that has begun must have ended.
         let mut due: Option<Instant> = None;
@@ -95,7 +99,7 @@ impl Reader {
     async fn take_lines(&mut self, rates: &mut Rates) -> Result<u32, Violation> {
         let mut taken = 0_u32;
         while let Some(line) = self.lines.next_line().map_err(|error| Violation::new(error.to_string()))? {
-            match Incoming::read(&line)? {
+            match read(&line)? {
                 Incoming::Answer { id, outcome } => self.calls.answer(id, outcome)?,
                 Incoming::Chunk(chunk) => match self.calls.chunk(&chunk)? {
                     Taken::Wanted => {}
@@ -112,14 +116,16 @@ impl Reader {
                     rates.count_note()?;
                     self.log.add("log", Some(level_of(&note.level).to_owned()), &note.message, note.fields);
                 }
-                Incoming::Request { id, method } => {
+                Incoming::Request { id, method, params } => {
                     rates.requests.wait().await;
-                    let text = format!("there is no host function `{}`", escape(&method));
-                    self.outbound.send_patiently(Outgoing::refusal(id, METHOD_NOT_FOUND, &text)).await;
+                    self.requests.begin(id, &method, params).await;
                 }
             }
             taken = taken.saturating_add(1);
-            if taken.is_multiple_of(LINES_IN_A_ROW) {
+            // What holding a line costs beside its bytes.
+            rates.in_a_row = rates.in_a_row.saturating_add(line.len()).saturating_add(256);
+            if rates.in_a_row >= BYTES_IN_A_ROW {
+                rates.in_a_row = 0;
                 tokio::task::yield_now().await;
             }
         }
@@ -129,6 +135,17 @@ impl Reader {
     fn cancel(&self, call: CallId) {
         // Whoever does not read is noticed by the actor.
         self.outbound.send(Outgoing::cancel(call, CancelReason::Client)).ok();
+    }
+}
+
+/// Reads a line. A long one takes long: what waits for this thread goes on in another meanwhile, because a task that was
+/// woken here, such as the reader of a neighbour, cannot always be taken over.
+fn read(line: &[u8]) -> Result<Incoming<'_>, Violation> {
+    let has_others = || Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    if line.len() >= BYTES_IN_A_ROW && has_others() {
+        tokio::task::block_in_place(|| Incoming::read(line))
+    } else {
+        Incoming::read(line)
     }
 }
 
@@ -150,6 +167,8 @@ fn level_of(said: &str) -> &'static str {
 struct Rates {
     notes: Allowance,
     requests: Allowance,
+    /// Bytes since others had their turn; reads are small, so a flood is many of them.
+    in_a_row: usize,
 }
 
 impl Rates {

@@ -2,7 +2,9 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::*;
 use crate::domain::{CallId, SystemClock};
+use crate::host::Host;
 use crate::session::Delivery;
+use crate::shutdown::Shutdown;
 
 /// Short enough for a test; lines of tests that are good come in one piece.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -16,7 +18,7 @@ struct Session {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test without a process around it")]
-fn start() -> Session {
+async fn start() -> Session {
     let (ours, plugin) = UnixStream::pair().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (stream, calls) = (Arc::new(ours), Arc::new(Calls::new(1 << 20)));
@@ -24,7 +26,13 @@ fn start() -> Session {
     let log = Arc::new(PluginLog::new(folder.path().join("log.jsonl"), Arc::new(SystemClock)));
     let writing = Arc::clone(&outbound);
     let writer = tokio::spawn(async move { writing.write_queued().await });
-    let reader = Reader { stream, lines: LineBuffer::new(1 << 20), calls: Arc::clone(&calls), outbound, log };
+    let requests = Requests::new(
+        Host::for_testing(folder.path()).await,
+        Arc::clone(&calls),
+        Arc::clone(&outbound),
+        Shutdown::default(),
+    );
+    let reader = Reader { stream, lines: LineBuffer::new(1 << 20), calls: Arc::clone(&calls), outbound, log, requests };
     Session { folder, calls, reader: tokio::spawn(reader.run_with_patience(PATIENCE)), writer, plugin }
 }
 
@@ -54,12 +62,12 @@ fn note(method: &str, params: &str) -> String {
 async fn notes_are_bounded_also_parts_that_nobody_waits_for() {
     let nobody = format!("{{\"call\":\"{}\",\"percent\":1}}", CallId::generate());
     for line in [note("log", "{\"message\":\"x\"}"), note("progress", &nobody)] {
-        let rule = start().broken_by(line.repeat(1_000).as_bytes()).await;
+        let rule = start().await.broken_by(line.repeat(1_000).as_bytes()).await;
         assert_eq!(rule, "more than 5000 notes a second that nobody waits for");
     }
-    let session = start();
+    let session = start().await;
     let call = CallId::generate();
-    let waiting = session.calls.insert(call, Delivery::Whole, None).unwrap();
+    let waiting = session.calls.insert(call, Delivery::Whole, None, Instant::now() + PATIENCE).unwrap();
     assert!(session.calls.abandon(waiting.id));
     let part = |seq: u32| note("chunk", &format!("{{\"call\":\"{call}\",\"seq\":{seq},\"data\":0}}"));
     let parts: String = (0..20_000).map(part).collect();
@@ -69,9 +77,9 @@ async fn notes_are_bounded_also_parts_that_nobody_waits_for() {
 
 #[tokio::test]
 async fn parts_that_somebody_waits_for_are_bounded_by_their_bytes_alone() {
-    let mut session = start();
+    let mut session = start().await;
     let call = CallId::generate();
-    let waiting = session.calls.insert(call, Delivery::Whole, None).unwrap();
+    let waiting = session.calls.insert(call, Delivery::Whole, None, Instant::now() + PATIENCE).unwrap();
     let part = |seq: u32| note("chunk", &format!("{{\"call\":\"{call}\",\"seq\":{seq},\"data\":0}}"));
     let parts: String = (0..20_000).map(part).collect();
     let answer = format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":null}}\n", waiting.id);
@@ -83,7 +91,7 @@ async fn parts_that_somebody_waits_for_are_bounded_by_their_bytes_alone() {
 
 #[tokio::test]
 async fn requests_that_come_too_fast_wait() {
-    let mut session = start();
+    let mut session = start().await;
     let began = Instant::now();
     let requests = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\"}\n".repeat(2_000);
     let (mut reading, mut writing) = session.plugin.split();
@@ -102,14 +110,14 @@ async fn requests_that_come_too_fast_wait() {
 
 #[tokio::test]
 async fn half_a_line_is_not_waited_for_for_ever() {
-    let mut session = start();
+    let mut session = start().await;
     let began = Instant::now();
     session.plugin.write_all(b"{\"jsonrpc\":").await.unwrap();
     let ReaderEnd::Broken(violation) = session.reader.await.unwrap() else { panic!("nothing was broken") };
     assert!(violation.to_string().starts_with("a line was unfinished for"), "{violation}");
     assert!(began.elapsed() >= PATIENCE, "{:?}", began.elapsed());
 
-    let session = start();
+    let session = start().await;
     let (mut plugin, mut reader) = (session.plugin, session.reader);
     let trickling = async {
         while plugin.write_all(b" ").await.is_ok() {
@@ -125,7 +133,7 @@ async fn half_a_line_is_not_waited_for_for_ever() {
 
 #[tokio::test]
 async fn lines_that_follow_each_other_in_pieces_are_no_unfinished_line() {
-    let mut session = start();
+    let mut session = start().await;
     let line = note("log", "{\"message\":\"x\"}");
     let (began, mut bytes) = (Instant::now(), line.bytes().cycle());
     // There is always a line that has begun, and none is older than the time of one.

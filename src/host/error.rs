@@ -1,0 +1,62 @@
+//! Why a host function did not do as asked, as the plugin is told.
+
+use serde_json::{Value, json};
+
+use crate::domain::Code;
+use crate::protocol::{HOST_FAILED, HOST_REFUSED, INVALID_PARAMS, METHOD_NOT_FOUND};
+use crate::store::StoreError;
+
+/// Why a host function did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// There is no such function.
+    #[error("there is no host function `{function}`")]
+    Unknown {
+        /// Its name.
+        function: String,
+    },
+    /// The parameters have another form.
+    #[error("the parameters do not fit: {rule}")]
+    Invalid {
+        /// What does not.
+        rule: String,
+    },
+    /// A limit would be broken.
+    #[error("{rule}")]
+    Refused {
+        /// Why, for programs.
+        code: Code,
+        /// Why, for people.
+        rule: String,
+    },
+    /// Its time was over.
+    #[error("`{function}` was not done within the time of its call")]
+    TooLate {
+        /// Its name.
+        function: String,
+    },
+    /// The database did not do as asked.
+    #[error("the service could not do it; its log says why")]
+    Store(#[from] StoreError),
+}
+
+impl HostError {
+    /// The number of JSON-RPC.
+    pub fn number(&self) -> i64 {
+        match self {
+            Self::Unknown { .. } => METHOD_NOT_FOUND,
+            Self::Invalid { .. } => INVALID_PARAMS,
+            Self::Refused { .. } | Self::TooLate { .. } => HOST_REFUSED,
+            Self::Store(_) => HOST_FAILED,
+        }
+    }
+
+    /// Particulars for programs.
+    pub fn data(&self) -> Option<Value> {
+        match self {
+            Self::Refused { code, .. } => Some(json!({"code": code.as_str()})),
+            Self::TooLate { .. } => Some(json!({"code": "timeout"})),
+            Self::Unknown { .. } | Self::Invalid { .. } | Self::Store(_) => None,
+        }
+    }
+}

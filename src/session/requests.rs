@@ -1,0 +1,78 @@
+//! Requests of the plugin: handed to the host functions, several at a time, each within the time of the call it serves.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::calls::Calls;
+use super::outbound::Outbound;
+use crate::domain::{CallId, escape};
+use crate::host::{Host, HostError, OWN_TIME};
+use crate::protocol::Outgoing;
+use crate::shutdown::Shutdown;
+
+/// Requests that are worked on at one time; the next ones are read when there is room.
+const MOST_OPEN: usize = 64;
+
+pub(super) struct Requests {
+    host: Host,
+    calls: Arc<Calls>,
+    outbound: Arc<Outbound>,
+    shutdown: Shutdown,
+    room: Arc<Semaphore>,
+}
+
+/// What every request may say beside its own parameters: the call it serves.
+#[derive(Deserialize)]
+struct Serving {
+    #[serde(default)]
+    call: Option<CallId>,
+}
+
+impl Requests {
+    pub(super) fn new(host: Host, calls: Arc<Calls>, outbound: Arc<Outbound>, shutdown: Shutdown) -> Self {
+        Self { host, calls, outbound, shutdown, room: Arc::new(Semaphore::new(MOST_OPEN)) }
+    }
+
+    /// Begins to answer a request, once there is room for it.
+    pub(super) async fn begin(&self, id: i64, function: &str, params: Option<&RawValue>) {
+        // It is never closed.
+        let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { return };
+        let (host, outbound) = (self.host.clone(), Arc::clone(&self.outbound));
+        let (function, params) = (function.to_owned(), params.map_or("{}", RawValue::get).to_owned());
+        let deadline = self.deadline(&params);
+        self.shutdown.spawn("session.host", |stop| async move {
+            let answer = async {
+                let answered = tokio::time::timeout_at(deadline?, host.answer(&function, &params)).await;
+                answered.unwrap_or_else(|_elapsed| Err(HostError::TooLate { function: escape(&function) }))
+            };
+            let Some(answer) = stop.run_until_cancelled(answer).await else { return };
+            let frame = match answer {
+                Ok(result) => Outgoing::result(id, &result),
+                Err(error) => {
+                    if let HostError::Store(error) = &error {
+                        tracing::error!(error = %crate::domain::Chain(error), "A host function failed");
+                    }
+                    Outgoing::refusal(id, error.number(), &error.to_string(), error.data())
+                }
+            };
+            outbound.send_patiently(frame).await;
+            drop(place);
+        });
+    }
+
+    /// When nobody waits for the answer any more.
+    fn deadline(&self, params: &str) -> Result<Instant, HostError> {
+        let invalid = |error: serde_json::Error| HostError::Invalid { rule: escape(&error.to_string()) };
+        match serde_json::from_str(params).map_err(invalid)? {
+            Serving { call: None } => Ok(Instant::now() + OWN_TIME),
+            Serving { call: Some(call) } => self
+                .calls
+                .deadline_of(call)
+                .ok_or_else(|| HostError::Invalid { rule: format!("{call} is over, nothing can be asked for it") }),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Small values that plugins keep. What has expired is as if it were not there.
+
+use sqlx::SqliteConnection;
+
+use super::StoreError;
+use crate::domain::{PluginId, Timestamp};
+
+/// What a plugin keeps besides one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// How many values.
+    pub values: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+}
+
+/// The value of a key, as JSON text.
+pub async fn find(
+    connection: &mut SqliteConnection,
+    plugin: PluginId,
+    key: &str,
+    now: Timestamp,
+) -> Result<Option<String>, StoreError> {
+    let (id, now) = (plugin.to_string(), now.as_millis());
+    let value = sqlx::query_scalar!(
+        "SELECT value FROM kv WHERE plugin_id = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)",
+        id,
+        key,
+        now,
+    );
+    Ok(value.fetch_optional(connection).await?)
+}
+
+/// Keeps a value, in place of the one before.
+pub async fn set(
+    connection: &mut SqliteConnection,
+    plugin: PluginId,
+    key: &str,
+    value: &str,
+    expires_at: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let (id, expires_at) = (plugin.to_string(), expires_at.map(Timestamp::as_millis));
+    sqlx::query!(
+        "INSERT INTO kv (plugin_id, key, value, expires_at) VALUES (?, ?, ?, ?)
+         ON CONFLICT (plugin_id, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at",
+        id,
+        key,
+        value,
+        expires_at,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Removes the value of a key.
+pub async fn delete(connection: &mut SqliteConnection, plugin: PluginId, key: &str) -> Result<(), StoreError> {
+    let id = plugin.to_string();
+    sqlx::query!("DELETE FROM kv WHERE plugin_id = ? AND key = ?", id, key).execute(connection).await?;
+    Ok(())
+}
+
+/// The keys that start with `prefix`, in order.
+pub async fn list(
+    connection: &mut SqliteConnection,
+    plugin: PluginId,
+    prefix: &str,
+    now: Timestamp,
+) -> Result<Vec<String>, StoreError> {
+    let (id, now) = (plugin.to_string(), now.as_millis());
+    // By the index up to the first that does not fit; LIKE would ignore case and read `%`.
+    let keys = sqlx::query_scalar!(
+        "SELECT key FROM kv
+         WHERE plugin_id = ?1 AND key >= ?2 AND SUBSTR(key, 1, LENGTH(?2)) = ?2
+           AND (expires_at IS NULL OR expires_at > ?3)
+         ORDER BY key",
+        id,
+        prefix,
+        now,
+    );
+    Ok(keys.fetch_all(connection).await?)
+}
+
+/// What a plugin keeps besides `key`, after what has expired is removed.
+pub async fn kept_besides(
+    connection: &mut SqliteConnection,
+    plugin: PluginId,
+    key: &str,
+    now: Timestamp,
+) -> Result<Kept, StoreError> {
+    let (id, now) = (plugin.to_string(), now.as_millis());
+    sqlx::query!("DELETE FROM kv WHERE plugin_id = ? AND expires_at <= ?", id, now).execute(&mut *connection).await?;
+    let row = sqlx::query!(
+        r#"SELECT COUNT(*) AS "count!: i64", COALESCE(SUM(OCTET_LENGTH(key) + OCTET_LENGTH(value)), 0) AS "bytes!: i64"
+           FROM kv WHERE plugin_id = ? AND key <> ?"#,
+        id,
+        key,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Kept { values: row.count.unsigned_abs(), bytes: row.bytes.unsigned_abs() })
+}
+
+/// Removes everything that a plugin keeps.
+pub async fn purge(connection: &mut SqliteConnection, plugin: PluginId) -> Result<(), StoreError> {
+    let id = plugin.to_string();
+    sqlx::query!("DELETE FROM kv WHERE plugin_id = ?", id).execute(connection).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Missing, Store};
+
+    #[tokio::test]
+    async fn purging_removes_the_values_of_one_plugin() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let (now, plugins) = (Timestamp::from_millis(1).unwrap(), [PluginId::generate(), PluginId::generate()]);
+        for plugin in plugins {
+            set(&mut tx, plugin, "key", "\"é\"", None).await.unwrap();
+        }
+        assert_eq!(kept_besides(&mut tx, plugins[0], "", now).await.unwrap(), Kept { values: 1, bytes: 7 });
+        purge(&mut tx, plugins[0]).await.unwrap();
+        assert_eq!(find(&mut tx, plugins[0], "key", now).await.unwrap(), None);
+        assert_eq!(find(&mut tx, plugins[1], "key", now).await.unwrap().as_deref(), Some("\"é\""));
+    }
+}
