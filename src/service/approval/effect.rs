@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Docket, Target};
 use crate::domain::{Code, Grants, Permission, PluginName, PluginRef, PluginStatus, Standing};
-use crate::sandbox::{FolderMount, SandboxSpec};
+use crate::sandbox::{FolderMount, Network, SandboxSpec};
 use crate::service::fleet::{FirstStart, Member, STOP_GRACE};
 use crate::service::{PluginProblem, Service, ServiceError};
 use crate::store;
@@ -31,6 +31,7 @@ impl Service {
         let plugin = store::plugins::find(&mut *self.store.reader().await?, &PluginRef::Id(member.id)).await?;
         let standing = self.docket(plugin.ok_or_else(unknown)?).await?.standing(self)?;
         member.grants.store(Arc::new(standing.grants()));
+        member.exit.grants_changed();
         Ok(standing)
     }
 
@@ -53,7 +54,9 @@ impl Service {
 
     /// Tells whether a sandbox has something open that the plugin may not have, or lacks what it may.
     pub(in crate::service) fn is_outdated(&self, member: &Member, spec: &SandboxSpec) -> bool {
-        self.folders(&member.name, &member.grants.load()).map_or(true, |folders| folders != spec.folders)
+        let grants = member.grants.load();
+        let network = if grants.network().is_some() { Network::Proxied } else { Network::None };
+        network != spec.network || self.folders(&member.name, &grants).map_or(true, |folders| folders != spec.folders)
     }
 
     /// The folders of the machine that a plugin with these grants sees.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Record;
 use crate::domain::{Clock, Grants, PluginId, PluginName, PluginState, Timestamp};
+use crate::egress::Exit;
 use crate::sandbox::SandboxSpec;
 use crate::session::{PluginLog, Session};
 
@@ -81,6 +82,8 @@ pub(in crate::service) struct Member {
     pub(in crate::service) running: AtomicUsize,
     /// What it may do to others, now. A host function reads it for each request, so that a revoked grant ends at once.
     pub(in crate::service) grants: Arc<ArcSwap<Grants>>,
+    /// What leaves it.
+    pub(in crate::service) exit: Arc<Exit>,
     /// Held while `grants` is read from the database and stored.
     pub(in crate::service) refreshing: tokio::sync::Mutex<()>,
     /// Told when the sandbox has something open that the plugin may not have, or lacks something.
@@ -97,9 +100,12 @@ impl Member {
         id: PluginId,
         name: PluginName,
         log: PluginLog,
+        max_tunnels: usize,
         clock: Arc<dyn Clock>,
         events: broadcast::Sender<StateEvent>,
     ) -> Self {
+        let grants = Arc::<ArcSwap<Grants>>::default();
+        let exit = Arc::new(Exit::new(id, name.clone(), Arc::clone(&grants), max_tunnels));
         Self {
             id,
             name,
@@ -107,7 +113,8 @@ impl Member {
             record: Record::default(),
             queued: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
-            grants: Arc::default(),
+            grants,
+            exit,
             refreshing: tokio::sync::Mutex::default(),
             renewal: Notify::new(),
             paused: AtomicBool::new(false),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::{EngineState, Member};
 use crate::domain::{ConfigSchema, Manifest, PluginRef, ResourceLimits, ResourceRequest, Runtime, SessionId};
 use crate::protocol::{Initialize, PluginIdentity};
-use crate::sandbox::{EntryPoint, SandboxSpec};
+use crate::sandbox::{EntryPoint, Network, SandboxSpec};
 use crate::service::{Service, ServiceError};
 use crate::session::{LaunchOrder, SessionLimits};
 use crate::store::plugins::VersionRecord;
@@ -59,7 +59,9 @@ impl Service {
             instance_dir: std::path::PathBuf::new(),
             data: None,
             folders: Vec::new(),
+            network: Network::None,
         };
+        let spec = if grants.network().is_some() { spec.with_network() } else { spec };
         let spec =
             self.folders(&member.name, &grants)?.into_iter().fold(spec.with_data(volume), SandboxSpec::with_folder);
         let config = default_config(&manifest, &serving)?;

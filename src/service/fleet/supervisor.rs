@@ -134,6 +134,7 @@ impl Supervisor {
             log: Arc::clone(&self.member.log),
             clock: Arc::clone(&self.service.clock),
             shutdown: self.service.shutdown.clone(),
+            way_out: self.service.way_out(&self.member),
         };
         let id = order.spec.session;
         fleet.announce(id);
