@@ -12,6 +12,7 @@ use super::client::fixture;
 use super::hosts::{Host, Names, Speaks, tls_file};
 use super::served::{Served, short_folder};
 use super::support::app::TestApp;
+use super::support::author::pack_folder;
 
 pub(crate) const NAME: &str = "outgoing";
 
@@ -25,16 +26,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A plugin that runs and was granted these rules, in which `PORT` is the port of the allowed host.
+    /// A plugin that runs and was granted these rules, in which `PORT` is the port of the allowed host; `None` where Docker may
+    /// be left out and is.
     pub(crate) async fn start(rules: &[&str]) -> Option<Self> {
-        Self::start_with(rules, "", |_| {}).await
+        let ca = fs::read_to_string(tls_file("ca.pem")).unwrap();
+        let archive = pack_folder(&fixture(NAME), &[("ca.pem", &ca)]);
+        if docker_is_there() { Some(Self::start_archive(&archive, rules, |_| {}).await) } else { None }
     }
 
-    /// With another manifest's end and configuration.
-    pub(crate) async fn start_with(rules: &[&str], more: &str, change: impl FnOnce(&mut Config)) -> Option<Self> {
-        if !docker_is_there() {
-            return None;
-        }
+    /// The same with another archive and configuration.
+    pub(crate) async fn start_archive(archive: &[u8], rules: &[&str], change: impl FnOnce(&mut Config)) -> Self {
         let (allowed, sentinel) = (Host::start(Speaks::Tls), Host::start(Speaks::Plain));
         let (names, run_dir) = (Arc::<Names>::default(), short_folder());
         let setup = TestApp::setup().unsigned().resolving(names.clone()).with(|config| {
@@ -45,12 +46,10 @@ impl World {
         });
         let served = Served::of(setup.start().await, run_dir);
         let world = Self { served, allowed, sentinel, names };
-        let manifest = fs::read_to_string(fixture(NAME).join("plugin.yaml")).unwrap() + more;
-        let ca = fs::read_to_string(tls_file("ca.pem")).unwrap();
-        world.served.add(&fixture(NAME), &[("plugin.yaml", &manifest), ("ca.pem", &ca)]).await;
+        world.served.install(archive).await.expect(201);
         world.grant(rules).await;
         world.served.enable(NAME).await.expect(200);
-        Some(world)
+        world
     }
 
     /// A rule as it is written in requests; `*` is every public host.

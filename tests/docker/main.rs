@@ -15,6 +15,7 @@ mod container;
 mod ends;
 mod egress;
 mod egress_attacks;
+mod egress_programs;
 mod engine;
 mod engine_away;
 mod entry_point;
