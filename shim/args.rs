@@ -10,6 +10,8 @@ use crate::children::MAX_GROUPS;
 pub(crate) struct Arguments {
     pub(crate) runtime: Runtime,
     pub(crate) run_dir: PathBuf,
+    /// Whether there is a way out, by the bridge.
+    pub(crate) has_egress: bool,
     /// The program and its arguments; never empty.
     pub(crate) program: Vec<OsString>,
 }
@@ -48,12 +50,16 @@ impl Default for Limits {
 impl Arguments {
     pub(crate) fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, String> {
         let (mut runtime, mut run_dir) = (None, PathBuf::from("/run/plugbay"));
-        let (mut limits, mut limited) = (Limits::default(), false);
+        let (mut limits, mut limited, mut has_egress) = (Limits::default(), false, false);
         loop {
             let word = words.next().ok_or("`--` and the program are missing")?;
             let word = word.to_str().ok_or("an option is not UTF-8")?.to_owned();
             if word == "--" {
                 break;
+            }
+            if word == "--egress" {
+                has_egress = true;
+                continue;
             }
             let value = words.next().ok_or_else(|| format!("`{word}` needs a value"))?;
             if word == "--run-dir" {
@@ -82,7 +88,7 @@ impl Arguments {
         if program.is_empty() {
             return Err("the program is missing".to_owned());
         }
-        Ok(Self { runtime, run_dir, program })
+        Ok(Self { runtime, run_dir, has_egress, program })
     }
 }
 

@@ -3,7 +3,7 @@
 //! it runs in images that hold nothing else of plugbay.
 //!
 //! ```text
-//! shim --runtime python|stdio|exec [--run-dir DIR] [for exec: --methods A,B --timeout-ms N --output-bytes N --calls N]
+//! shim --runtime python|stdio|exec [--run-dir DIR] [--egress] [for exec: --methods A,B --timeout-ms N --output-bytes N --calls N]
 //!      -- PROGRAM ARG…
 //! ```
 //!
@@ -14,10 +14,14 @@
 //! - `stdio`: the socket as fd 0 and 1, fd 2 carried to the log.
 //! - `exec`: the shim speaks the protocol and starts the program once per call (`exec.rs`).
 //!
+//! With `--egress` it is the way out of a sandbox that has no network: names and connections go to the service through
+//! `DIR/egress.sock` (`bridge.rs`).
+//!
 //! ```text
 //! main      carries output and waits for the end of the entry point; in `exec`, reads the socket
 //! ├─ reaper waits for every child, also adopted ones, and tells whoever started it
 //! ├─ watch  waits for the service to hang up and never reads (python, stdio)
+//! ├─ bridge carries names and connections out (only with `--egress`)
 //! └─ call   one per running call: its stdin, stdout, stderr and deadline (exec)
 //! ```
 //!
@@ -27,14 +31,18 @@
 #![deny(unsafe_code)]
 
 mod args;
+mod bridge;
 mod call;
 mod children;
+mod dns;
 mod entry;
 mod exec;
 mod json;
 mod lines;
 mod log;
+mod names;
 mod oom;
+mod relay;
 mod report;
 #[expect(unsafe_code, reason = "std has no poll, waitpid(-1), dup2, prctl and signal")]
 mod sys;
@@ -45,6 +53,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use args::{Arguments, Runtime};
+use bridge::Bridge;
 use json::Value;
 
 /// The shim's own exit codes.
@@ -71,8 +80,8 @@ fn main() {
     // Outside a pid namespace of its own, orphans of the plugin still come here.
     sys::become_subreaper();
     sys::end_on_sigterm();
-    let (host, log) = match connect(&arguments.run_dir) {
-        Ok(sockets) => sockets,
+    let Connected { host, log, bridge } = match connect(&arguments.run_dir, arguments.has_egress) {
+        Ok(connected) => connected,
         Err(problem) => end(exit::CONNECT, &format!("no connection to the service: {problem}")),
     };
     let Ok(children) = children::Children::start() else { end(exit::FAULT, "cannot start a thread") };
@@ -81,6 +90,9 @@ fn main() {
         end(exit::FAULT, "cannot become undumpable");
     }
     let log = log::Log::new(log);
+    if bridge.is_some_and(|bridge| bridge.start(log.clone()).is_err()) {
+        end(exit::FAULT, "cannot start a thread");
+    }
     let code = match arguments.runtime {
         Runtime::Exec(limits) => exec::run(host, &log, children, arguments.program, limits),
         Runtime::Python => entry::run(host, &log, &children, &arguments.program, entry::Socket::Third),
@@ -89,10 +101,18 @@ fn main() {
     sys::end(code)
 }
 
-/// Both sockets, after `hello` is sent.
-fn connect(run_dir: &Path) -> io::Result<(UnixStream, UnixStream)> {
+/// What is there after `hello` is sent.
+struct Connected {
+    host: UnixStream,
+    log: UnixStream,
+    bridge: Option<Bridge>,
+}
+
+fn connect(run_dir: &Path, has_egress: bool) -> io::Result<Connected> {
     let mut host = UnixStream::connect(run_dir.join("host.sock"))?;
     let log = UnixStream::connect(run_dir.join("log.sock"))?;
+    // After the sockets: the plugin's own must be free to become descriptor 3.
+    let bridge = if has_egress { Some(Bridge::bind(run_dir)?) } else { None };
     let nonce = fs::read_to_string(run_dir.join("nonce"))?;
     let nonce = nonce.trim();
     if nonce.len() > MAX_NONCE_BYTES {
@@ -101,10 +121,13 @@ fn connect(run_dir: &Path) -> io::Result<(UnixStream, UnixStream)> {
     let hello = Value::object([
         ("jsonrpc", "2.0".into()),
         ("method", "hello".into()),
-        ("params", Value::object([("nonce", nonce.into()), ("protocol", 1.into()), ("report", report::read())])),
+        (
+            "params",
+            Value::object([("nonce", nonce.into()), ("protocol", 1.into()), ("report", report::read(has_egress))]),
+        ),
     ]);
     host.write_all(hello.to_line().as_bytes())?;
-    Ok((host, log))
+    Ok(Connected { host, log, bridge })
 }
 
 /// Ends before anything is started. The engine keeps no output, but a person trying the shim by hand sees why.

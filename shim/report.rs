@@ -13,7 +13,7 @@ const LIMITS: [(&str, &str); 4] = [
 ];
 
 /// The report in `hello`. What cannot be read is null: the service decides what that means.
-pub(crate) fn read() -> Value {
+pub(crate) fn read(has_egress: bool) -> Value {
     let status = file("/proc/self/status");
     let mounts = file("/proc/self/mountinfo");
     let limits = file("/proc/self/limits");
@@ -36,6 +36,7 @@ pub(crate) fn read() -> Value {
         ("rlimits", Value::object(LIMITS.map(|(name, label)| (name, limit(&limits, label))))),
         ("cgroup", cgroup(&file("/proc/self/cgroup"))),
         ("interfaces", interfaces(&file("/proc/net/dev"))),
+        ("egress", Value::Bool(has_egress)),
     ])
 }
 

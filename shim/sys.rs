@@ -20,6 +20,8 @@ const WNOWAIT: c_int = 0x0100_0000;
 const F_SETFD: c_int = 2;
 const F_SETFL: c_int = 4;
 const O_NONBLOCK: c_int = 0o4000;
+const SOL_SOCKET: c_int = 1;
+const SO_LINGER: c_int = 13;
 const PR_SET_DUMPABLE: c_int = 4;
 const PR_SET_CHILD_SUBREAPER: c_int = 36;
 
@@ -45,6 +47,7 @@ unsafe extern "C" {
     fn prctl(option: c_int, ...) -> c_int;
     fn signal(number: c_int, handler: extern "C" fn(c_int)) -> usize;
     fn kill(pid: c_int, number: c_int) -> c_int;
+    fn setsockopt(fd: c_int, level: c_int, option: c_int, value: *const c_int, length: u32) -> c_int;
     fn _exit(code: c_int) -> !;
 }
 
@@ -125,6 +128,14 @@ pub(crate) fn set_nonblocking(fd: &impl AsRawFd) -> io::Result<()> {
     // SAFETY: the descriptor is borrowed, so it is open; F_SETFL takes an integer.
     let result = unsafe { fcntl(fd.as_raw_fd(), F_SETFL, O_NONBLOCK) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Closing this connection tells the other side of an error, not of an end.
+pub(crate) fn reset_on_close(socket: &impl AsRawFd) {
+    // On, and no time to linger.
+    let linger: [c_int; 2] = [1, 0];
+    // SAFETY: the value is a live `struct linger` of two integers, and its length is told. A failure is an orderly end.
+    unsafe { setsockopt(socket.as_raw_fd(), SOL_SOCKET, SO_LINGER, linger.as_ptr(), 8) };
 }
 
 pub(crate) fn refuse_to_be_dumped() -> io::Result<()> {

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use crate::api::{self, Bound, ServerError};
 use crate::config::Config;
 use crate::domain::{Clock, Code, Refusal, SignaturePolicy, SystemClock};
+use crate::egress::{Resolver, SystemResolver};
 use crate::service::{Service, ServiceError};
 use crate::shutdown::{DrainTimeout, Shutdown};
 use crate::store::audit::Head;
@@ -77,16 +78,20 @@ pub struct Running {
 impl Running {
     /// Opens everything. Nothing answers until [`Running::run`].
     pub async fn start(config: Config) -> Result<Self, StartupError> {
-        Self::start_with_clock(config, Arc::new(SystemClock)).await
+        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemResolver)).await
     }
 
-    /// As [`Running::start`], with a clock that tests can move.
-    pub async fn start_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, StartupError> {
+    /// As [`Running::start`], with a clock that tests can move, and names that lead where tests want.
+    pub async fn start_with(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        resolver: Arc<dyn Resolver>,
+    ) -> Result<Self, StartupError> {
         // The platform's verifier asks for a process-wide provider; the second service of a test finds it set.
         rustls::crypto::ring::default_provider().install_default().ok();
         let shutdown = Shutdown::default();
         let bound = api::bind(config.server.listen)?;
-        let service = Service::open(config, clock, shutdown.clone()).await?;
+        let service = Service::open(config, clock, resolver, shutdown.clone()).await?;
         Ok(Self { service, bound, shutdown })
     }
 

@@ -8,10 +8,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::settings::{EngineChoice, LogFormat, LogLevel, word};
+use super::choices::{EngineChoice, LogFormat, LogLevel};
+use super::settings::word;
 use super::{
-    ApiConfig, CallLimits, Config, DatabaseConfig, FolderConfig, HealthConfig, ImagesConfig, InstallConfig,
-    LoggingConfig, ResourcesConfig, SandboxConfig, SecurityConfig, ServerConfig, StorageConfig,
+    ApiConfig, CallLimits, Config, DatabaseConfig, EgressConfig, FolderConfig, HealthConfig, ImagesConfig,
+    InstallConfig, LoggingConfig, ResourcesConfig, SandboxConfig, SecurityConfig, ServerConfig, StorageConfig,
 };
 use crate::domain::{AllowedHost, ArchiveLimits, ResourceCeiling, ResourceLimits, SignaturePolicy};
 
@@ -95,6 +96,14 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
         install: InstallConfig {
             allow_hosts: values.hosts("install.allow_hosts"),
             timeout: values.seconds("install.timeout_seconds"),
+        },
+        egress: EgressConfig {
+            allow_private: values.hosts("egress.allow_private"),
+            max_tunnels: values.size("egress.max_tunnels"),
+            connect_timeout: values.seconds("egress.connect_timeout_seconds"),
+            idle: values.seconds("egress.idle_seconds"),
+            tunnel_time: values.seconds("egress.tunnel_seconds"),
+            tunnel_bytes: values.mib("egress.tunnel_mb"),
         },
         resources: resources(values),
         storage: StorageConfig {

@@ -5,6 +5,7 @@
 //! `/etc/plugbay/plugbay.yaml`, else none. `settings` is the one table of all keys. Nothing else reads the environment.
 
 mod assemble;
+mod choices;
 mod docs;
 mod environment;
 mod error;
@@ -22,10 +23,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+pub use choices::{EngineChoice, LogFormat, LogLevel};
 pub use docs::{config_schema, configuration_page};
 pub use environment::Environment;
 pub use error::ConfigError;
-pub use settings::{EngineChoice, LogFormat, LogLevel};
 
 use crate::domain::{AllowedHost, ArchiveLimits, ResourceCeiling, ResourceLimits, SignaturePolicy};
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// Where plugins may be fetched from.
     pub install: InstallConfig,
+    /// What leaves plugins.
+    pub egress: EgressConfig,
     /// What plugins can be granted.
     pub resources: ResourcesConfig,
     /// How full the disk may get.
@@ -143,6 +146,23 @@ pub struct InstallConfig {
     pub allow_hosts: Vec<AllowedHost>,
     /// Longest time for a download.
     pub timeout: Duration,
+}
+
+/// `egress`.
+#[derive(Clone, Debug)]
+pub struct EgressConfig {
+    /// Hosts that may be reached although they are private, once they were granted by name.
+    pub allow_private: Vec<AllowedHost>,
+    /// Connections of one plugin at one time.
+    pub max_tunnels: usize,
+    /// Longest time to resolve a name, and to connect.
+    pub connect_timeout: Duration,
+    /// How long a connection may carry nothing.
+    pub idle: Duration,
+    /// How long a connection may last.
+    pub tunnel_time: Duration,
+    /// Bytes one connection may carry, both directions together.
+    pub tunnel_bytes: u64,
 }
 
 /// `resources`, each by the operator's name for it.

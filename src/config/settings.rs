@@ -3,45 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kind::{FieldKind, Kind, ResourceField};
-use crate::domain::{ArchiveLimits, ResourceCeiling, ResourceLimits, Word, words};
-
-words! {
-    /// Which engine runs sandboxes.
-    EngineChoice {
-        /// The strongest one that answers.
-        Auto = "auto",
-        /// Containers of Docker.
-        Docker = "docker",
-    }
-}
-
-words! {
-    /// The least severe line that is written to the log.
-    LogLevel {
-        /// Someone must look.
-        Error = "error",
-        /// Degraded or refused.
-        Warn = "warn",
-        /// Lifecycle.
-        Info = "info",
-        /// Detail.
-        Debug = "debug",
-        /// Everything.
-        Trace = "trace",
-    }
-}
-
-words! {
-    /// How log lines are written.
-    LogFormat {
-        /// Text on a terminal, JSON otherwise.
-        Auto = "auto",
-        /// One JSON object per line.
-        Json = "json",
-        /// For people.
-        Text = "text",
-    }
-}
+use crate::domain::{ArchiveLimits, ResourceCeiling, ResourceLimits, Word};
 
 /// One key.
 pub(super) struct Setting {
@@ -318,6 +280,42 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Seconds for one download: 504 `download-timeout`.",
     ),
     setting(
+        "egress.allow_private",
+        Kind::Hosts,
+        || json!([]),
+        "Hosts that plugins may reach although their addresses are private, each with or without a port, once they were granted by name. Every public host never includes them. Others: 403 `private-address` from the proxy.",
+    ),
+    setting(
+        "egress.max_tunnels",
+        Kind::Whole(1, 256),
+        || json!(32),
+        "Connections of one plugin at one time. More are refused: 503 `max-tunnels` from the proxy, a reset otherwise.",
+    ),
+    setting(
+        "egress.connect_timeout_seconds",
+        Kind::Whole(1, 60),
+        || json!(5),
+        "Seconds for resolving a name, and again for connecting: 504 `resolve-timeout` or `connect-timeout` from the proxy.",
+    ),
+    setting(
+        "egress.idle_seconds",
+        Kind::Whole(1, 86_400),
+        || json!(60),
+        "Seconds without a byte in either direction after which a plugin's connection is closed.",
+    ),
+    setting(
+        "egress.tunnel_seconds",
+        Kind::Whole(1, 604_800),
+        || json!(3_600),
+        "Seconds after which a plugin's connection is closed, whatever passes through it.",
+    ),
+    setting(
+        "egress.tunnel_mb",
+        MIB,
+        || json!(1_024),
+        "MiB that one connection of a plugin may carry, both directions together; then it is closed.",
+    ),
+    setting(
         "resources.databases",
         Kind::Resources(&[ResourceField { name: "url", kind: FieldKind::DatabaseUrl, required: true }]),
         || json!({}),
@@ -372,6 +370,7 @@ pub(super) fn word<T: Word>(value: &Value) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{EngineChoice, LogFormat, LogLevel};
     use super::*;
 
     fn of<T: Word>() -> Vec<&'static str> {

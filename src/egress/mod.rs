@@ -1,3 +1,200 @@
-//! Which addresses may be connected to. One policy serves every connection that plugbay makes for somebody else.
+//! What leaves plugins: every connection is decided on by name and by address, dialled at the address that was decided
+//! on, and held to what its first bytes say. Also which addresses plugbay itself may fetch from.
+//!
+//! ```text
+//! egress.listen      one per session with network access: accepts what comes in at that session's egress.sock
+//! └─ egress.tunnel   one per connection: decides, dials, carries
+//! ```
+//!
+//! A sandbox has no network. Its shim answers names and takes connections inside, and hands each of them over as one
+//! connection to `egress.sock`; whoever connects there is that plugin, whether it is the shim or not. The first line says
+//! what it is for:
+//!
+//! | line | then |
+//! | --- | --- |
+//! | `names` | each line with a name is answered by a line with the ports it may be reached on, or `-` |
+//! | `tunnel NAME:PORT` | `ok` and the bytes of the connection in both directions, or `refused RULE TEXT` and the end |
+//! | `proxy` | one connection to an HTTP proxy, which answers for itself |
+//!
+//! Bytes after the first line may be sent without waiting for its answer.
+//!
+//! Decisions leave as [`Report`]s on a channel; `service` writes them to audit log and plugin log. Nothing here knows either.
 
+mod body;
+mod client_hello;
+mod decision;
+mod denials;
+mod error;
+mod exit;
+mod head;
+mod incoming;
+mod names;
 pub mod policy;
+mod proxy;
+mod relay;
+mod resolver;
+mod target;
+#[cfg(test)]
+mod tests;
+mod tunnel;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use decision::Spoken;
+pub use denials::{Report, What};
+pub use error::EgressError;
+pub use exit::Exit;
+pub use resolver::{Resolver, SystemResolver};
+pub use target::{Target, TargetHost};
+
+use crate::config::EgressConfig;
+use crate::domain::Chain;
+use crate::shutdown::Shutdown;
+use denials::Denials;
+use incoming::{Deadline, Incoming};
+
+/// How long a connection may take to say what it is for.
+const FIRST_LINE: Duration = Duration::from_secs(5);
+
+/// Longest first line: a name of 253 bytes and a port.
+const MAX_FIRST_LINE: usize = 300;
+
+/// Connections beside those that carry something: the shim's questions, and some that are being refused.
+const SPARE: usize = 16;
+
+/// The way out for all plugins. One per process.
+#[derive(Debug)]
+pub struct Egress {
+    config: EgressConfig,
+    resolver: Arc<dyn Resolver>,
+    denials: Denials,
+    shutdown: Shutdown,
+}
+
+impl Egress {
+    /// The way out, and what will be refused on it.
+    pub fn new(
+        config: EgressConfig,
+        resolver: Arc<dyn Resolver>,
+        shutdown: Shutdown,
+    ) -> (Arc<Self>, mpsc::Receiver<Report>) {
+        let (denials, reports) = Denials::new();
+        (Arc::new(Self { config, resolver, denials, shutdown }), reports)
+    }
+
+    /// Lets the plugin with this uid out through its socket, until the guard is dropped. Then every connection ends.
+    pub fn listen(self: &Arc<Self>, exit: &Arc<Exit>, listener: UnixListener, uid: u32) -> DropGuard {
+        let ended = CancellationToken::new();
+        let guard = ended.clone().drop_guard();
+        let gate = Gate {
+            egress: Arc::clone(self),
+            exit: Arc::clone(exit),
+            uid,
+            connections: Arc::new(Semaphore::new(self.config.max_tunnels + SPARE)),
+            ended,
+        };
+        // Ends with the session and not with the process: calls that may still end may need it.
+        self.shutdown.spawn("egress.listen", |_| async move {
+            let ended = gate.ended.clone();
+            ended.run_until_cancelled(gate.accept(listener)).await;
+        });
+        guard
+    }
+
+    /// Reports what was not told because there was too much of it. To be called every few seconds.
+    pub fn sweep(&self) {
+        self.denials.sweep(Instant::now());
+    }
+
+    fn note(&self, exit: &Exit, error: &EgressError) {
+        tracing::debug!(plugin.name = %exit.name, rule = error.rule(), error = %Chain(error), "Refused a connection");
+        self.denials.note(exit, error, Instant::now());
+    }
+
+    /// Serves one connection to its end.
+    async fn serve(&self, exit: &Exit, stream: UnixStream) -> Result<(), EgressError> {
+        let mut incoming = Incoming::new(stream);
+        let line = incoming.line(Deadline::after(FIRST_LINE), MAX_FIRST_LINE).await?;
+        if line == "names" {
+            return self.serve_names(exit, incoming).await;
+        }
+        // Held to the end of the connection.
+        let held = exit.places.try_acquire().map_err(|_full| EgressError::TooMany { most: self.config.max_tunnels });
+        if line == "proxy" {
+            let Err(error) = held else { return self.serve_proxy(exit, incoming).await };
+            incoming.finish(&proxy::answer_of(&error, exit)).await;
+            return Err(error);
+        }
+        let (_held, full) = held.map_or_else(|error| (None, Some(error)), |held| (Some(held), None));
+        let opened = async {
+            if let Some(error) = full {
+                return Err(error);
+            }
+            let strange = || EgressError::BadTarget { found: crate::domain::escape(&line) };
+            let target = Target::parse(line.strip_prefix("tunnel ").ok_or_else(strange)?, None)?;
+            let upstream = self.open(exit, target).await?;
+            incoming.write(b"ok\n").await?;
+            Ok(upstream)
+        };
+        match opened.await {
+            Ok(upstream) => self.converse(exit, incoming, upstream).await,
+            Err(error @ EgressError::Plugin(_)) => Err(error),
+            Err(error) => {
+                incoming.finish(format!("refused {} {}\n", error.rule(), Chain(&error)).as_bytes()).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The socket of one session.
+struct Gate {
+    egress: Arc<Egress>,
+    exit: Arc<Exit>,
+    uid: u32,
+    connections: Arc<Semaphore>,
+    ended: CancellationToken,
+}
+
+impl Gate {
+    async fn accept(&self, listener: UnixListener) {
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors: a little later there may be some.
+                    tracing::warn!(plugin.name = %self.exit.name, %error, "A connection of a plugin was not accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            // The socket is in a folder that only this sandbox sees, and belongs to its user.
+            if !stream.peer_cred().is_ok_and(|peer| peer.uid() == self.uid) {
+                tracing::warn!(plugin.name = %self.exit.name, "Somebody else connected to a plugin's way out");
+                continue;
+            }
+            let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() else {
+                self.egress.note(&self.exit, &EgressError::TooMany { most: self.egress.config.max_tunnels });
+                continue;
+            };
+            let (egress, exit, ended) = (Arc::clone(&self.egress), Arc::clone(&self.exit), self.ended.clone());
+            self.egress.shutdown.spawn("egress.tunnel", |_| async move {
+                let serving = async {
+                    match egress.serve(&exit, stream).await {
+                        // Nobody is told of plugins that hang up.
+                        Ok(()) | Err(EgressError::Plugin(_)) => {}
+                        Err(error) => egress.note(&exit, &error),
+                    }
+                };
+                ended.run_until_cancelled(serving).await;
+                drop(place);
+            });
+        }
+    }
+}

@@ -16,7 +16,7 @@ use serde_json::Value;
 pub use crate::domain::FolderAccess;
 pub use docker::DockerEngine;
 pub use runtime::{RuntimeFiles, RuntimeFilesError};
-pub use spec::{EntryPoint, FolderMount, SandboxSpec};
+pub use spec::{EntryPoint, FolderMount, Network, SandboxSpec};
 
 use crate::domain::{Code, Isolation, Refusal, SessionId};
 

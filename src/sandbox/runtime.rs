@@ -1,4 +1,4 @@
-//! The files that every sandbox sees at `/opt/plugbay`: shim, SDK and the hosts file. They travel inside the program, so
+//! The files that every sandbox sees at `/opt/plugbay`: shim, SDK, and the files hosts and resolv.conf. They travel inside the program, so
 //! that service and sandbox always fit together, and are written out once per version.
 
 use std::collections::BTreeMap;
@@ -17,10 +17,14 @@ pub(super) const SHIM: &str = "shim";
 /// The only line of `/etc/hosts`, below `/opt/plugbay`: without a network Docker makes none.
 pub(super) const HOSTS: &str = "hosts";
 
+/// Where a sandbox with network access asks for names, below `/opt/plugbay`: at the shim.
+pub(super) const RESOLV_CONF: &str = "resolv.conf";
+
 /// What is compiled in, by name.
 const EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/runtime_files.rs"));
 
 const HOSTS_TEXT: &str = "127.0.0.1 localhost plugin\n";
+const RESOLV_CONF_TEXT: &str = "nameserver 127.0.0.1\n";
 
 /// Execute only: a process that cannot read its own program is not dumpable, so a plugin with the shim's uid cannot open
 /// the shim's memory in the moment before the shim forbids it by itself.
@@ -103,7 +107,8 @@ fn files() -> BTreeMap<&'static str, Wanted> {
         let mode = if *name == SHIM { SHIM_MODE } else { FILE_MODE };
         (*name, Wanted { mode, bytes })
     });
-    embedded.chain([(HOSTS, Wanted { mode: FILE_MODE, bytes: HOSTS_TEXT.as_bytes() })]).collect()
+    let text = |text: &'static str| Wanted { mode: FILE_MODE, bytes: text.as_bytes() };
+    embedded.chain([(HOSTS, text(HOSTS_TEXT)), (RESOLV_CONF, text(RESOLV_CONF_TEXT))]).collect()
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

@@ -39,6 +39,16 @@ pub struct FolderMount {
     pub access: FolderAccess,
 }
 
+/// How a sandbox reaches other hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// Not at all: there is nothing but its own loopback.
+    #[default]
+    None,
+    /// There is nothing but its own loopback either; the shim carries names and connections to the service.
+    Proxied,
+}
+
 /// A sandbox as it must be: no network, nothing writable but `/tmp`, no capabilities, nothing of the machine but what
 /// stands here.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,6 +81,8 @@ pub struct SandboxSpec {
     pub data: Option<PathBuf>,
     /// Granted folders; see [`SandboxSpec::with_folder`].
     pub folders: Vec<FolderMount>,
+    /// The way to other hosts; see [`SandboxSpec::with_network`].
+    pub network: Network,
 }
 
 impl SandboxSpec {
@@ -78,6 +90,14 @@ impl SandboxSpec {
     #[must_use]
     pub fn with_data(mut self, data: PathBuf) -> Self {
         self.data = Some(data);
+        self
+    }
+
+    /// Opens the way to the service's `egress.sock`: what the service lets through leaves, and comes back. The sandbox
+    /// itself gets no network.
+    #[must_use]
+    pub fn with_network(mut self) -> Self {
+        self.network = Network::Proxied;
         self
     }
 

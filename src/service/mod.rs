@@ -10,6 +10,7 @@ mod configuration;
 mod data_dir;
 mod disk;
 mod download;
+mod egress;
 mod error;
 mod execute;
 mod fleet;
@@ -29,13 +30,14 @@ mod update;
 mod upkeep;
 mod verification;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::config::Config;
 use crate::domain::{Clock, Timestamp};
+use crate::egress::{Egress, Report};
 use crate::shutdown::Shutdown;
 use crate::store::audit::AuditKey;
 use crate::store::{SealingKey, Store};
@@ -85,6 +87,9 @@ pub struct Service {
     uploads: Arc<Semaphore>,
     manifests: registry::ManifestCache,
     fleet: fleet::Fleet,
+    egress: Arc<Egress>,
+    /// Taken by the task that writes them down.
+    egress_reports: Mutex<Option<mpsc::Receiver<Report>>>,
     verified: AtomicBool,
     shutdown: Shutdown,
     started_at: Timestamp,

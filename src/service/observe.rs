@@ -58,6 +58,10 @@ pub struct StatsView {
     pub usage: Option<Usage>,
     /// What it may use.
     pub limits: ResourceLimits,
+    /// Bytes received from other hosts since the service started.
+    pub received_bytes: u64,
+    /// Bytes sent to other hosts since the service started.
+    pub sent_bytes: u64,
     /// Bytes in `/data`.
     pub data_bytes: u64,
 }
@@ -151,7 +155,8 @@ impl Service {
         }
         let volume = self.data.volume(view.plugin.id);
         let data_bytes = Self::blocking("volume size", move || Ok(folder_bytes(&volume))).await?;
-        Ok(StatsView { state: member.state(), usage, limits, data_bytes })
+        let (received_bytes, sent_bytes) = (member.exit.received_bytes(), member.exit.sent_bytes());
+        Ok(StatsView { state: member.state(), usage, limits, received_bytes, sent_bytes, data_bytes })
     }
 
     /// Figures about a plugin's calls.

@@ -1,8 +1,8 @@
 //! Opening the service, and what it does now and then by itself.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
@@ -18,6 +18,7 @@ use super::registry::ManifestCache;
 use super::{Actor, DataDir, DataDirError, Service, ServiceError, TokenBook};
 use crate::config::Config;
 use crate::domain::{Chain, Clock};
+use crate::egress::{Egress, Resolver};
 use crate::sandbox::{DockerEngine, RuntimeFiles};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
@@ -34,7 +35,12 @@ const ANSWERS_KEPT: Duration = Duration::from_hours(24);
 
 impl Service {
     /// Opens data directory and database, and makes the first token if there is none.
-    pub async fn open(config: Config, clock: Arc<dyn Clock>, shutdown: Shutdown) -> Result<Arc<Self>, ServiceError> {
+    pub async fn open(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        resolver: Arc<dyn Resolver>,
+        shutdown: Shutdown,
+    ) -> Result<Arc<Self>, ServiceError> {
         let data = DataDir::open(&config.server.data_dir)?;
         let was_used = data.master_key_file().exists() || data.admin_token().exists();
         let missing = if was_used { Missing::Refuse } else { Missing::Create };
@@ -56,7 +62,10 @@ impl Service {
         let runtime_dir = data.runtime();
         let runtime = Self::blocking("runtime files", move || Ok(RuntimeFiles::write_out(&runtime_dir)?)).await?;
         let engine = Arc::new(DockerEngine::new(&instance, &config.sandbox, config.calls));
+        let (egress, reports) = Egress::new(config.egress.clone(), resolver, shutdown.clone());
         let service = Arc::new(Self {
+            egress,
+            egress_reports: Mutex::new(Some(reports)),
             fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight),
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             started_at: clock.now(),
@@ -87,6 +96,7 @@ impl Service {
         self.shutdown.spawn("engine.watch", |token| service.watch_engine(token));
         let service = Arc::clone(self);
         self.shutdown.spawn("reconcile", |token| service.keep_reconciled(token));
+        self.start_egress_reports();
         let service = Arc::clone(self);
         self.shutdown.spawn("upkeep", |token| async move {
             let mut ticks = tokio::time::interval(PERIOD);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 
 use super::calls::OwnAnswer;
 use super::ended::{SessionEnd, find_reason};
@@ -42,6 +43,8 @@ pub(super) struct Actor {
     pub(super) limits: SessionLimits,
     pub(super) output_end: watch::Receiver<OutputEnd>,
     pub(super) dir: InstanceDir,
+    /// Held as long as the sandbox may reach others.
+    pub(super) way_out: Option<DropGuard>,
 }
 
 /// The state of the questions for health.
@@ -168,10 +171,11 @@ impl Actor {
 
     /// Tells everybody, then removes what is left.
     async fn finish(self, end: SessionEnd) {
-        let Self { inner, around, dir, .. } = self;
+        let Self { inner, around, dir, way_out, .. } = self;
         let end = Arc::new(end);
         inner.outbound.close();
         inner.calls.end(&end);
+        drop(way_out);
         if end.cause != EndCause::Stopped {
             around.log.note("ERROR", &format!("the plugin ended: {}: {}", end.cause.as_str(), end.text));
         }

@@ -1,4 +1,5 @@
-//! The folder in which one sandbox meets the service: two sockets that are each connected to once, and a nonce.
+//! The folder in which one sandbox meets the service: two sockets that are each connected to once, with network access a
+//! third one for what leaves, and a nonce.
 //! Nothing else makes or removes such folders.
 
 use std::fs::{self, DirBuilder, Permissions};
@@ -10,6 +11,7 @@ use data_encoding::HEXLOWER;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::domain::SessionId;
+use crate::sandbox::Network;
 
 /// Names which service made a folder, so that another one's are left alone.
 const OWNER_FILE: &str = "instance";
@@ -21,6 +23,7 @@ pub(super) struct InstanceDir {
     nonce: String,
     host: Option<UnixListener>,
     log: Option<UnixListener>,
+    egress: Option<UnixListener>,
 }
 
 /// A connection from inside a sandbox came from somebody else.
@@ -55,7 +58,13 @@ pub(super) struct Peer {
 
 impl InstanceDir {
     /// Makes the folder, listens, and leaves everything to the plugin's user alone where the service is root.
-    pub(super) fn make(run_dir: &Path, instance: &str, session: SessionId, uid: u32) -> io::Result<Self> {
+    pub(super) fn make(
+        run_dir: &Path,
+        instance: &str,
+        session: SessionId,
+        uid: u32,
+        network: Network,
+    ) -> io::Result<Self> {
         let private = |mode| {
             let mut builder = DirBuilder::new();
             builder.mode(mode);
@@ -67,7 +76,7 @@ impl InstanceDir {
         private(0o711).create(&path)?;
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)?;
-        let mut made = Self { path, nonce: HEXLOWER.encode(&bytes), host: None, log: None };
+        let mut made = Self { path, nonce: HEXLOWER.encode(&bytes), host: None, log: None, egress: None };
         fs::set_permissions(&made.path, Permissions::from_mode(0o711))?;
         made.file(OWNER_FILE, instance, 0o600)?;
         made.file("passwd", &format!("plugin:x:{uid}:{uid}::/tmp:/bin/sh\n"), 0o444)?;
@@ -89,10 +98,14 @@ impl InstanceDir {
             Ok(listener)
         };
         let (host, log) = (listen("host.sock")?, listen("log.sock")?);
+        let egress = match network {
+            Network::None => None,
+            Network::Proxied => Some(listen("egress.sock")?),
+        };
         if is_root {
             chown(made.path.join("nonce"), Some(uid), Some(uid))?;
         }
-        (made.host, made.log) = (Some(host), Some(log));
+        (made.host, made.log, made.egress) = (Some(host), Some(log), egress);
         Ok(made)
     }
 
@@ -112,6 +125,11 @@ impl InstanceDir {
     pub(super) fn is_nonce(&self, said: &str) -> bool {
         let (wanted, said) = (self.nonce.as_bytes(), said.as_bytes());
         wanted.len() == said.len() && wanted.iter().zip(said).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    }
+
+    /// Takes the socket of what leaves, if the sandbox has one. Whoever listens there checks each connection's peer.
+    pub(super) fn take_egress(&mut self) -> Option<UnixListener> {
+        self.egress.take()
     }
 
     /// Takes the one connection to `host.sock`.
@@ -191,7 +209,18 @@ mod tests {
     }
 
     fn make(folder: &Path) -> InstanceDir {
-        InstanceDir::make(folder, "ours", SessionId::generate(), us().uid).unwrap()
+        InstanceDir::make(folder, "ours", SessionId::generate(), us().uid, Network::None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_way_out_is_there_only_with_network_access() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut dir = make(folder.path());
+        assert!(dir.take_egress().is_none() && !dir.path().join("egress.sock").exists());
+        let id = SessionId::generate();
+        let mut dir = InstanceDir::make(folder.path(), "ours", id, us().uid, Network::Proxied).unwrap();
+        let mode = fs::metadata(dir.path().join("egress.sock")).unwrap().permissions().mode() & 0o777;
+        assert!(dir.take_egress().is_some() && (mode == 0o600 || mode == 0o666), "{mode:o}");
     }
 
     #[tokio::test]

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 
 use super::actor::Actor;
 use super::calls::Calls;
@@ -77,6 +78,18 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// What spawns.
     pub shutdown: Shutdown,
+    /// What listens to a sandbox with network access.
+    pub way_out: WayOut,
+}
+
+/// Begins to serve the socket of what leaves a sandbox, for the user with this uid, until the guard is dropped.
+#[derive(Clone)]
+pub struct WayOut(pub Arc<dyn Fn(UnixListener, u32) -> DropGuard + Send + Sync>);
+
+impl std::fmt::Debug for WayOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WayOut")
+    }
 }
 
 /// Starts a session. Whatever fails, nothing is left behind. `on_state` hears of each step.
@@ -87,7 +100,7 @@ pub async fn launch(
 ) -> Result<Session, LaunchError> {
     on_state(PluginState::Loading);
     let spec = &mut order.spec;
-    let dir = InstanceDir::make(&order.run_dir, &spec.instance, spec.session, spec.uid)
+    let dir = InstanceDir::make(&order.run_dir, &spec.instance, spec.session, spec.uid, spec.network)
         .map_err(|source| LaunchError::InstanceDir { path: order.run_dir.clone(), source })?;
     dir.path().clone_into(&mut spec.instance_dir);
     let printed = around.log.follow();
@@ -153,6 +166,8 @@ impl Starting {
         let mut dir = self.dir.take().expect("introduced once");
         let Connected { host, log, lines, hello } = self.connect(&mut dir, deadline).await?;
         self.around.engine.check_report(&self.order.spec, &hello.report)?;
+        // Before the plugin is asked to initialize, which may need it.
+        let way_out = dir.take_egress().map(|listener| self.around.way_out.0(listener, self.order.spec.uid));
         on_state(PluginState::Loaded);
 
         let message_bytes = self.order.limits.message_bytes;
@@ -217,6 +232,7 @@ impl Starting {
             limits: self.order.limits,
             output_end,
             dir,
+            way_out,
         };
         shutdown.spawn("session.actor", |_| actor.run(reader_end, stops));
         Ok(Session(inner))

@@ -37,7 +37,7 @@ pub use calls::{CallError, CallOutcome, Delivery};
 pub use chunks::StreamEvent;
 pub use ended::{EndCause, SessionEnd};
 pub use instance_dir::remove_left_over_dirs;
-pub use launch::{LaunchOrder, SessionLimits, Surroundings, launch};
+pub use launch::{LaunchOrder, SessionLimits, Surroundings, WayOut, launch};
 pub use plugin_log::{LogLine, PluginLog};
 pub use start_failure::{LaunchError, StartFailure};
 

@@ -22,9 +22,9 @@ pub struct Stats {
     pub memory_limit_mb: u64,
     /// Processes and threads.
     pub pids: Option<u64>,
-    /// Bytes it has received.
+    /// Bytes it has received from other hosts since the service started.
     pub network_rx_bytes: Option<u64>,
-    /// Bytes it has sent.
+    /// Bytes it has sent to other hosts since the service started.
     pub network_tx_bytes: Option<u64>,
     /// What it keeps in `/data`, in MiB.
     pub data_used_mb: Option<f64>,

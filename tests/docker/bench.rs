@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use plugbay::config::{Config, SandboxConfig};
 use plugbay::domain::{ResourceLimits, SessionId};
-use plugbay::sandbox::{DockerEngine, EntryPoint, RunningSandbox, RuntimeFiles, Sandbox as _, SandboxSpec};
+use plugbay::sandbox::{DockerEngine, EntryPoint, Network, RunningSandbox, RuntimeFiles, Sandbox as _, SandboxSpec};
 use semver::Version;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -145,6 +145,7 @@ impl Bench {
             instance_dir: run,
             data: None,
             folders: Vec::new(),
+            network: Network::None,
         };
         Self { engine: engine(&instance, &config()), spec, folder, host, log }
     }

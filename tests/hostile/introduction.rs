@@ -14,10 +14,10 @@ use plugbay::domain::{Isolation, PluginConfig, ResourceLimits, SessionId, System
 use plugbay::host::{Host, HostParts};
 use plugbay::protocol::{Initialize, PluginIdentity};
 use plugbay::sandbox::{
-    EngineFuture, EngineInfo, EntryPoint, FoundSandbox, RunningSandbox, Sandbox, SandboxError, SandboxEvent,
+    EngineFuture, EngineInfo, EntryPoint, FoundSandbox, Network, RunningSandbox, Sandbox, SandboxError, SandboxEvent,
     SandboxExit, SandboxSpec, Usage,
 };
-use plugbay::session::{LaunchError, LaunchOrder, PluginLog, SessionLimits, Surroundings, launch};
+use plugbay::session::{LaunchError, LaunchOrder, PluginLog, SessionLimits, Surroundings, WayOut, launch};
 use plugbay::shutdown::Shutdown;
 use plugbay::store::{Missing, Store};
 use serde_json::{Value, json};
@@ -125,6 +125,7 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
         package: PathBuf::new(),
         runtime: PathBuf::new(),
         instance_dir: PathBuf::new(),
+        network: Network::None,
         data: None,
         folders: Vec::new(),
     };
@@ -141,7 +142,8 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
     let log = Arc::new(PluginLog::new(folder.path().join("log"), clock.clone()));
     let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
     let host = Host::new(id, HostParts { store, clock: clock.clone(), kv_bytes: 0 });
-    let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown: Shutdown::default() };
+    let way_out = WayOut(Arc::new(|_, _| unreachable!("it has no network access")));
+    let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown: Shutdown::default(), way_out };
     let began = Instant::now();
     let error = launch(order, around, &|_state| {}).await.unwrap_err();
     assert!(began.elapsed() < START * 2, "{:?}", began.elapsed());

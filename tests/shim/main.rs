@@ -1,6 +1,7 @@
 //! The shim alone: compiled once as it is for sandboxes, and run against sockets of the test.
 #![expect(clippy::unwrap_used, reason = "a failed step should stop the test")]
 
+mod bridge;
 mod entry;
 mod exec;
 #[path = "../../shim/json.rs"]
@@ -67,6 +68,13 @@ fn run_dir() -> (tempfile::TempDir, UnixListener, UnixListener) {
     (dir, host, log)
 }
 
+/// The same with the socket of what leaves.
+fn run_dir_with_egress() -> (tempfile::TempDir, UnixListener, UnixListener, UnixListener) {
+    let (dir, host, log) = run_dir();
+    let egress = UnixListener::bind(dir.path().join("egress.sock")).unwrap();
+    (dir, host, log, egress)
+}
+
 impl Shim {
     fn start(runtime: &str, program: &[&str]) -> Self {
         Self::start_with(&[], runtime, &[], program)
@@ -84,7 +92,17 @@ impl Shim {
 
     /// Starts a copy of the shim.
     fn start_binary(shim: &Path, through: &[&str], runtime: &str, flags: &[&str], program: &[&str]) -> Self {
-        let (dir, host, log) = run_dir();
+        Self::start_in(run_dir(), shim, through, runtime, flags, program)
+    }
+
+    fn start_in(
+        (dir, host, log): (tempfile::TempDir, UnixListener, UnixListener),
+        shim: &Path,
+        through: &[&str],
+        runtime: &str,
+        flags: &[&str],
+        program: &[&str],
+    ) -> Self {
         let shim = shim.to_str().unwrap();
         let mut words: Vec<&str> = through.to_vec();
         words.extend([shim, "--runtime", runtime, "--run-dir", dir.path().to_str().unwrap()]);
@@ -197,6 +215,7 @@ fn hello_carries_the_nonce_and_a_report() {
     assert_eq!(report["mounts"]["/plugin"], Value::Null);
     assert!(report["rlimits"]["nofile"]["soft"].is_u64(), "{report}");
     assert!(report["cgroup"].as_object().unwrap().contains_key("memory"));
+    assert_eq!(report["egress"], false);
     assert!(report["interfaces"].as_array().unwrap().contains(&json!("lo")));
     shim.assert_code(0);
 }

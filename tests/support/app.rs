@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use plugbay::config::Config;
 use plugbay::domain::{ManualClock, SignaturePolicy, Timestamp};
+use plugbay::egress::{Resolver, SystemResolver};
 use plugbay::shutdown::Shutdown;
 use plugbay::startup::Running;
 use reqwest::multipart::{Form, Part};
@@ -67,12 +68,19 @@ pub struct Setup {
     folder: TempDir,
     clock: Arc<ManualClock>,
     config: Config,
+    resolver: Arc<dyn Resolver>,
 }
 
 impl Setup {
     /// Changes the configuration before the start.
     pub fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
+        self
+    }
+
+    /// Names that plugins ask for lead where the test wants.
+    pub fn resolving(mut self, resolver: Arc<dyn Resolver>) -> Self {
+        self.resolver = resolver;
         self
     }
 
@@ -101,7 +109,7 @@ impl Setup {
     }
 
     async fn launch(self) -> Result<TestApp, (Self, plugbay::startup::StartupError)> {
-        let running = match Running::start_with_clock(self.config.clone(), self.clock.clone()).await {
+        let running = match Running::start_with(self.config.clone(), self.clock.clone(), self.resolver.clone()).await {
             Ok(running) => running,
             Err(error) => return Err((self, error)),
         };
@@ -134,7 +142,7 @@ impl TestApp {
         let mut config = Config::for_testing(&folder.path().join("data"));
         config.server.requests_per_second = 10_000;
         let start: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
-        Setup { folder, clock: Arc::new(ManualClock::new(start)), config }
+        Setup { folder, clock: Arc::new(ManualClock::new(start)), config, resolver: Arc::new(SystemResolver) }
     }
 
     /// A service with its defaults.

@@ -90,9 +90,8 @@ pub(crate) fn stats(view: &StatsView) -> wire::Stats {
         memory_usage_mb: memory,
         memory_limit_mb: view.limits.memory_mb,
         pids: view.usage.map(|usage| usage.pids),
-        // Without a network there is nothing to count.
-        network_rx_bytes: view.usage.map(|_| 0),
-        network_tx_bytes: view.usage.map(|_| 0),
+        network_rx_bytes: view.usage.map(|_| view.received_bytes),
+        network_tx_bytes: view.usage.map(|_| view.sent_bytes),
         data_used_mb: Some(mib(view.data_bytes)),
         data_limit_mb: view.limits.data_mb,
         data_quota: None,

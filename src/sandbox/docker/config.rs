@@ -13,8 +13,8 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::Digest;
-use crate::sandbox::runtime::{HOSTS, SHIM};
-use crate::sandbox::{EntryPoint, FolderAccess, SandboxSpec, seccomp};
+use crate::sandbox::runtime::{HOSTS, RESOLV_CONF, SHIM};
+use crate::sandbox::{EntryPoint, FolderAccess, Network, SandboxSpec, seccomp};
 
 /// Says which service a container belongs to. Containers without it are never touched.
 pub(super) const INSTANCE_LABEL: &str = "plugbay.instance";
@@ -24,6 +24,8 @@ pub(super) const SESSION_LABEL: &str = "plugbay.session";
 const PACKAGE_DIR: &str = "/plugin";
 const RUNTIME_DIR: &str = "/opt/plugbay";
 const INSTANCE_DIR: &str = "/run/plugbay";
+/// Where the shim's proxy is. Never `localhost`, which some programs look up as `::1`, and that is not there.
+const PROXY: &str = "http://127.0.0.1:3128";
 const RUNNER: &str = "/opt/plugbay/sdk/plugbay/runner";
 
 /// Name, and soft and hard limit. Without the last one `/dev/mqueue` could be filled.
@@ -144,7 +146,11 @@ pub(super) fn pids(spec: &SandboxSpec) -> i64 {
 }
 
 fn entrypoint(spec: &SandboxSpec, settings: &Settings) -> Vec<String> {
-    let mut words = vec![format!("{RUNTIME_DIR}/{SHIM}"), "--runtime".to_owned()];
+    let mut words = vec![format!("{RUNTIME_DIR}/{SHIM}")];
+    if spec.network == Network::Proxied {
+        words.push("--egress".to_owned());
+    }
+    words.push("--runtime".to_owned());
     let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
     match &spec.entry_point {
         EntryPoint::Python { arguments } => {
@@ -171,13 +177,21 @@ fn entrypoint(spec: &SandboxSpec, settings: &Settings) -> Vec<String> {
 
 /// Nothing of the configuration: a plugin's processes, and what they crash into, show their environment.
 fn environment(spec: &SandboxSpec) -> Vec<String> {
-    vec![
+    let mut environment = vec![
         "PATH=/usr/local/bin:/usr/bin:/bin".to_owned(),
         "HOME=/tmp".to_owned(),
         "LANG=C.UTF-8".to_owned(),
         format!("PLUGIN_ID={}", spec.plugin_id),
         format!("PLUGIN_DIR={PACKAGE_DIR}"),
-    ]
+    ];
+    if spec.network == Network::Proxied {
+        // Programs differ in which of them they read.
+        for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+            environment.push(format!("{name}={PROXY}"));
+        }
+        environment.extend(["NO_PROXY", "no_proxy"].map(|name| format!("{name}=localhost,127.0.0.1")));
+    }
+    environment
 }
 
 fn labels(spec: &SandboxSpec) -> HashMap<String, String> {
@@ -257,6 +271,9 @@ fn mounts(spec: &SandboxSpec) -> Vec<Mount> {
         mount(&spec.runtime.join(HOSTS), "/etc/hosts", FolderAccess::ReadOnly),
         mount(&spec.instance_dir.join("passwd"), "/etc/passwd", FolderAccess::ReadOnly),
     ];
+    if spec.network == Network::Proxied {
+        mounts.push(mount(&spec.runtime.join(RESOLV_CONF), "/etc/resolv.conf", FolderAccess::ReadOnly));
+    }
     if let Some(data) = &spec.data {
         mounts.push(mount(data, "/data", FolderAccess::ReadWrite));
     }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::config::{Machine, ULIMITS, memory_bytes, nano_cpus, pids};
-use crate::sandbox::SandboxSpec;
+use crate::sandbox::{Network, SandboxSpec};
 
 /// Tunnels that the kernel puts into every new namespace once their module is loaded. They are down, lead nowhere, and
 /// only the capability to administer networks could change that.
@@ -45,6 +45,8 @@ pub(super) fn differences(spec: &SandboxSpec, machine: Machine, report: &Value) 
             names.contains(&"lo") && names.iter().all(|name| *name == "lo" || FALLBACK_TUNNELS.contains(name))
         })
     });
+    // Whether the shim is a way out; that nothing else is, the interfaces have shown.
+    check.equal("/egress", &(spec.network == Network::Proxied).into());
     check.differences
 }
 
@@ -139,6 +141,7 @@ mod tests {
                 "cpu_quota_us": 50_000, "cpu_period_us": 100_000,
             },
             "interfaces": ["lo"],
+            "egress": false,
         })
     }
 
@@ -189,6 +192,8 @@ mod tests {
             ("/cgroup/cpu_period_us", Value::Null, "cgroup.cpu_quota_us: wanted 0.5 of a processor, found 50000"),
             ("/interfaces", json!(["lo", "eth0"]), "interfaces: wanted lo alone, found [\"lo\",\"eth0\"]"),
             ("/interfaces", json!([]), "interfaces: wanted lo alone, found []"),
+            ("/egress", json!(true), "egress: wanted false, found true"),
+            ("/egress", Value::Null, "egress: wanted false, found null"),
         ];
         for (pointer, value, wanted) in cases {
             let found = changed(pointer, value);
@@ -213,6 +218,16 @@ mod tests {
         let machine = Machine { limits_swap: false, ..MACHINE };
         assert_eq!(differences(&spec(), machine, &second), Vec::<String>::new());
         assert_eq!(changed("/interfaces", json!(["lo", "tunl0", "sit0"])), Vec::<String>::new());
+        let with_network = spec().with_network();
+        assert_eq!(differences(&with_network, MACHINE, &report()), ["egress: wanted true, found false"]);
+        assert_eq!(
+            differences(&with_network, MACHINE, &{
+                let mut report = report();
+                report["egress"] = true.into();
+                report
+            }),
+            Vec::<String>::new()
+        );
         let with_data = spec().with_data("/data/volumes/1".into());
         assert_eq!(differences(&with_data, MACHINE, &report()).len(), 1);
     }

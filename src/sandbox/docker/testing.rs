@@ -3,7 +3,7 @@
 use semver::Version;
 
 use crate::domain::ResourceLimits;
-use crate::sandbox::{EntryPoint, SandboxSpec};
+use crate::sandbox::{EntryPoint, Network, SandboxSpec};
 
 /// A Python plugin without any opening.
 pub(super) fn spec() -> SandboxSpec {
@@ -23,5 +23,6 @@ pub(super) fn spec() -> SandboxSpec {
         instance_dir: "/run/plugbay/1".into(),
         data: None,
         folders: Vec::new(),
+        network: Network::None,
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Docket, Target};
 use crate::domain::{Code, Grants, Permission, PluginName, PluginRef, PluginStatus, Standing};
-use crate::sandbox::FolderMount;
+use crate::sandbox::{FolderMount, Network};
 use crate::service::fleet::{FirstStart, Member, STOP_GRACE};
 use crate::service::{PluginProblem, Service, ServiceError};
 use crate::session::Session;
@@ -32,6 +32,7 @@ impl Service {
         let plugin = store::plugins::find(&mut *self.store.reader().await?, &PluginRef::Id(member.id)).await?;
         let standing = self.docket(plugin.ok_or_else(unknown)?).await?.standing(self)?;
         member.grants.store(Arc::new(standing.grants()));
+        member.exit.grants_changed();
         Ok(standing)
     }
 
@@ -55,10 +56,11 @@ impl Service {
     /// Tells whether a sandbox has something open that the plugin may not have, or lacks what it may, or has not got the
     /// present configuration.
     pub(in crate::service) fn is_outdated(&self, member: &Member, session: &Session) -> bool {
+        let (grants, spec) = (member.grants.load(), session.spec());
+        let network = if grants.network().is_some() { Network::Proxied } else { Network::None };
         session.config_revision() < member.config_revision()
-            || self
-                .folders(&member.name, &member.grants.load())
-                .map_or(true, |folders| folders != session.spec().folders)
+            || network != spec.network
+            || self.folders(&member.name, &grants).map_or(true, |folders| folders != spec.folders)
     }
 
     /// The folders of the machine that a plugin with these grants sees.

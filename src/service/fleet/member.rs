@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Record;
 use crate::domain::{Clock, Grants, PluginConfig, PluginId, PluginName, PluginState, Secrets, Timestamp};
+use crate::egress::Exit;
 use crate::session::{PluginLog, Session};
 
 /// A plugin changed its state.
@@ -84,6 +85,8 @@ pub(in crate::service) struct Member {
     pub(in crate::service) secrets: Arc<ArcSwap<Secrets>>,
     /// The revision of the configuration that a session must have.
     config_revision: AtomicI64,
+    /// What leaves it.
+    pub(in crate::service) exit: Arc<Exit>,
     /// Held while `grants` is read from the database and stored.
     pub(in crate::service) refreshing: tokio::sync::Mutex<()>,
     /// Told when the sandbox has something open that the plugin may not have, or lacks something.
@@ -100,9 +103,12 @@ impl Member {
         id: PluginId,
         name: PluginName,
         log: PluginLog,
+        max_tunnels: usize,
         clock: Arc<dyn Clock>,
         events: broadcast::Sender<StateEvent>,
     ) -> Self {
+        let grants = Arc::<ArcSwap<Grants>>::default();
+        let exit = Arc::new(Exit::new(id, name.clone(), Arc::clone(&grants), max_tunnels));
         Self {
             id,
             name,
@@ -110,7 +116,8 @@ impl Member {
             record: Record::default(),
             queued: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
-            grants: Arc::default(),
+            grants,
+            exit,
             secrets: Arc::default(),
             config_revision: AtomicI64::new(0),
             refreshing: tokio::sync::Mutex::default(),

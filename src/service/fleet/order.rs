@@ -12,7 +12,7 @@ use super::{EngineState, Member};
 use crate::domain::{Manifest, PluginRef, ResourceLimits, ResourceRequest, Runtime, SessionId};
 use crate::host::{Host, HostParts};
 use crate::protocol::{Initialize, PluginIdentity};
-use crate::sandbox::{EntryPoint, SandboxSpec};
+use crate::sandbox::{EntryPoint, Network, SandboxSpec};
 use crate::service::{Service, ServiceError};
 use crate::session::{LaunchOrder, SessionLimits};
 use crate::store::{self, StoreError};
@@ -60,7 +60,9 @@ impl Service {
             instance_dir: std::path::PathBuf::new(),
             data: None,
             folders: Vec::new(),
+            network: Network::None,
         };
+        let spec = if grants.network().is_some() { spec.with_network() } else { spec };
         let spec =
             self.folders(&member.name, &grants)?.into_iter().fold(spec.with_data(volume), SandboxSpec::with_folder);
         let (config_revision, config) = self.load_config(member, &serving).await?;

@@ -30,7 +30,8 @@ impl Service {
     pub(in crate::service) fn member(&self, id: PluginId, name: &crate::domain::PluginName) -> Arc<Member> {
         self.fleet.member(id, || {
             let log = PluginLog::new(self.data.log(id), Arc::clone(&self.clock));
-            Member::new(id, name.clone(), log, Arc::clone(&self.clock), self.fleet.events.clone())
+            let max_tunnels = self.config.egress.max_tunnels;
+            Member::new(id, name.clone(), log, max_tunnels, Arc::clone(&self.clock), self.fleet.events.clone())
         })
     }
 

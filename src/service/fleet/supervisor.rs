@@ -136,6 +136,7 @@ impl Supervisor {
             host: self.service.host(&self.member),
             clock: Arc::clone(&self.service.clock),
             shutdown: self.service.shutdown.clone(),
+            way_out: self.service.way_out(&self.member),
         };
         let id = order.spec.session;
         fleet.announce(id);

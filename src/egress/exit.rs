@@ -1,0 +1,84 @@
+//! The way out of one plugin: what it may, how much it used, and how many connections it has.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, watch};
+
+use super::decision::decide;
+use super::{EgressError, Spoken, Target};
+use crate::domain::{Grants, PluginId, PluginName};
+
+/// One plugin as egress knows it; it outlives its sessions.
+#[derive(Debug)]
+pub struct Exit {
+    pub(super) plugin: PluginId,
+    pub(super) name: PluginName,
+    grants: Arc<ArcSwap<Grants>>,
+    changes: watch::Sender<()>,
+    /// Places for connections.
+    pub(super) places: Arc<Semaphore>,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Exit {
+    /// The way out of a plugin. `grants` is read again for every connection.
+    pub fn new(plugin: PluginId, name: PluginName, grants: Arc<ArcSwap<Grants>>, max_tunnels: usize) -> Self {
+        Self {
+            plugin,
+            name,
+            grants,
+            changes: watch::Sender::new(()),
+            places: Arc::new(Semaphore::new(max_tunnels)),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// To be called after the grants were changed: connections that are not granted any more end.
+    pub fn grants_changed(&self) {
+        self.changes.send_replace(());
+    }
+
+    /// Bytes the plugin has received from outside.
+    pub fn received_bytes(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Bytes the plugin has sent to the outside.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn decide(&self, target: &Target) -> Result<Spoken, EgressError> {
+        decide(self.grants.load().network(), target)
+    }
+
+    /// The ports of a name that may be known.
+    pub(super) fn ports_of(&self, name: &str) -> std::collections::BTreeSet<u16> {
+        super::decision::ports_of(self.grants.load().network(), name)
+    }
+
+    /// Completes when the target is not granted any more as it was.
+    pub(super) async fn lost(&self, target: &Target, spoken: Spoken) {
+        let mut changes = self.changes.subscribe();
+        loop {
+            if self.decide(target).ok() != Some(spoken) {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+}

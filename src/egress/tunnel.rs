@@ -1,0 +1,162 @@
+//! One connection out: decided by name, resolved, decided by address, dialled at exactly that address, and held to what
+//! its first bytes say.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::client_hello::{self, ClientHello, UNRECOGNIZED_NAME};
+use super::decision::check_addresses;
+use super::head::{self, Form, Head};
+use super::incoming::Deadline;
+use super::proxy::answer_of;
+use super::relay::{Limits, Upstream, relay};
+use super::{Egress, EgressError, Exit, Incoming, Target, TargetHost};
+
+/// How long a plugin may take to send what is looked at.
+const FIRST_BYTES: Duration = Duration::from_secs(5);
+
+/// The first byte of TLS.
+const TLS: u8 = 22;
+
+/// Addresses of one name that are tried.
+const MAX_ADDRESSES: usize = 4;
+
+impl Egress {
+    /// Connects to a target that the plugin may reach.
+    pub(super) async fn open(&self, exit: &Exit, target: Target) -> Result<Upstream, EgressError> {
+        let spoken = exit.decide(&target)?;
+        let found = self.resolve(&target).await?;
+        let addresses = check_addresses(&target, spoken, &found, &self.config.allow_private)?;
+        let limit = self.config.connect_timeout;
+        let deadline = Instant::now() + limit;
+        let mut last = None;
+        let tried = addresses.len().min(MAX_ADDRESSES);
+        for (at, address) in addresses.into_iter().take(tried).enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(tried - at).unwrap_or(1);
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // What waits to be sent together was collected by whoever sends it.
+                    stream.set_nodelay(true).ok();
+                    return Ok(Upstream { stream, target, spoken });
+                }
+                Ok(Err(error)) => last = Some(error),
+                Err(_elapsed) => {}
+            }
+        }
+        let target = target.to_string();
+        Err(match last {
+            Some(source) => EgressError::Unreachable { target, source },
+            None => EgressError::ConnectTimeout { target, limit },
+        })
+    }
+
+    async fn resolve(&self, target: &Target) -> Result<Vec<IpAddr>, EgressError> {
+        let name = match target.host() {
+            TargetHost::Address(address) => return Ok(vec![*address]),
+            TargetHost::Name(name) => name.clone(),
+        };
+        let limit = self.config.connect_timeout;
+        match timeout(limit, self.resolver.resolve(&name)).await {
+            Ok(Ok(found)) if found.is_empty() => {
+                Err(EgressError::Unresolved { name, source: std::io::ErrorKind::NotFound.into() })
+            }
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(source)) => Err(EgressError::Unresolved { name, source }),
+            Err(_elapsed) => Err(EgressError::ResolveTimeout { name, limit }),
+        }
+    }
+
+    /// Lets a plugin talk to a host as far as that was granted. Takes care of what the plugin gets to see of a refusal.
+    pub(super) async fn converse(
+        &self,
+        exit: &Exit,
+        mut incoming: Incoming,
+        mut upstream: Upstream,
+    ) -> Result<(), EgressError> {
+        if upstream.spoken.raw {
+            return relay(exit, &mut incoming, &mut upstream, None, self.limits()).await;
+        }
+        let deadline = Deadline::after(FIRST_BYTES);
+        let first = incoming.read_until(deadline, |bytes| Ok(bytes.first().copied())).await?;
+        if first == TLS && upstream.spoken.tls {
+            return match read_hello(&mut incoming, &upstream.target, deadline).await {
+                Ok(()) => relay(exit, &mut incoming, &mut upstream, None, self.limits()).await,
+                Err(error) => {
+                    drop(upstream);
+                    incoming.finish(&UNRECOGNIZED_NAME).await;
+                    Err(error)
+                }
+            };
+        }
+        if !upstream.spoken.http {
+            let problem =
+                if first == TLS { "speaks TLS, and only http:// is granted" } else { "does not begin with TLS" };
+            return Err(EgressError::Tls { target: upstream.target.to_string(), problem: problem.to_owned() });
+        }
+        match read_origin(&mut incoming, &upstream.target, deadline).await {
+            Ok(head) => self.forward(exit, incoming, upstream, head).await,
+            Err(error) => {
+                drop(upstream);
+                incoming.finish(&answer_of(&error, exit)).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends one request on, and the whole answer back.
+    pub(super) async fn forward(
+        &self,
+        exit: &Exit,
+        mut incoming: Incoming,
+        mut upstream: Upstream,
+        head: Head,
+    ) -> Result<(), EgressError> {
+        let bytes = head.to_bytes(&upstream.target);
+        let writing = tokio::io::AsyncWriteExt::write_all(&mut upstream.stream, &bytes);
+        let target = upstream.target.to_string();
+        let until = Instant::now() + self.config.connect_timeout;
+        match timeout_at(until, writing).await {
+            Ok(Ok(())) => exit.count_sent(bytes.len()),
+            Ok(Err(source)) => return Err(EgressError::Unreachable { target, source }),
+            Err(_elapsed) => return Err(EgressError::ConnectTimeout { target, limit: self.config.connect_timeout }),
+        }
+        relay(exit, &mut incoming, &mut upstream, Some(head.body), self.limits()).await
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { idle: self.config.idle, total: self.config.tunnel_time, bytes: self.config.tunnel_bytes }
+    }
+}
+
+/// Reads the whole `ClientHello`, which must be for the target by a name that can be read.
+async fn read_hello(incoming: &mut Incoming, target: &Target, deadline: Deadline) -> Result<(), EgressError> {
+    let refused = |problem: String| EgressError::Tls { target: target.to_string(), problem };
+    let read = |bytes: &[u8]| client_hello::read(bytes).map_err(|problem| refused(problem.to_owned()));
+    let ClientHello { server_name, is_encrypted } = incoming.read_until(deadline, read).await?;
+    if is_encrypted {
+        return Err(refused("hides its server name (ECH)".to_owned()));
+    }
+    let Some(name) = server_name else { return Err(refused("names no server (SNI)".to_owned())) };
+    let is_target = crate::domain::canonical_name(&name).is_some_and(|name| *target.host() == TargetHost::Name(name));
+    if is_target { Ok(()) } else { Err(refused(format!("names the server `{}`", crate::domain::escape(&name)))) }
+}
+
+/// Reads a request that is meant for the target itself.
+async fn read_origin(incoming: &mut Incoming, target: &Target, deadline: Deadline) -> Result<Head, EgressError> {
+    let (head, length) = incoming.read_until(deadline, head::read).await?;
+    incoming.buffer.drain(..length);
+    match &head.form {
+        Form::Origin(_) => {}
+        Form::Absolute { authority, .. } if Target::parse(authority, Some(80)).is_ok_and(|named| named == *target) => {}
+        Form::Absolute { .. } | Form::Connect(_) => {
+            let problem = format!("is for another host than `{target}`, which the connection is for");
+            return Err(EgressError::Http { problem });
+        }
+    }
+    head.check_host(target)?;
+    Ok(head)
+}
