@@ -73,7 +73,7 @@ impl Exit {
     pub(super) async fn lost(&self, target: &Target, spoken: Spoken) {
         let mut changes = self.changes.subscribe();
         loop {
-            if self.decide(target).ok() != Some(spoken) {
+            if !self.decide(target).is_ok_and(|granted| granted.covers(spoken)) {
                 return;
             }
             if changes.changed().await.is_err() {

@@ -25,6 +25,12 @@ pub struct Spoken {
 }
 
 impl Spoken {
+    /// Tells whether whatever the other one allows is allowed.
+    pub(super) const fn covers(self, other: Self) -> bool {
+        let lacks_one = (other.tls && !self.tls) || (other.http && !self.http) || (other.raw && !self.raw);
+        !lacks_one && (self.by_name || !other.by_name)
+    }
+
     /// Tells whether anything may be spoken.
     pub const fn any(self) -> bool {
         self.tls || self.http || self.raw

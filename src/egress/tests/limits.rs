@@ -22,8 +22,9 @@ async fn a_connection_ends_when_its_grant_is_taken_back() {
     let (rule, first) = raw(&host);
     let mut rig = Rig::new(&[&rule, "b.example"], &["a.example"]);
     let (mut plugin, _server) = opened(&rig, &host, &first).await;
-    // Another decision changes nothing here.
-    rig.grants.store(Arc::new(grants(&[&rule])));
+    // Other decisions change nothing here, also one that allows more of the same host.
+    let more = rule.replace("tcp", "http");
+    rig.grants.store(Arc::new(grants(&[&rule, &more])));
     rig.exit.grants_changed();
     assert!(timeout(Duration::from_millis(50), plugin.read(&mut [0; 9])).await.is_err());
     rig.grants.store(Arc::new(grants(&["b.example"])));

@@ -335,6 +335,24 @@ mod tests {
     }
 
     #[test]
+    fn a_way_out_adds_variables_a_resolver_and_no_network() {
+        let (closed, open) = (body_of(&spec(), MACHINE), body_of(&spec().with_network(), MACHINE));
+        let added = |pointer: &str| {
+            let items = |body: &Value| body.pointer(pointer).unwrap().as_array().unwrap().clone();
+            items(&open).into_iter().filter(|item| !items(&closed).contains(item)).collect::<Vec<_>>()
+        };
+        assert_eq!(added("/Entrypoint"), ["--egress"]);
+        let variables = added("/Env").iter().map(ToString::to_string).collect::<String>();
+        assert_eq!(variables.to_lowercase().matches("_proxy=http://127.0.0.1:3128").count(), 6, "{variables}");
+        assert_eq!(variables.to_lowercase().matches("no_proxy=localhost,127.0.0.1").count(), 2, "{variables}");
+        let [mount] = &added("/HostConfig/Mounts")[..] else { panic!("one more mount") };
+        assert_eq!((&mount["Target"], &mount["ReadOnly"]), (&"/etc/resolv.conf".into(), &true.into()));
+        for body in [&closed, &open] {
+            assert_eq!((&body["HostConfig"]["NetworkMode"], &body["NetworkDisabled"]), (&"none".into(), &true.into()));
+        }
+    }
+
+    #[test]
     fn each_entry_point_starts_through_the_shim() {
         let words = |entry_point: EntryPoint| {
             let spec = SandboxSpec { entry_point, ..spec() };
