@@ -43,6 +43,13 @@ struct Queue {
     is_closed: bool,
 }
 
+impl Queue {
+    /// Whether those who wait may go on; once it is closed there is nothing to wait for.
+    fn has_room(&self, max_bytes: usize) -> bool {
+        self.is_closed || self.bytes < max_bytes / 2
+    }
+}
+
 #[derive(Debug, Default)]
 struct Frames {
     waiting: VecDeque<Vec<u8>>,
@@ -93,10 +100,7 @@ impl Outbound {
     pub(super) async fn send_patiently(&self, frame: Outgoing) {
         loop {
             let emptied = self.emptied.notified();
-            let has_room = {
-                let queue = self.queue();
-                queue.is_closed || queue.bytes < self.max_bytes / 2
-            };
+            let has_room = self.queue().has_room(self.max_bytes);
             if has_room {
                 self.send(frame).ok();
                 return;
@@ -125,10 +129,7 @@ impl Outbound {
     async fn write_until_broken(&self) {
         loop {
             match self.write(Writer::Task) {
-                Ok(Socket::HasRoom) => {
-                    self.emptied.notify_waiters();
-                    self.filled.notified().await;
-                }
+                Ok(Socket::HasRoom) => self.filled.notified().await,
                 Ok(Socket::Full) if self.stream.writable().await.is_ok() => {}
                 Ok(Socket::Full | Socket::Closed) | Err(_) => return,
             }
@@ -151,6 +152,9 @@ impl Outbound {
             queue = self.queue();
             queue.is_writing = false;
             queue.bytes = queue.bytes.saturating_sub(written?);
+            if queue.has_room(self.max_bytes) {
+                self.emptied.notify_waiters();
+            }
             queue.is_stuck = !frames.waiting.is_empty();
             // Before those that were added meanwhile.
             frames.waiting.append(&mut queue.frames.waiting);
@@ -259,6 +263,23 @@ mod tests {
         };
         let both = async { tokio::join!(waiting, outbound.write_queued()) };
         tokio::time::timeout(std::time::Duration::from_secs(5), both).await.expect("nobody waits for ever");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_room_goes_on_when_a_caller_has_made_it() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let outbound = Outbound::new(Arc::new(ours), 10_000);
+        let frame = Outgoing::configure(1, &serde_json::json!("x".repeat(9_000)));
+        for _ in 0..3 {
+            outbound.post(frame.clone()).unwrap();
+        }
+        let both = async {
+            tokio::join!(outbound.send_patiently(Outgoing::health(2)), async {
+                tokio::task::yield_now().await;
+                outbound.flush();
+            })
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(5), both).await.expect("there is room");
     }
 
     #[tokio::test]
