@@ -18,12 +18,11 @@
 //!
 //! Bytes after the first line may be sent without waiting for its answer.
 //!
-//! Decisions leave as [`Report`]s on a channel; `service` writes them to audit log and plugin log. Nothing here knows either.
+//! What was refused is noted in [`Denials`], from where it comes to audit log and plugin log. Nothing here knows either.
 
 mod body;
 mod client_hello;
 mod decision;
-mod denials;
 mod error;
 mod exit;
 mod head;
@@ -42,21 +41,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use decision::Spoken;
-pub use denials::{Report, What};
 pub use error::EgressError;
 pub use exit::Exit;
 pub use resolver::{Resolver, SystemResolver};
 pub use target::{Target, TargetHost};
 
 use crate::config::EgressConfig;
+use crate::denials::{Denial, Denials, Door};
 use crate::domain::Chain;
 use crate::shutdown::Shutdown;
-use denials::Denials;
 use incoming::{Deadline, Incoming};
 
 /// How long a connection may take to say what it is for.
@@ -73,19 +71,19 @@ const SPARE: usize = 16;
 pub struct Egress {
     config: EgressConfig,
     resolver: Arc<dyn Resolver>,
-    denials: Denials,
+    denials: Arc<Denials>,
     shutdown: Shutdown,
 }
 
 impl Egress {
-    /// The way out, and what will be refused on it.
+    /// The way out; what is refused on it is noted.
     pub fn new(
         config: EgressConfig,
         resolver: Arc<dyn Resolver>,
+        denials: Arc<Denials>,
         shutdown: Shutdown,
-    ) -> (Arc<Self>, mpsc::Receiver<Report>) {
-        let (denials, reports) = Denials::new();
-        (Arc::new(Self { config, resolver, denials, shutdown }), reports)
+    ) -> Arc<Self> {
+        Arc::new(Self { config, resolver, denials, shutdown })
     }
 
     /// Lets the plugin with this uid out through its socket, until the guard is dropped. Then every connection ends.
@@ -107,14 +105,15 @@ impl Egress {
         guard
     }
 
-    /// Reports what was not told because there was too much of it. To be called every few seconds.
-    pub fn sweep(&self) {
-        self.denials.sweep(Instant::now());
-    }
-
     fn note(&self, exit: &Exit, error: &EgressError) {
         tracing::debug!(plugin.name = %exit.name, rule = error.rule(), error = %Chain(error), "Refused a connection");
-        self.denials.note(exit, error, Instant::now());
+        let denial = Denial {
+            rule: error.rule(),
+            text: Chain(error).to_string(),
+            how: error.how(exit.name.as_str()),
+            is_by_rule: error.is_denial(),
+        };
+        self.denials.note(exit.plugin, &exit.name, Door::Network, denial, Instant::now());
     }
 
     /// Serves one connection to its end.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::Code;
-use crate::protocol::{HOST_FAILED, HOST_REFUSED, INVALID_PARAMS, METHOD_NOT_FOUND};
+use crate::domain::{Code, Permission};
+use crate::protocol::{HOST_FAILED, HOST_REFUSED, INVALID_PARAMS, METHOD_NOT_FOUND, PERMISSION_DENIED};
 use crate::store::StoreError;
 
 /// Why a host function did not do as asked.
@@ -20,6 +20,16 @@ pub enum HostError {
     Invalid {
         /// What does not.
         rule: String,
+    },
+    /// Nobody granted it.
+    #[error("`{wanted}` is not granted")]
+    Denied {
+        /// The permission.
+        permission: Permission,
+        /// The same with the one resource that was asked for.
+        wanted: String,
+        /// What grants it.
+        how: String,
     },
     /// A limit would be broken.
     #[error("{rule}")]
@@ -46,6 +56,7 @@ impl HostError {
         match self {
             Self::Unknown { .. } => METHOD_NOT_FOUND,
             Self::Invalid { .. } => INVALID_PARAMS,
+            Self::Denied { .. } => PERMISSION_DENIED,
             Self::Refused { .. } | Self::TooLate { .. } => HOST_REFUSED,
             Self::Store(_) => HOST_FAILED,
         }
@@ -54,6 +65,7 @@ impl HostError {
     /// Particulars for programs.
     pub fn data(&self) -> Option<Value> {
         match self {
+            Self::Denied { permission, how, .. } => Some(json!({"permission": permission, "how": how})),
             Self::Refused { code, .. } => Some(json!({"code": code.as_str()})),
             Self::TooLate { .. } => Some(json!({"code": "timeout"})),
             Self::Unknown { .. } | Self::Invalid { .. } | Self::Store(_) => None,

@@ -56,7 +56,7 @@ pub(super) struct Prefix {
 impl Host {
     pub(super) async fn kv_get(&self, Key { key, .. }: Key) -> Result<Box<RawValue>, HostError> {
         let mut reader = self.parts.store.reader().await?;
-        let found = store::kv::find(&mut reader, self.plugin, &key, self.parts.clock.now()).await?;
+        let found = store::kv::find(&mut reader, self.asker.id, &key, self.parts.clock.now()).await?;
         Ok(found.map_or_else(
             || super::json(&json!({"found": false})),
             // It was JSON when it came, and is kept as it came.
@@ -77,28 +77,28 @@ impl Host {
         let now = self.parts.clock.now();
         let expires_at = expires_seconds.map(|seconds| expiry(now, seconds)).transpose()?;
         let mut tx = self.parts.store.begin().await?;
-        let kept = store::kv::kept_besides(&mut tx, self.plugin, &key, now).await?;
+        let kept = store::kv::kept_besides(&mut tx, self.asker.id, &key, now).await?;
         let bytes = kept.bytes.saturating_add((key.len() + value.len()) as u64);
         if kept.values >= MAX_VALUES || bytes > self.parts.kv_bytes {
             let most = self.parts.kv_bytes;
             let rule = format!("a plugin keeps at most {MAX_VALUES} values and {most} bytes; delete some first");
             return Err(HostError::Refused { code: Code::QuotaExceeded, rule });
         }
-        store::kv::set(&mut tx, self.plugin, &key, value, expires_at).await?;
+        store::kv::set(&mut tx, self.asker.id, &key, value, expires_at).await?;
         tx.commit().await?;
         Ok(RawValue::NULL.to_owned())
     }
 
     pub(super) async fn kv_delete(&self, Key { key, .. }: Key) -> Result<Box<RawValue>, HostError> {
         let mut tx = self.parts.store.begin().await?;
-        store::kv::delete(&mut tx, self.plugin, &key).await?;
+        store::kv::delete(&mut tx, self.asker.id, &key).await?;
         tx.commit().await?;
         Ok(RawValue::NULL.to_owned())
     }
 
     pub(super) async fn kv_list(&self, Prefix { prefix, .. }: Prefix) -> Result<Box<RawValue>, HostError> {
         let mut reader = self.parts.store.reader().await?;
-        let keys = store::kv::list(&mut reader, self.plugin, &prefix, self.parts.clock.now()).await?;
+        let keys = store::kv::list(&mut reader, self.asker.id, &prefix, self.parts.clock.now()).await?;
         Ok(super::json(&json!({"keys": keys})))
     }
 }
@@ -125,9 +125,12 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::HostParts;
+    use tokio::time::Instant;
+
+    use super::super::{Asked, Asker, HostParts};
     use super::*;
-    use crate::domain::{ManualClock, PluginId};
+    use crate::denials::Denials;
+    use crate::domain::ManualClock;
     use crate::store::{Missing, Store};
 
     struct Bench {
@@ -141,12 +144,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_800_000_000_000).unwrap()));
-        let parts = HostParts { store, clock: clock.clone(), kv_bytes: 100_000 };
-        Bench { _folder: folder, clock, host: Host::new(PluginId::generate(), parts.clone()), parts }
+        let (denials, _reports) = Denials::new();
+        let parts = HostParts { store, clock: clock.clone(), denials, kv_bytes: 100_000 };
+        Bench { _folder: folder, clock, host: Host::new(Asker::for_testing("asker"), parts.clone()), parts }
     }
 
     async fn ask(host: &Host, function: &str, params: Value) -> Result<Value, HostError> {
-        let answer = host.answer(function, &params.to_string()).await?;
+        let params = params.to_string();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let answer = host.answer(Asked { function, params: &params, call: None, deadline }).await?;
         Ok(serde_json::from_str(answer.get()).unwrap())
     }
 
@@ -159,7 +165,7 @@ mod tests {
             ask(&bench.host, "kv.get", json!({"key": "k"})).await.unwrap(),
             json!({"found": true, "value": value})
         );
-        let other = Host::new(PluginId::generate(), bench.parts.clone());
+        let other = Host::new(Asker::for_testing("other"), bench.parts.clone());
         assert_eq!(ask(&other, "kv.get", json!({"key": "k"})).await.unwrap(), json!({"found": false}));
         ask(&bench.host, "kv.set", json!({"key": "k", "value": null})).await.unwrap();
         assert_eq!(

@@ -5,16 +5,20 @@
 
 mod error;
 mod kv;
+mod need;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 pub use error::HostError;
 
-use crate::domain::{Clock, PluginId, escape};
+use crate::denials::Denials;
+use crate::domain::{CallId, Clock, Grants, PluginId, PluginName, Secrets, escape};
 use crate::store::Store;
 
 /// Time of a request that serves no call.
@@ -27,21 +31,58 @@ pub struct HostParts {
     pub store: Store,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Where refusals are noted.
+    pub denials: Arc<Denials>,
     /// Bytes of keys and values that a plugin may keep.
     pub kv_bytes: u64,
+}
+
+/// The plugin that asks, with what it has at the moment of each request.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Its id.
+    pub id: PluginId,
+    /// Its name.
+    pub name: PluginName,
+    /// What it may do.
+    pub grants: Arc<ArcSwap<Grants>>,
+    /// Its secrets.
+    pub secrets: Arc<ArcSwap<Secrets>>,
+}
+
+/// One request.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The name of the function.
+    pub function: &'a str,
+    /// Its parameters, a JSON object.
+    pub params: &'a str,
+    /// The call it serves.
+    pub call: Option<CallId>,
+    /// When nobody waits for the answer any more.
+    pub deadline: Instant,
+}
+
+#[cfg(test)]
+impl Asker {
+    /// With nothing granted.
+    pub(crate) fn for_testing(name: &str) -> Self {
+        let (grants, secrets) = (Arc::default(), Arc::default());
+        Self { id: PluginId::generate(), name: name.parse().unwrap(), grants, secrets }
+    }
 }
 
 /// The functions as one plugin meets them.
 #[derive(Clone, Debug)]
 pub struct Host {
-    plugin: PluginId,
+    asker: Asker,
     parts: HostParts,
 }
 
 impl Host {
     /// For the requests of this plugin.
-    pub fn new(plugin: PluginId, parts: HostParts) -> Self {
-        Self { plugin, parts }
+    pub fn new(asker: Asker, parts: HostParts) -> Self {
+        Self { asker, parts }
     }
 
     /// With a database of its own in this folder.
@@ -49,11 +90,13 @@ impl Host {
     pub(crate) async fn for_testing(folder: &std::path::Path) -> Self {
         let store = Store::open(&folder.join("plugbay.db"), crate::store::Missing::Create).await.unwrap();
         let clock = Arc::new(crate::domain::SystemClock);
-        Self::new(PluginId::generate(), HostParts { store, clock, kv_bytes: 1 << 20 })
+        let (denials, _reports) = Denials::new();
+        Self::new(Asker::for_testing("asker"), HostParts { store, clock, denials, kv_bytes: 1 << 20 })
     }
 
     /// Answers a request.
-    pub async fn answer(&self, function: &str, params: &str) -> Result<Box<RawValue>, HostError> {
+    pub async fn answer(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
+        let Asked { function, params, .. } = asked;
         match function {
             "kv.get" => self.kv_get(read(params)?).await,
             "kv.set" => self.kv_set(read(params)?).await,

@@ -39,6 +39,9 @@ pub const INVALID_PARAMS: i64 = -32602;
 /// JSON-RPC: the service could not do what was asked.
 pub const HOST_FAILED: i64 = -32603;
 
+/// A permission is missing; `data` says which, and how it is granted.
+pub const PERMISSION_DENIED: i64 = -32001;
+
 /// A rule of the service stands against what was asked; `data.code` says which.
 pub const HOST_REFUSED: i64 = -32002;
 

@@ -8,6 +8,7 @@ mod audit;
 mod caller;
 mod configuration;
 mod data_dir;
+mod denials;
 mod disk;
 mod download;
 mod egress;
@@ -36,8 +37,9 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::config::Config;
+use crate::denials::{Denials, Report};
 use crate::domain::{Clock, Timestamp};
-use crate::egress::{Egress, Report};
+use crate::egress::Egress;
 use crate::shutdown::Shutdown;
 use crate::store::audit::AuditKey;
 use crate::store::{SealingKey, Store};
@@ -88,8 +90,9 @@ pub struct Service {
     manifests: registry::ManifestCache,
     fleet: fleet::Fleet,
     egress: Arc<Egress>,
+    denials: Arc<Denials>,
     /// Taken by the task that writes them down.
-    egress_reports: Mutex<Option<mpsc::Receiver<Report>>>,
+    denial_reports: Mutex<Option<mpsc::Receiver<Report>>>,
     verified: AtomicBool,
     shutdown: Shutdown,
     started_at: Timestamp,

@@ -17,6 +17,7 @@ use super::name_locks::NameLocks;
 use super::registry::ManifestCache;
 use super::{Actor, DataDir, DataDirError, Service, ServiceError, TokenBook};
 use crate::config::Config;
+use crate::denials::Denials;
 use crate::domain::{Chain, Clock};
 use crate::egress::{Egress, Resolver};
 use crate::sandbox::{DockerEngine, RuntimeFiles};
@@ -62,10 +63,12 @@ impl Service {
         let runtime_dir = data.runtime();
         let runtime = Self::blocking("runtime files", move || Ok(RuntimeFiles::write_out(&runtime_dir)?)).await?;
         let engine = Arc::new(DockerEngine::new(&instance, &config.sandbox, config.calls));
-        let (egress, reports) = Egress::new(config.egress.clone(), resolver, shutdown.clone());
+        let (denials, reports) = Denials::new();
+        let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone());
         let service = Arc::new(Self {
             egress,
-            egress_reports: Mutex::new(Some(reports)),
+            denials,
+            denial_reports: Mutex::new(Some(reports)),
             fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight),
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             started_at: clock.now(),
@@ -96,7 +99,7 @@ impl Service {
         self.shutdown.spawn("engine.watch", |token| service.watch_engine(token));
         let service = Arc::clone(self);
         self.shutdown.spawn("reconcile", |token| service.keep_reconciled(token));
-        self.start_egress_reports();
+        self.start_denial_reports();
         let service = Arc::clone(self);
         self.shutdown.spawn("upkeep", |token| async move {
             let mut ticks = tokio::time::interval(PERIOD);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::calls::Calls;
 use super::outbound::Outbound;
 use crate::domain::{CallId, escape};
-use crate::host::{Host, HostError, OWN_TIME};
+use crate::host::{Asked, Host, HostError, OWN_TIME};
 use crate::protocol::Outgoing;
 use crate::shutdown::Shutdown;
 
@@ -43,10 +43,12 @@ impl Requests {
         let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { return };
         let (host, outbound) = (self.host.clone(), Arc::clone(&self.outbound));
         let (function, params) = (function.to_owned(), params.map_or("{}", RawValue::get).to_owned());
-        let deadline = self.deadline(&params);
+        let serving = self.serving(&params);
         self.shutdown.spawn("session.host", |stop| async move {
             let answer = async {
-                let answered = tokio::time::timeout_at(deadline?, host.answer(&function, &params)).await;
+                let (call, deadline) = serving?;
+                let asked = Asked { function: &function, params: &params, call, deadline };
+                let answered = tokio::time::timeout_at(deadline, host.answer(asked)).await;
                 answered.unwrap_or_else(|_elapsed| Err(HostError::TooLate { function: escape(&function) }))
             };
             let Some(answer) = stop.run_until_cancelled(answer).await else { return };
@@ -64,14 +66,15 @@ impl Requests {
         });
     }
 
-    /// When nobody waits for the answer any more.
-    fn deadline(&self, params: &str) -> Result<Instant, HostError> {
+    /// The call that a request serves, and when nobody waits for the answer any more.
+    fn serving(&self, params: &str) -> Result<(Option<CallId>, Instant), HostError> {
         let invalid = |error: serde_json::Error| HostError::Invalid { rule: escape(&error.to_string()) };
         match serde_json::from_str(params).map_err(invalid)? {
-            Serving { call: None } => Ok(Instant::now() + OWN_TIME),
+            Serving { call: None } => Ok((None, Instant::now() + OWN_TIME)),
             Serving { call: Some(call) } => self
                 .calls
                 .deadline_of(call)
+                .map(|deadline| (Some(call), deadline))
                 .ok_or_else(|| HostError::Invalid { rule: format!("{call} is over, nothing can be asked for it") }),
         }
     }

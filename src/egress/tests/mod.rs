@@ -17,10 +17,12 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::*;
 use crate::config::Config;
+use crate::denials::{Report, What};
 use crate::domain::{Grants, Permission, PermissionUnit, PluginId};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,7 +83,8 @@ impl Rig {
         config.allow_private = private.iter().map(|host| host.parse().unwrap()).collect();
         change(&mut config);
         let (resolver, max_tunnels) = (Arc::<Script>::default(), config.max_tunnels);
-        let (egress, reports) = Egress::new(config, resolver.clone(), Shutdown::default());
+        let (denials, reports) = Denials::new();
+        let egress = Egress::new(config, resolver.clone(), denials, Shutdown::default());
         let grants = Arc::new(ArcSwap::from_pointee(grants(rules)));
         let exit = Exit::new(PluginId::generate(), "weather".parse().unwrap(), Arc::clone(&grants), max_tunnels);
         let exit = Arc::new(exit);
@@ -118,7 +121,7 @@ impl Rig {
     async fn report(&mut self) -> (&'static str, String) {
         let report = timeout(PATIENCE, self.reports.recv()).await.expect("there is a report").unwrap();
         match report.what {
-            What::One { rule, text, .. } => (rule, text),
+            What::One(Denial { rule, text, .. }) => (rule, text),
             What::More { .. } => panic!("{report:?}"),
         }
     }

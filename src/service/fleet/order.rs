@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{EngineState, Member};
 use crate::domain::{Manifest, PluginRef, ResourceLimits, ResourceRequest, Runtime, SessionId};
-use crate::host::{Host, HostParts};
+use crate::host::{Asker, Host, HostParts};
 use crate::protocol::{Initialize, PluginIdentity};
 use crate::sandbox::{EntryPoint, Network, SandboxSpec};
 use crate::service::{Service, ServiceError};
@@ -91,9 +91,16 @@ impl Service {
         let parts = HostParts {
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
+            denials: Arc::clone(&self.denials),
             kv_bytes: self.config.storage.kv_bytes,
         };
-        Host::new(member.id, parts)
+        let asker = Asker {
+            id: member.id,
+            name: member.name.clone(),
+            grants: Arc::clone(&member.grants),
+            secrets: Arc::clone(&member.secrets),
+        };
+        Host::new(asker, parts)
     }
 
     /// What a plugin gets: what the operator set for it, else what it asks for, else the defaults.

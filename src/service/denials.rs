@@ -1,0 +1,62 @@
+//! What plugins did not get: told in their logs and in the audit log.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Actor, Service};
+use crate::denials::{Denial, Door, Report, What};
+use crate::domain::{Chain, PluginRef};
+
+/// How often it is looked whether a minute is over.
+const SWEEP: Duration = Duration::from_secs(5);
+
+impl Service {
+    /// Starts the task that writes down what was refused.
+    pub(super) fn start_denial_reports(self: &Arc<Self>) {
+        let reports = self.denial_reports.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut reports) = reports else { return };
+        let service = Arc::clone(self);
+        self.shutdown.spawn("denial.reports", |token: CancellationToken| async move {
+            let mut sweeps = tokio::time::interval(SWEEP);
+            loop {
+                tokio::select! {
+                    () = token.cancelled() => break,
+                    Some(report) = reports.recv() => service.write_report(report).await,
+                    _ = sweeps.tick() => service.denials.sweep(Instant::now()),
+                }
+            }
+            // What was refused before the end is told.
+            while let Ok(report) = reports.try_recv() {
+                service.write_report(report).await;
+            }
+        });
+    }
+
+    async fn write_report(&self, Report { plugin, name, door, what }: Report) {
+        let (origin, action, things) = match door {
+            Door::Network => ("network", "egress.refused", "connections or requests"),
+            Door::HostFunction => ("host function", "host.refused", "requests"),
+        };
+        let (line, detail) = match what {
+            What::One(Denial { rule, text, how, is_by_rule }) => {
+                let line = format!("{origin}: {text}; {how}");
+                (line, is_by_rule.then(|| json!({ "rule": rule, "text": text, "how": how })))
+            }
+            What::More { count, by_rule } => {
+                let line = format!("{origin}: {count} more {things} were refused in that minute");
+                (line, (by_rule > 0).then(|| json!({ "count": by_rule })))
+            }
+        };
+        if let Some(member) = self.fleet.find(&PluginRef::Id(plugin)) {
+            member.log.note("WARNING", &line);
+        }
+        let Some(detail) = detail else { return };
+        if let Err(error) = self.record(self.entry(&Actor::Service, action, Some(&name), detail)).await {
+            tracing::error!(plugin.name = %name, error = %Chain(&error), "A refusal could not be recorded");
+        }
+    }
+}
