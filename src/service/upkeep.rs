@@ -64,7 +64,7 @@ impl Service {
         let runtime = Self::blocking("runtime files", move || Ok(RuntimeFiles::write_out(&runtime_dir)?)).await?;
         let engine = Arc::new(DockerEngine::new(&instance, &config.sandbox, config.calls));
         let (denials, reports) = Denials::new();
-        let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone());
+        let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone())?;
         let service = Arc::new(Self {
             egress,
             denials,
