@@ -3,9 +3,15 @@
 //! A session hands requests in and sends the answers out; whatever is refused here is an answer too, and only a broken
 //! protocol ends a session.
 
+mod api;
+#[cfg(test)]
+mod bench;
 mod error;
+mod headers;
+mod http;
 mod kv;
 mod need;
+mod web;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +22,11 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 pub use error::HostError;
+pub use web::Web;
 
 use crate::denials::Denials;
 use crate::domain::{CallId, Clock, Grants, PluginId, PluginName, Secrets, escape};
+use crate::egress::Exit;
 use crate::store::Store;
 
 /// Time of a request that serves no call.
@@ -35,6 +43,8 @@ pub struct HostParts {
     pub denials: Arc<Denials>,
     /// Bytes of keys and values that a plugin may keep.
     pub kv_bytes: u64,
+    /// What requests to the outside are made with.
+    pub web: Web,
 }
 
 /// The plugin that asks, with what it has at the moment of each request.
@@ -48,6 +58,8 @@ pub struct Asker {
     pub grants: Arc<ArcSwap<Grants>>,
     /// Its secrets.
     pub secrets: Arc<ArcSwap<Secrets>>,
+    /// Its way out.
+    pub exit: Arc<Exit>,
 }
 
 /// One request.
@@ -67,8 +79,10 @@ pub struct Asked<'a> {
 impl Asker {
     /// With nothing granted.
     pub(crate) fn for_testing(name: &str) -> Self {
-        let (grants, secrets) = (Arc::default(), Arc::default());
-        Self { id: PluginId::generate(), name: name.parse().unwrap(), grants, secrets }
+        let (id, name): (_, PluginName) = (PluginId::generate(), name.parse().unwrap());
+        let grants = Arc::<ArcSwap<Grants>>::default();
+        let exit = Arc::new(Exit::new(id, name.clone(), Arc::clone(&grants), 4));
+        Self { id, name, grants, secrets: Arc::default(), exit }
     }
 }
 
@@ -91,7 +105,8 @@ impl Host {
         let store = Store::open(&folder.join("plugbay.db"), crate::store::Missing::Create).await.unwrap();
         let clock = Arc::new(crate::domain::SystemClock);
         let (denials, _reports) = Denials::new();
-        Self::new(Asker::for_testing("asker"), HostParts { store, clock, denials, kv_bytes: 1 << 20 })
+        let web = Web::for_testing(folder, &denials);
+        Self::new(Asker::for_testing("asker"), HostParts { store, clock, denials, kv_bytes: 1 << 20, web })
     }
 
     /// Answers a request.
@@ -102,6 +117,8 @@ impl Host {
             "kv.set" => self.kv_set(read(params)?).await,
             "kv.delete" => self.kv_delete(read(params)?).await,
             "kv.list" => self.kv_list(read(params)?).await,
+            "http.fetch" => self.http_fetch(read(params)?, asked.deadline).await,
+            "api.request" => self.api_request(read(params)?, asked.deadline).await,
             _ => Err(HostError::Unknown { function: escape(function) }),
         }
     }
