@@ -177,8 +177,10 @@ impl EgressError {
             Self::BadTarget { .. } | Self::Http { .. } => "400 Bad Request",
             Self::NotGranted { .. } | Self::PrivateAddress { .. } | Self::Tls { .. } => "403 Forbidden",
             Self::TooMany { .. } => "503 Service Unavailable",
-            Self::Unresolved { .. } | Self::Unreachable { .. } => "502 Bad Gateway",
-            Self::ResolveTimeout { .. } | Self::ConnectTimeout { .. } => "504 Gateway Timeout",
+            Self::Unreachable { .. } => "502 Bad Gateway",
+            Self::Unresolved { .. } | Self::ResolveTimeout { .. } | Self::ConnectTimeout { .. } => {
+                "504 Gateway Timeout"
+            }
             Self::Silent { .. } | Self::Ended { .. } | Self::Plugin(_) => "408 Request Timeout",
         }
     }

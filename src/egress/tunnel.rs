@@ -41,6 +41,8 @@ impl Egress {
                 Ok(Ok(stream)) => {
                     // What waits to be sent together was collected by whoever sends it.
                     stream.set_nodelay(true).ok();
+                    exit.count_opened();
+                    tracing::debug!(plugin.name = %exit.name, %target, %address, "Opened a connection for a plugin");
                     return Ok(Upstream { stream, target, spoken });
                 }
                 Ok(Err(error)) => last = Some(error),
