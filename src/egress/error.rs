@@ -241,12 +241,12 @@ impl EgressError {
                 "403 Forbidden"
             }
             Self::TooMany { .. } => "503 Service Unavailable",
-            Self::Unresolved { .. }
-            | Self::Unreachable { .. }
-            | Self::Certificate { .. }
-            | Self::Answer { .. }
-            | Self::AnswerTooLong { .. } => "502 Bad Gateway",
-            Self::ResolveTimeout { .. } | Self::ConnectTimeout { .. } => "504 Gateway Timeout",
+            Self::Unreachable { .. } | Self::Certificate { .. } | Self::Answer { .. } | Self::AnswerTooLong { .. } => {
+                "502 Bad Gateway"
+            }
+            Self::Unresolved { .. } | Self::ResolveTimeout { .. } | Self::ConnectTimeout { .. } => {
+                "504 Gateway Timeout"
+            }
             Self::Silent { .. } | Self::Ended { .. } | Self::Plugin(_) => "408 Request Timeout",
         }
     }

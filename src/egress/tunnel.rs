@@ -31,6 +31,9 @@ impl Egress {
         let found = self.resolve(&target).await?;
         let addresses = check_addresses(&target, spoken, &found, &self.config.allow_private)?;
         let stream = self.dial(&target, addresses).await?;
+        exit.count_opened();
+        let address = stream.peer_addr().ok();
+        tracing::debug!(plugin.name = %exit.name, %target, ?address, "Opened a connection for a plugin");
         Ok(Upstream { stream, target, spoken })
     }
 
