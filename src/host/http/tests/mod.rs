@@ -211,3 +211,63 @@ async fn a_request_ends_when_its_grant_is_taken_back() {
     let (outcome, ()) = tokio::join!(bench.fetch(&url), revoke);
     assert_eq!(rule_of(&outcome), "limit");
 }
+
+#[tokio::test]
+async fn no_way_to_write_an_inner_address_leads_there() {
+    let sentinel = Server::plain(|_, to| reply(to, "200 OK", "", "inside"));
+    let bench = Bench::new(&["network_access"], |_| {}).await;
+    bench.names.tell("localhost", &["127.0.0.1"]);
+    for host in [
+        "127.0.0.1",
+        "127.1",
+        "127.0.1",
+        "127.127.127.127",
+        "0",
+        "0.0.0.0",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "017700000001",
+        "127.0.0.1.",
+        "127。0。0。1",
+        "①②⑦.⓪.⓪.①",
+        "127%2e0%2e0%2e1",
+        "%31%32%37.0.0.1",
+        "localhost",
+        "LOCALHOST.",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[0:0:0:0:0:ffff:7f00:1]",
+        "[::127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "169.254.169.254",
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "[::ffff:169.254.169.254]",
+        "[fd00:ec2::254]",
+        "127.0.0.1.nip.io",
+        "x@127.0.0.1",
+        "x:y@127.0.0.1",
+        "127.0.0.1#@x.example",
+        "x.example\\@127.0.0.1",
+        "127.0.0.1\t",
+        "[::1%25lo]",
+        "metadata.google.internal",
+        "ⓛocalhost",
+    ] {
+        bench.names.tell("127.0.0.1.nip.io", &["127.0.0.1"]);
+        bench.names.tell("metadata.google.internal", &["169.254.169.254"]);
+        for scheme in ["http", "https"] {
+            let url = format!("{scheme}://{host}:{}/", sentinel.port);
+            let rule = rule_of(&bench.fetch(&url).await);
+            let is_refused =
+                ["target", "address", "private-address"].contains(&rule.as_str()) || rule.starts_with("denied ");
+            assert!(is_refused, "{url}: {rule}");
+        }
+    }
+    assert_eq!(sentinel.seen(), 0);
+}
