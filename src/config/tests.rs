@@ -33,7 +33,7 @@ fn the_defaults_are_valid_and_those_of_the_types() {
     assert_eq!(config.storage.min_free_bytes, 64 << 20);
     let validator = jsonschema::validator_for(&config_schema()).unwrap();
     assert!(validator.is_valid(&serde_json::json!({})));
-    for setting in settings::SETTINGS {
+    for setting in settings::settings() {
         let value = setting.path.rsplit('.').fold((setting.default)(), |value, key| serde_json::json!({ key: value }));
         assert!(validator.is_valid(&value), "{}", setting.path);
     }

@@ -145,7 +145,8 @@ mod tests {
         let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_800_000_000_000).unwrap()));
         let (denials, _reports) = Denials::new();
-        let parts = HostParts { store, clock: clock.clone(), denials, kv_bytes: 100_000 };
+        let databases = crate::databases::Databases::for_testing();
+        let parts = HostParts { store, clock: clock.clone(), databases, denials, kv_bytes: 100_000 };
         Bench { _folder: folder, clock, host: Host::new(Asker::for_testing("asker"), parts.clone()), parts }
     }
 

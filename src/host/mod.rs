@@ -3,6 +3,7 @@
 //! A session hands requests in and sends the answers out; whatever is refused here is an answer too, and only a broken
 //! protocol ends a session.
 
+mod db;
 mod error;
 mod kv;
 mod need;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 
 pub use error::HostError;
 
+use crate::databases::Databases;
 use crate::denials::Denials;
 use crate::domain::{CallId, Clock, Grants, PluginId, PluginName, Secrets, escape};
 use crate::store::Store;
@@ -31,6 +33,8 @@ pub struct HostParts {
     pub store: Store,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The operator's databases.
+    pub databases: Databases,
     /// Where refusals are noted.
     pub denials: Arc<Denials>,
     /// Bytes of keys and values that a plugin may keep.
@@ -91,7 +95,8 @@ impl Host {
         let store = Store::open(&folder.join("plugbay.db"), crate::store::Missing::Create).await.unwrap();
         let clock = Arc::new(crate::domain::SystemClock);
         let (denials, _reports) = Denials::new();
-        Self::new(Asker::for_testing("asker"), HostParts { store, clock, denials, kv_bytes: 1 << 20 })
+        let databases = Databases::for_testing();
+        Self::new(Asker::for_testing("asker"), HostParts { store, clock, databases, denials, kv_bytes: 1 << 20 })
     }
 
     /// Answers a request.
@@ -102,6 +107,8 @@ impl Host {
             "kv.set" => self.kv_set(read(params)?).await,
             "kv.delete" => self.kv_delete(read(params)?).await,
             "kv.list" => self.kv_list(read(params)?).await,
+            "db.query" => self.db_query(read(params)?, asked.deadline).await,
+            "db.execute" => self.db_execute(read(params)?, asked.deadline).await,
             _ => Err(HostError::Unknown { function: escape(function) }),
         }
     }

@@ -1,6 +1,7 @@
 //! Whoever is at the other end of the first connection, as an engine of the tests lets anybody be: only the plugin's first
 //! process with its nonce gets in, once.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,11 @@ use std::time::{Duration, Instant};
 use std::{fs, future};
 
 use futures_util::future::FutureExt as _;
+use plugbay::config::Config;
+use plugbay::databases::Databases;
+use plugbay::denials::Denials;
 use plugbay::domain::{Isolation, PluginConfig, ResourceLimits, SessionId, SystemClock};
-use plugbay::host::{Host, HostParts};
+use plugbay::host::{Asker, Host, HostParts};
 use plugbay::protocol::{Initialize, PluginIdentity};
 use plugbay::sandbox::{
     EngineFuture, EngineInfo, EntryPoint, FoundSandbox, Network, RunningSandbox, Sandbox, SandboxError, SandboxEvent,
@@ -141,9 +145,14 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
     };
     let log = Arc::new(PluginLog::new(folder.path().join("log"), clock.clone()));
     let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
-    let host = Host::new(id, HostParts { store, clock: clock.clone(), kv_bytes: 0 });
+    let shutdown = Shutdown::default();
+    let limits = Config::for_testing(folder.path()).databases;
+    let databases = Databases::new(&BTreeMap::new(), &limits, 0, shutdown.clone());
+    let (denials, _reports) = Denials::new();
+    let asker = Asker { id, name: "introduced".parse().unwrap(), grants: Arc::default(), secrets: Arc::default() };
+    let host = Host::new(asker, HostParts { store, clock: clock.clone(), databases, denials, kv_bytes: 0 });
     let way_out = WayOut(Arc::new(|_, _| unreachable!("it has no network access")));
-    let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown: Shutdown::default(), way_out };
+    let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown, way_out };
     let began = Instant::now();
     let error = launch(order, around, &|_state| {}).await.unwrap_err();
     assert!(began.elapsed() < START * 2, "{:?}", began.elapsed());
