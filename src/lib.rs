@@ -11,6 +11,7 @@ pub mod telemetry;
 pub mod wire;
 pub mod package;
 pub mod store;
+pub mod databases;
 pub mod egress;
 pub mod sandbox;
 pub mod protocol;

@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::choices::{EngineChoice, LogFormat, LogLevel};
 use super::settings::word;
 use super::{
-    ApiConfig, CallLimits, Config, DatabaseConfig, EgressConfig, FolderConfig, HealthConfig, ImagesConfig,
-    InstallConfig, LoggingConfig, ResourcesConfig, SandboxConfig, SecurityConfig, ServerConfig, StorageConfig,
+    ApiConfig, CallLimits, Config, DatabaseConfig, DatabaseLimits, EgressConfig, FolderConfig, HealthConfig,
+    ImagesConfig, InstallConfig, LoggingConfig, ResourcesConfig, SandboxConfig, SecurityConfig, ServerConfig,
+    StorageConfig,
 };
 use crate::domain::{AllowedHost, ArchiveLimits, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy};
 
@@ -108,6 +109,16 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
             fetch_bytes: values.size("egress.fetch_kb") << 10,
         },
         resources: resources(values),
+        databases: DatabaseLimits {
+            rows: values.size("databases.rows"),
+            result_bytes: values.size("databases.result_kb") << 10,
+            time: values.seconds("databases.seconds"),
+            memory_bytes: values.mib("databases.memory_mb"),
+            file_bytes: values.mib("databases.file_mb"),
+            workers: values.size("databases.workers"),
+            idle: Duration::from_mins(1),
+            program: PathBuf::from("/proc/self/exe"),
+        },
         storage: StorageConfig {
             min_free_bytes: values.mib("storage.min_free_mb"),
             kv_bytes: values.whole("storage.kv_kb") << 10,

@@ -6,6 +6,7 @@
 
 mod assemble;
 mod choices;
+mod database_settings;
 mod docs;
 mod environment;
 mod error;
@@ -55,6 +56,8 @@ pub struct Config {
     pub egress: EgressConfig,
     /// What plugins can be granted.
     pub resources: ResourcesConfig,
+    /// What a statement may take from the operator's databases.
+    pub databases: DatabaseLimits,
     /// How full the disk may get.
     pub storage: StorageConfig,
     /// What is logged.
@@ -203,6 +206,27 @@ pub struct ApiConfig {
     pub token: Option<SecretString>,
     /// Methods with paths that may be called; nothing when empty.
     pub allow: Vec<Operation>,
+}
+
+/// `databases`.
+#[derive(Clone, Debug)]
+pub struct DatabaseLimits {
+    /// Rows of one answer.
+    pub rows: usize,
+    /// Bytes of one answer.
+    pub result_bytes: usize,
+    /// Longest time of one request.
+    pub time: Duration,
+    /// Bytes of memory for one statement.
+    pub memory_bytes: u64,
+    /// Bytes that a file may grow to.
+    pub file_bytes: u64,
+    /// Processes at one time.
+    pub workers: usize,
+    /// How long a process stays without work.
+    pub idle: Duration,
+    /// What is started as `plugbay db-worker`: this program. Only a test, which is another program, names it.
+    pub program: PathBuf,
 }
 
 /// `storage`.

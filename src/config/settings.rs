@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::database_settings::DATABASE_SETTINGS;
 use super::kind::{FieldKind, Kind, ResourceField};
 use crate::domain::{ArchiveLimits, ResourceCeiling, ResourceLimits, Word};
 
@@ -15,17 +16,21 @@ pub(super) struct Setting {
     pub(super) doc: &'static str,
 }
 
-const fn setting(path: &'static str, kind: Kind, default: fn() -> Value, doc: &'static str) -> Setting {
+pub(super) const fn setting(path: &'static str, kind: Kind, default: fn() -> Value, doc: &'static str) -> Setting {
     Setting { path, kind, default, doc }
 }
 
 /// Largest whole number of MiB: as bytes it fits 64 bits.
-const MIB: Kind = Kind::Whole(1, 1 << 40);
+pub(super) const MIB: Kind = Kind::Whole(1, 1 << 40);
 const COUNT: Kind = Kind::Whole(1, 1 << 40);
 const CPUS: Kind = Kind::Number(0.01, 1_000_000.0);
 
 /// Every key, in the order of the documentation.
-pub(super) const SETTINGS: &[Setting] = &[
+pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().chain(DATABASE_SETTINGS)
+}
+
+const SETTINGS: &[Setting] = &[
     setting(
         "server.listen",
         Kind::Listen,

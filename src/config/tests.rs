@@ -33,7 +33,7 @@ fn the_defaults_are_valid_and_those_of_the_types() {
     assert_eq!(config.storage.min_free_bytes, 64 << 20);
     let validator = jsonschema::validator_for(&config_schema()).unwrap();
     assert!(validator.is_valid(&serde_json::json!({})));
-    for setting in settings::SETTINGS {
+    for setting in settings::settings() {
         let value = setting.path.rsplit('.').fold((setting.default)(), |value, key| serde_json::json!({ key: value }));
         assert!(validator.is_valid(&value), "{}", setting.path);
     }
@@ -209,11 +209,11 @@ fn of<T: Word>() -> Vec<&'static str> {
 
 #[test]
 fn the_words_of_the_table_are_those_of_the_types() {
-    let words =
-        |path: &str| match settings::SETTINGS.iter().find(|setting| setting.path == path).map(|setting| setting.kind) {
-            Some(kind::Kind::Words(words)) => words.to_vec(),
-            _ => Vec::new(),
-        };
+    let words = |path: &str| match settings::settings().find(|setting| setting.path == path).map(|setting| setting.kind)
+    {
+        Some(kind::Kind::Words(words)) => words.to_vec(),
+        _ => Vec::new(),
+    };
     assert_eq!(words("sandbox.engine"), of::<EngineChoice>());
     assert_eq!(words("logging.level"), of::<LogLevel>());
     assert_eq!(words("logging.format"), of::<LogFormat>());

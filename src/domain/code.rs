@@ -148,6 +148,12 @@ codes! {
     DigestChanged "digest-changed" Conflict "The archive is not the one that was looked at" "look at it again: plugbay approve NAME";
     ResourceUnknown "resource-unknown" Conflict "The operator has not named a resource that was granted" "name it under `resources` in plugbay.yaml and restart the service, or revoke the grant";
     QuotaExceeded "quota-exceeded" Refused "More than the plugin may keep" "delete some of it, or raise the limit";
+    DatabaseUnknown "database-unknown" NotFound "The operator names no such database" "name it under `resources.databases` in plugbay.yaml, and restart the service";
+    DatabaseRefused "database-refused" Refused "The database did not accept the statement" "correct what the text names";
+    DatabaseLimit "database-limit" Refused "The statement needs more than it may take" "ask for less at once, or raise the setting that the text names";
+    DatabaseTimeout "database-timeout" GatewayTimeout "The statement took too long" "ask for less at once, or raise `databases.seconds`";
+    DatabaseLocked "database-locked" Unavailable "Another program holds the database locked" "try again; end the program that keeps it locked";
+    DatabaseFailed "database-failed" Unavailable "The database could not be used" "the service's log says why";
     PluginStartFailed "plugin-start-failed" BadGateway "The plugin did not start" "mend what log_tail shows; plugbay test DIR tries it without a service";
     PluginCrashed "plugin-crashed" BadGateway "The plugin ended while it ran" "plugbay logs NAME shows what it printed";
     PluginOutOfMemory "plugin-out-of-memory" BadGateway "The plugin ran out of memory" "raise `resources.memory_mb` in plugin.yaml, or plugbay limits set NAME memory_mb=…";

@@ -86,7 +86,8 @@ impl Bench {
         let egress =
             Egress::new(config.egress.clone(), names.clone(), Arc::clone(&denials), Shutdown::default()).unwrap();
         let web = Web::new(egress, &config);
-        let parts = HostParts { store, clock: Arc::new(SystemClock), denials, kv_bytes: 0, web };
+        let databases = crate::databases::Databases::for_testing();
+        let parts = HostParts { store, clock: Arc::new(SystemClock), databases, denials, kv_bytes: 0, web };
         let host = Host::new(Asker::for_testing("asker"), parts);
         let bench = Self { _folder: folder, names, host, reports };
         bench.grant(granted);

@@ -6,6 +6,7 @@
 mod api;
 #[cfg(test)]
 mod bench;
+mod db;
 mod error;
 mod headers;
 mod http;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 pub use error::HostError;
 pub use web::Web;
 
+use crate::databases::Databases;
 use crate::denials::Denials;
 use crate::domain::{CallId, Clock, Grants, PluginId, PluginName, Secrets, escape};
 use crate::egress::Exit;
@@ -39,6 +41,8 @@ pub struct HostParts {
     pub store: Store,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The operator's databases.
+    pub databases: Databases,
     /// Where refusals are noted.
     pub denials: Arc<Denials>,
     /// Bytes of keys and values that a plugin may keep.
@@ -76,6 +80,20 @@ pub struct Asked<'a> {
 }
 
 #[cfg(test)]
+impl HostParts {
+    /// With what no test of one function needs to say.
+    pub(crate) fn for_testing(
+        folder: &std::path::Path,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        denials: Arc<Denials>,
+    ) -> Self {
+        let (databases, web) = (Databases::for_testing(), Web::for_testing(folder, &denials));
+        Self { store, clock, databases, denials, kv_bytes: 1 << 20, web }
+    }
+}
+
+#[cfg(test)]
 impl Asker {
     /// With nothing granted.
     pub(crate) fn for_testing(name: &str) -> Self {
@@ -105,8 +123,7 @@ impl Host {
         let store = Store::open(&folder.join("plugbay.db"), crate::store::Missing::Create).await.unwrap();
         let clock = Arc::new(crate::domain::SystemClock);
         let (denials, _reports) = Denials::new();
-        let web = Web::for_testing(folder, &denials);
-        Self::new(Asker::for_testing("asker"), HostParts { store, clock, denials, kv_bytes: 1 << 20, web })
+        Self::new(Asker::for_testing("asker"), HostParts::for_testing(folder, store, clock, denials))
     }
 
     /// Answers a request.
@@ -119,6 +136,8 @@ impl Host {
             "kv.list" => self.kv_list(read(params)?).await,
             "http.fetch" => self.http_fetch(read(params)?, asked.deadline).await,
             "api.request" => self.api_request(read(params)?, asked.deadline).await,
+            "db.query" => self.db_query(read(params)?, asked.deadline).await,
+            "db.execute" => self.db_execute(read(params)?, asked.deadline).await,
             _ => Err(HostError::Unknown { function: escape(function) }),
         }
     }

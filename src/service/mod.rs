@@ -37,6 +37,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::config::Config;
+use crate::databases::Databases;
 use crate::denials::{Denials, Report};
 use crate::domain::{Clock, Timestamp};
 use crate::egress::Egress;
@@ -90,6 +91,7 @@ pub struct Service {
     manifests: registry::ManifestCache,
     fleet: fleet::Fleet,
     egress: Arc<Egress>,
+    databases: Databases,
     denials: Arc<Denials>,
     /// Taken by the task that writes them down.
     denial_reports: Mutex<Option<mpsc::Receiver<Report>>>,

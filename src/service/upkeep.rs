@@ -17,6 +17,7 @@ use super::name_locks::NameLocks;
 use super::registry::ManifestCache;
 use super::{Actor, DataDir, DataDirError, Service, ServiceError, TokenBook};
 use crate::config::Config;
+use crate::databases::Databases;
 use crate::denials::Denials;
 use crate::domain::{Chain, Clock};
 use crate::egress::{Egress, Resolver};
@@ -65,8 +66,11 @@ impl Service {
         let engine = Arc::new(DockerEngine::new(&instance, &config.sandbox, config.calls));
         let (denials, reports) = Denials::new();
         let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone())?;
+        let named = &config.resources.databases;
+        let databases = Databases::new(named, &config.databases, config.calls.message_bytes, shutdown.clone());
         let service = Arc::new(Self {
             egress,
+            databases,
             denials,
             denial_reports: Mutex::new(Some(reports)),
             fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight),

@@ -1,6 +1,7 @@
 //! Whoever is at the other end of the first connection, as an engine of the tests lets anybody be: only the plugin's first
 //! process with its nonce gets in, once.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::{fs, future};
 use arc_swap::ArcSwap;
 use futures_util::future::FutureExt as _;
 use plugbay::config::Config;
+use plugbay::databases::Databases;
 use plugbay::denials::Denials;
 use plugbay::domain::{Grants, Isolation, PluginConfig, PluginName, ResourceLimits, SessionId, SystemClock};
 use plugbay::egress::{Egress, Exit, SystemResolver};
@@ -148,12 +150,14 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
     let (denials, _reports) = Denials::new();
     let config = Config::for_testing(folder.path());
     let shutdown = Shutdown::default();
+    let databases = Databases::new(&BTreeMap::new(), &config.databases, 0, shutdown.clone());
     let egress =
         Egress::new(config.egress.clone(), Arc::new(SystemResolver), denials.clone(), shutdown.clone()).unwrap();
     let (name, grants): (PluginName, Arc<ArcSwap<Grants>>) = ("introduced".parse().unwrap(), Arc::default());
     let exit = Arc::new(Exit::new(id, name.clone(), grants.clone(), 1));
     let asker = Asker { id, name, grants, secrets: Arc::default(), exit };
-    let parts = HostParts { store, clock: clock.clone(), denials, kv_bytes: 0, web: Web::new(egress, &config) };
+    let web = Web::new(egress, &config);
+    let parts = HostParts { store, clock: clock.clone(), databases, denials, kv_bytes: 0, web };
     let host = Host::new(asker, parts);
     let way_out = WayOut(Arc::new(|_, _| unreachable!("it has no network access")));
     let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown, way_out };

@@ -9,6 +9,7 @@ mod approved_updates;
 mod audit;
 mod config;
 mod data_dir;
+mod databases;
 mod download;
 mod fixtures;
 mod idempotency;

@@ -91,6 +91,7 @@ impl Service {
         let parts = HostParts {
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
+            databases: self.databases.clone(),
             denials: Arc::clone(&self.denials),
             kv_bytes: self.config.storage.kv_bytes,
             web: Web::new(Arc::clone(&self.egress), &self.config),
