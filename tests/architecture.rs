@@ -27,7 +27,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("api", &["config", "domain", "service", "shutdown", "wire"]),
+    ("chat", &["config", "domain", "service", "store"]),
+    ("api", &["chat", "config", "domain", "service", "shutdown", "wire"]),
     ("startup", &["api", "config", "domain", "egress", "package", "service", "shutdown", "store", "telemetry", "wire"]),
     ("cli", &["config", "domain", "package", "startup", "telemetry", "wire"]),
 ];

@@ -3,9 +3,12 @@
 //! A session hands requests in and sends the answers out; whatever is refused here is an answer too, and only a broken
 //! protocol ends a session.
 
+mod chat;
 mod error;
 mod kv;
 mod need;
+mod plugins;
+mod uplink;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +16,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use error::HostError;
+pub use uplink::{Asking, MAX_DEPTH, PluginCall, Refused, Uplink, UplinkSender};
 
 use crate::denials::Denials;
-use crate::domain::{CallId, Clock, Grants, PluginId, PluginName, Secrets, escape};
+use crate::domain::{CallId, Clock, Grants, Origin, PluginId, PluginName, Secrets, escape};
 use crate::store::Store;
 
 /// Time of a request that serves no call.
@@ -35,6 +40,8 @@ pub struct HostParts {
     pub denials: Arc<Denials>,
     /// Bytes of keys and values that a plugin may keep.
     pub kv_bytes: u64,
+    /// What asks the service for what only it can do.
+    pub uplink: UplinkSender,
 }
 
 /// The plugin that asks, with what it has at the moment of each request.
@@ -61,6 +68,8 @@ pub struct Asked<'a> {
     pub call: Option<CallId>,
     /// When nobody waits for the answer any more.
     pub deadline: Instant,
+    /// Where that call comes from.
+    pub origin: Origin,
 }
 
 #[cfg(test)]
@@ -77,12 +86,17 @@ impl Asker {
 pub struct Host {
     asker: Asker,
     parts: HostParts,
+    /// Places for calls of other plugins.
+    nested: Arc<Semaphore>,
+    /// What it wrote into chats.
+    written: Arc<chat::Written>,
 }
 
 impl Host {
     /// For the requests of this plugin.
     pub fn new(asker: Asker, parts: HostParts) -> Self {
-        Self { asker, parts }
+        let nested = Arc::new(Semaphore::new(plugins::MOST_NESTED));
+        Self { asker, parts, nested, written: Arc::default() }
     }
 
     /// With a database of its own in this folder.
@@ -91,17 +105,24 @@ impl Host {
         let store = Store::open(&folder.join("plugbay.db"), crate::store::Missing::Create).await.unwrap();
         let clock = Arc::new(crate::domain::SystemClock);
         let (denials, _reports) = Denials::new();
-        Self::new(Asker::for_testing("asker"), HostParts { store, clock, denials, kv_bytes: 1 << 20 })
+        Self::new(
+            Asker::for_testing("asker"),
+            HostParts { store, clock, denials, kv_bytes: 1 << 20, uplink: Uplink::nowhere() },
+        )
     }
 
     /// Answers a request.
     pub async fn answer(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
-        let Asked { function, params, .. } = asked;
+        let Asked { function, params, origin, deadline, .. } = asked;
         match function {
             "kv.get" => self.kv_get(read(params)?).await,
             "kv.set" => self.kv_set(read(params)?).await,
             "kv.delete" => self.kv_delete(read(params)?).await,
             "kv.list" => self.kv_list(read(params)?).await,
+            "chat.send" => self.chat_send(read(params)?, origin).await,
+            "chat.history" => self.chat_history(read(params)?, origin).await,
+            "plugins.execute" => self.plugins_execute(read(params)?, origin, deadline).await,
+            "plugins.list" => self.plugins_list(read(params)?).await,
             _ => Err(HostError::Unknown { function: escape(function) }),
         }
     }

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::denials::Denials;
 use crate::domain::{Chain, Clock};
 use crate::egress::{Egress, Resolver};
+use crate::host::Uplink;
 use crate::sandbox::{DockerEngine, RuntimeFiles};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
@@ -64,11 +65,14 @@ impl Service {
         let runtime = Self::blocking("runtime files", move || Ok(RuntimeFiles::write_out(&runtime_dir)?)).await?;
         let engine = Arc::new(DockerEngine::new(&instance, &config.sandbox, config.calls));
         let (denials, reports) = Denials::new();
+        let (uplink, uplink_requests) = Uplink::channel();
         let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone());
         let service = Arc::new(Self {
             egress,
             denials,
             denial_reports: Mutex::new(Some(reports)),
+            uplink,
+            uplink_requests: Mutex::new(Some(uplink_requests)),
             fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight),
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             started_at: clock.now(),
@@ -90,6 +94,9 @@ impl Service {
             service.record(service.entry(&Actor::Service, "service.initialized", None, detail)).await?;
         }
         service.ensure_first_token().await?;
+        let mut tx = service.store.begin().await?;
+        store::chat::remove_held(&mut tx).await?;
+        tx.commit().await?;
         Ok(service)
     }
 
@@ -100,6 +107,7 @@ impl Service {
         let service = Arc::clone(self);
         self.shutdown.spawn("reconcile", |token| service.keep_reconciled(token));
         self.start_denial_reports();
+        self.start_uplink();
         let service = Arc::clone(self);
         self.shutdown.spawn("upkeep", |token| async move {
             let mut ticks = tokio::time::interval(PERIOD);

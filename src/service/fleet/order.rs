@@ -93,6 +93,7 @@ impl Service {
             clock: Arc::clone(&self.clock),
             denials: Arc::clone(&self.denials),
             kv_bytes: self.config.storage.kv_bytes,
+            uplink: self.uplink.clone(),
         };
         let asker = Asker {
             id: member.id,
