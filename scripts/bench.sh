@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Measures plugbay on this machine and shows the numbers beside their goals.
 #
-#   scripts/bench.sh install|call [--judge] [--record]
+#   scripts/bench.sh install|call|host [--judge] [--record]
 #
 #   install   large archives, the memory they take, the start of the service
 #   call      calls, starts and memory of running plugins beside their floors; needs Docker
+#   host      what plugins ask of the service, and downloads on their way out; needs Docker
 #
 # Builds the release binary first; PLUGBAY_BIN names another. --judge: exit code 1 if a goal is missed. --record: also
 # write the table into benches/RESULTS.md.
@@ -15,10 +16,10 @@ cd "$(dirname "$0")/.."
 
 what=${1:-}
 case $what in
-install | call) shift ;;
--h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+install | call | host) shift ;;
+-h | --help) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 0 ;;
 *)
-    echo "usage: scripts/bench.sh install|call [--judge] [--record]" >&2
+    echo "usage: scripts/bench.sh install|call|host [--judge] [--record]" >&2
     exit 2
     ;;
 esac
@@ -31,9 +32,11 @@ for argument in "$@"; do
         ;;
     esac
 done
-if [ "$what" = call ]; then
+if [ "$what" != install ]; then
     ensure_docker yes >&2
     docker/python/build.sh >&2
+fi
+if [ "$what" = call ]; then
     cargo build --release --locked --example load >&2
 fi
 if [ -z "${PLUGBAY_BIN:-}" ]; then cargo build --release --locked --bin plugbay >&2; fi

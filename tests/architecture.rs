@@ -18,7 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("egress", &["config", "denials", "domain", "shutdown"]),
     ("sandbox", &["config", "domain", "shutdown"]),
     ("protocol", &["domain"]),
-    ("host", &["denials", "domain", "protocol", "store"]),
+    ("host", &["config", "denials", "domain", "egress", "protocol", "shutdown", "store"]),
     ("session", &["config", "domain", "host", "protocol", "sandbox", "shutdown"]),
     (
         "service",

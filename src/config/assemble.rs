@@ -14,7 +14,7 @@ use super::{
     ApiConfig, CallLimits, Config, DatabaseConfig, EgressConfig, FolderConfig, HealthConfig, ImagesConfig,
     InstallConfig, LoggingConfig, ResourcesConfig, SandboxConfig, SecurityConfig, ServerConfig, StorageConfig,
 };
-use crate::domain::{AllowedHost, ArchiveLimits, ResourceCeiling, ResourceLimits, SignaturePolicy};
+use crate::domain::{AllowedHost, ArchiveLimits, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy};
 
 /// The value of every key by its path; each was read by the rules of its setting.
 #[derive(Clone, Copy)]
@@ -104,6 +104,8 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
             idle: values.seconds("egress.idle_seconds"),
             tunnel_time: values.seconds("egress.tunnel_seconds"),
             tunnel_bytes: values.mib("egress.tunnel_mb"),
+            ca_file: Some(values.text("egress.ca_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
+            fetch_bytes: values.size("egress.fetch_kb") << 10,
         },
         resources: resources(values),
         storage: StorageConfig {
@@ -125,9 +127,14 @@ fn resources(values: Values<'_>) -> ResourcesConfig {
         apis: values.named("resources.apis", |fields| ApiConfig {
             base_url: text(fields, "base_url"),
             token: fields["token"].as_str().map(SecretString::from),
-            allow: fields["allow"].as_array().into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect(),
+            allow: operations(&fields["allow"]),
         }),
     }
+}
+
+fn operations(listed: &Value) -> Vec<Operation> {
+    let texts = listed.as_array().into_iter().flatten().filter_map(Value::as_str);
+    texts.filter_map(|text| text.parse().ok()).collect()
 }
 
 fn server(values: Values<'_>) -> ServerConfig {

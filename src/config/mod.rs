@@ -28,7 +28,7 @@ pub use docs::{config_schema, configuration_page};
 pub use environment::Environment;
 pub use error::ConfigError;
 
-use crate::domain::{AllowedHost, ArchiveLimits, ResourceCeiling, ResourceLimits, SignaturePolicy};
+use crate::domain::{AllowedHost, ArchiveLimits, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy};
 
 /// The configuration of one service.
 #[derive(Clone, Debug)]
@@ -163,6 +163,10 @@ pub struct EgressConfig {
     pub tunnel_time: Duration,
     /// Bytes one connection may carry, both directions together.
     pub tunnel_bytes: u64,
+    /// Certificates that are trusted beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Bytes of a body that the service sends or takes for a plugin.
+    pub fetch_bytes: usize,
 }
 
 /// `resources`, each by the operator's name for it.
@@ -198,7 +202,7 @@ pub struct ApiConfig {
     /// Sent with every request.
     pub token: Option<SecretString>,
     /// Methods with paths that may be called; nothing when empty.
-    pub allow: Vec<String>,
+    pub allow: Vec<Operation>,
 }
 
 /// `storage`.

@@ -316,6 +316,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         "MiB that one connection of a plugin may carry, both directions together; then it is closed.",
     ),
     setting(
+        "egress.ca_file",
+        Kind::Automatic,
+        || json!(""),
+        "PEM file with certificates of authorities that `http.fetch` and `api.request` trust beside those of the system, such as a company's own. Empty: none.",
+    ),
+    setting(
+        "egress.fetch_kb",
+        Kind::Whole(1, 3_000),
+        || json!(2_048),
+        "KiB of a body that `http.fetch` and `api.request` send or take. A longer one to a host is refused with `request-too-large`, one from it with `answer-too-large`. What comes back must fit `limits.message_bytes`, too.",
+    ),
+    setting(
         "resources.databases",
         Kind::Resources(&[ResourceField { name: "url", kind: FieldKind::DatabaseUrl, required: true }]),
         || json!({}),
@@ -335,7 +347,7 @@ pub(super) const SETTINGS: &[Setting] = &[
             ResourceField { name: "allow", kind: FieldKind::Operations, required: false },
         ]),
         || json!({}),
-        "APIs that plugins can be granted: `{chat: {base_url: \"http://127.0.0.1:9000\", token: \"${CHAT_TOKEN}\", allow: [\"GET /v1/messages/*\"]}}`. Only what `allow` lists is called, with `token`, which no plugin sees.",
+        "APIs that plugins can be granted: `{chat: {base_url: \"http://127.0.0.1:9000\", token: \"${CHAT_TOKEN}\", allow: [\"GET /v1/messages/*\"]}}`. Only what `allow` lists is called, with `token`, which no plugin sees. `*` is one segment, `**` at the end one or more, `?*` after it any query.",
     ),
     setting(
         "storage.min_free_mb",
@@ -366,26 +378,4 @@ pub(super) const SETTINGS: &[Setting] = &[
 /// The word of a value that was read by [`Kind::Words`].
 pub(super) fn word<T: Word>(value: &Value) -> Option<T> {
     T::ALL.iter().copied().find(|word| value == word.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{EngineChoice, LogFormat, LogLevel};
-    use super::*;
-
-    fn of<T: Word>() -> Vec<&'static str> {
-        T::ALL.iter().map(|word| word.as_str()).collect()
-    }
-
-    #[test]
-    fn the_words_of_the_table_are_those_of_the_types() {
-        let words = |path: &str| match SETTINGS.iter().find(|setting| setting.path == path).map(|setting| setting.kind)
-        {
-            Some(Kind::Words(words)) => words.to_vec(),
-            _ => Vec::new(),
-        };
-        assert_eq!(words("sandbox.engine"), of::<EngineChoice>());
-        assert_eq!(words("logging.level"), of::<LogLevel>());
-        assert_eq!(words("logging.format"), of::<LogFormat>());
-    }
 }

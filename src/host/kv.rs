@@ -145,7 +145,9 @@ mod tests {
         let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_800_000_000_000).unwrap()));
         let (denials, _reports) = Denials::new();
-        let parts = HostParts { store, clock: clock.clone(), denials, kv_bytes: 100_000, uplink: Uplink::nowhere() };
+        let web = super::super::Web::for_testing(folder.path(), &denials);
+        let parts =
+            HostParts { store, clock: clock.clone(), denials, kv_bytes: 100_000, web, uplink: Uplink::nowhere() };
         Bench { _folder: folder, clock, host: Host::new(Asker::for_testing("asker"), parts.clone()), parts }
     }
 

@@ -3,12 +3,18 @@
 //! A session hands requests in and sends the answers out; whatever is refused here is an answer too, and only a broken
 //! protocol ends a session.
 
+mod api;
+#[cfg(test)]
+mod bench;
 mod chat;
 mod error;
+mod headers;
+mod http;
 mod kv;
 mod need;
 mod plugins;
 mod uplink;
+mod web;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +27,11 @@ use tokio::time::Instant;
 
 pub use error::HostError;
 pub use uplink::{Asking, MAX_DEPTH, PluginCall, Refused, Uplink, UplinkSender};
+pub use web::Web;
 
 use crate::denials::Denials;
 use crate::domain::{CallId, Clock, Grants, Origin, PluginId, PluginName, Secrets, escape};
+use crate::egress::Exit;
 use crate::store::Store;
 
 /// Time of a request that serves no call.
@@ -42,6 +50,8 @@ pub struct HostParts {
     pub kv_bytes: u64,
     /// What asks the service for what only it can do.
     pub uplink: UplinkSender,
+    /// What requests to the outside are made with.
+    pub web: Web,
 }
 
 /// The plugin that asks, with what it has at the moment of each request.
@@ -55,6 +65,8 @@ pub struct Asker {
     pub grants: Arc<ArcSwap<Grants>>,
     /// Its secrets.
     pub secrets: Arc<ArcSwap<Secrets>>,
+    /// Its way out.
+    pub exit: Arc<Exit>,
 }
 
 /// One request.
@@ -76,8 +88,10 @@ pub struct Asked<'a> {
 impl Asker {
     /// With nothing granted.
     pub(crate) fn for_testing(name: &str) -> Self {
-        let (grants, secrets) = (Arc::default(), Arc::default());
-        Self { id: PluginId::generate(), name: name.parse().unwrap(), grants, secrets }
+        let (id, name): (_, PluginName) = (PluginId::generate(), name.parse().unwrap());
+        let grants = Arc::<ArcSwap<Grants>>::default();
+        let exit = Arc::new(Exit::new(id, name.clone(), Arc::clone(&grants), 4));
+        Self { id, name, grants, secrets: Arc::default(), exit }
     }
 }
 
@@ -105,10 +119,8 @@ impl Host {
         let store = Store::open(&folder.join("plugbay.db"), crate::store::Missing::Create).await.unwrap();
         let clock = Arc::new(crate::domain::SystemClock);
         let (denials, _reports) = Denials::new();
-        Self::new(
-            Asker::for_testing("asker"),
-            HostParts { store, clock, denials, kv_bytes: 1 << 20, uplink: Uplink::nowhere() },
-        )
+        let (web, uplink) = (Web::for_testing(folder, &denials), Uplink::nowhere());
+        Self::new(Asker::for_testing("asker"), HostParts { store, clock, denials, kv_bytes: 1 << 20, web, uplink })
     }
 
     /// Answers a request.
@@ -123,6 +135,8 @@ impl Host {
             "chat.history" => self.chat_history(read(params)?, origin).await,
             "plugins.execute" => self.plugins_execute(read(params)?, origin, deadline).await,
             "plugins.list" => self.plugins_list(read(params)?).await,
+            "http.fetch" => self.http_fetch(read(params)?, deadline).await,
+            "api.request" => self.api_request(read(params)?, deadline).await,
             _ => Err(HostError::Unknown { function: escape(function) }),
         }
     }

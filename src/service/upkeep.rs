@@ -66,7 +66,7 @@ impl Service {
         let engine = Arc::new(DockerEngine::new(&instance, &config.sandbox, config.calls));
         let (denials, reports) = Denials::new();
         let (uplink, uplink_requests) = Uplink::channel();
-        let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone());
+        let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone())?;
         let service = Arc::new(Self {
             egress,
             denials,
