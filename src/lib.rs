@@ -18,6 +18,7 @@ pub mod protocol;
 pub mod host;
 pub mod session;
 pub mod service;
+pub mod chat;
 pub mod api;
 pub mod startup;
 pub mod cli;

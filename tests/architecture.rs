@@ -38,7 +38,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("api", &["config", "domain", "service", "shutdown", "wire"]),
+    ("chat", &["config", "domain", "service", "store"]),
+    ("api", &["chat", "config", "domain", "service", "shutdown", "wire"]),
     ("startup", &["api", "config", "domain", "egress", "package", "service", "shutdown", "store", "telemetry", "wire"]),
     ("cli", &["config", "databases", "domain", "package", "startup", "telemetry", "wire"]),
 ];

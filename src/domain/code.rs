@@ -171,6 +171,14 @@ codes! {
     MethodNotOffered "method-not-offered" Refused "The plugin does not offer this method" "plugbay show NAME lists the methods";
     TimeoutTooLong "timeout-too-long" Refused "The timeout is longer than allowed" "ask for less, or raise `resources.timeout_seconds` in plugin.yaml";
 
+    // Chat, and plugins that call each other.
+    ConversationUnknown "conversation-unknown" NotFound "There is no such conversation" "GET /api/chat/conversations lists them; the least recently used ones are dropped";
+    ConversationOutOfReach "conversation-out-of-reach" Refused "The plugin may not use this conversation" "use the conversation of the message, file or command that is being handled";
+    HookBlocked "hook-blocked" Conflict "A plugin refused the message" "change the message, or disable the plugin that refuses it";
+    CommandTaken "command-taken" Conflict "Another enabled plugin has the command" "plugbay disable the other plugin, or rename the command in plugin.yaml";
+    CommandInvalid "command-invalid" Refused "The words of a command cannot be told apart" "close every quote, and write a backslash as \\\\";
+    CallTooDeep "call-too-deep" Refused "Plugins call each other too deep" "let plugins call each other at most four deep";
+
     // Configuration of plugins.
     ConfigInvalid "config-invalid" Refused "The configuration is not valid" "correct the values that are named";
     ConfigIncomplete "config-incomplete" Conflict "Required configuration is missing" "plugbay config set NAME FIELD=VALUE";

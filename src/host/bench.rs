@@ -86,8 +86,11 @@ impl Bench {
         let egress =
             Egress::new(config.egress.clone(), names.clone(), Arc::clone(&denials), Shutdown::default()).unwrap();
         let web = Web::new(egress, &config);
-        let databases = crate::databases::Databases::for_testing();
-        let parts = HostParts { store, clock: Arc::new(SystemClock), databases, denials, kv_bytes: 0, web };
+        let parts = HostParts {
+            kv_bytes: 0,
+            web,
+            ..HostParts::for_testing(folder.path(), store, Arc::new(SystemClock), denials)
+        };
         let host = Host::new(Asker::for_testing("asker"), parts);
         let bench = Self { _folder: folder, names, host, reports };
         bench.grant(granted);
@@ -119,7 +122,8 @@ impl Bench {
 
     pub(super) async fn ask_within(&self, function: &str, params: Value, time: Duration) -> Result<Value, HostError> {
         let params = params.to_string();
-        let asked = Asked { function, params: &params, call: None, deadline: Instant::now() + time };
+        let (deadline, origin) = (Instant::now() + time, crate::domain::Origin::default());
+        let asked = Asked { function, params: &params, call: None, deadline, origin };
         let answer = self.host.answer(asked).await?;
         Ok(serde_json::from_str(answer.get()).unwrap())
     }

@@ -130,7 +130,7 @@ mod tests {
     use super::super::{Asked, Asker, HostParts};
     use super::*;
     use crate::denials::Denials;
-    use crate::domain::ManualClock;
+    use crate::domain::{ManualClock, Origin};
     use crate::store::{Missing, Store};
 
     struct Bench {
@@ -153,7 +153,8 @@ mod tests {
     async fn ask(host: &Host, function: &str, params: Value) -> Result<Value, HostError> {
         let params = params.to_string();
         let deadline = Instant::now() + Duration::from_secs(10);
-        let answer = host.answer(Asked { function, params: &params, call: None, deadline }).await?;
+        let answer =
+            host.answer(Asked { function, params: &params, call: None, deadline, origin: Origin::default() }).await?;
         Ok(serde_json::from_str(answer.get()).unwrap())
     }
 

@@ -6,12 +6,15 @@
 mod api;
 #[cfg(test)]
 mod bench;
+mod chat;
 mod db;
 mod error;
 mod headers;
 mod http;
 mod kv;
 mod need;
+mod plugins;
+mod uplink;
 mod web;
 
 use std::sync::Arc;
@@ -20,14 +23,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use error::HostError;
+pub use uplink::{Asking, MAX_DEPTH, PluginCall, Refused, Uplink, UplinkSender};
 pub use web::Web;
 
 use crate::databases::Databases;
 use crate::denials::Denials;
-use crate::domain::{CallId, Clock, Grants, PluginId, PluginName, Secrets, escape};
+use crate::domain::{CallId, Clock, Grants, Origin, PluginId, PluginName, Secrets, escape};
 use crate::egress::Exit;
 use crate::store::Store;
 
@@ -47,6 +52,8 @@ pub struct HostParts {
     pub denials: Arc<Denials>,
     /// Bytes of keys and values that a plugin may keep.
     pub kv_bytes: u64,
+    /// What asks the service for what only it can do.
+    pub uplink: UplinkSender,
     /// What requests to the outside are made with.
     pub web: Web,
 }
@@ -77,6 +84,8 @@ pub struct Asked<'a> {
     pub call: Option<CallId>,
     /// When nobody waits for the answer any more.
     pub deadline: Instant,
+    /// Where that call comes from.
+    pub origin: Origin,
 }
 
 #[cfg(test)]
@@ -89,7 +98,7 @@ impl HostParts {
         denials: Arc<Denials>,
     ) -> Self {
         let (databases, web) = (Databases::for_testing(), Web::for_testing(folder, &denials));
-        Self { store, clock, databases, denials, kv_bytes: 1 << 20, web }
+        Self { store, clock, databases, denials, kv_bytes: 1 << 20, web, uplink: Uplink::nowhere() }
     }
 }
 
@@ -109,12 +118,17 @@ impl Asker {
 pub struct Host {
     asker: Asker,
     parts: HostParts,
+    /// Places for calls of other plugins.
+    nested: Arc<Semaphore>,
+    /// What it wrote into chats.
+    written: Arc<chat::Written>,
 }
 
 impl Host {
     /// For the requests of this plugin.
     pub fn new(asker: Asker, parts: HostParts) -> Self {
-        Self { asker, parts }
+        let nested = Arc::new(Semaphore::new(plugins::MOST_NESTED));
+        Self { asker, parts, nested, written: Arc::default() }
     }
 
     /// With a database of its own in this folder.
@@ -128,16 +142,20 @@ impl Host {
 
     /// Answers a request.
     pub async fn answer(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
-        let Asked { function, params, .. } = asked;
+        let Asked { function, params, origin, deadline, .. } = asked;
         match function {
             "kv.get" => self.kv_get(read(params)?).await,
             "kv.set" => self.kv_set(read(params)?).await,
             "kv.delete" => self.kv_delete(read(params)?).await,
             "kv.list" => self.kv_list(read(params)?).await,
-            "http.fetch" => self.http_fetch(read(params)?, asked.deadline).await,
-            "api.request" => self.api_request(read(params)?, asked.deadline).await,
-            "db.query" => self.db_query(read(params)?, asked.deadline).await,
-            "db.execute" => self.db_execute(read(params)?, asked.deadline).await,
+            "db.query" => self.db_query(read(params)?, deadline).await,
+            "db.execute" => self.db_execute(read(params)?, deadline).await,
+            "http.fetch" => self.http_fetch(read(params)?, deadline).await,
+            "api.request" => self.api_request(read(params)?, deadline).await,
+            "chat.send" => self.chat_send(read(params)?, origin).await,
+            "chat.history" => self.chat_history(read(params)?, origin).await,
+            "plugins.execute" => self.plugins_execute(read(params)?, origin, deadline).await,
+            "plugins.list" => self.plugins_list(read(params)?).await,
             _ => Err(HostError::Unknown { function: escape(function) }),
         }
     }

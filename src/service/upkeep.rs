@@ -21,6 +21,7 @@ use crate::databases::Databases;
 use crate::denials::Denials;
 use crate::domain::{Chain, Clock};
 use crate::egress::{Egress, Resolver};
+use crate::host::Uplink;
 use crate::sandbox::{DockerEngine, RuntimeFiles};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
@@ -65,6 +66,7 @@ impl Service {
         let runtime = Self::blocking("runtime files", move || Ok(RuntimeFiles::write_out(&runtime_dir)?)).await?;
         let engine = Arc::new(DockerEngine::new(&instance, &config.sandbox, config.calls));
         let (denials, reports) = Denials::new();
+        let (uplink, uplink_requests) = Uplink::channel();
         let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone())?;
         let named = &config.resources.databases;
         let databases = Databases::new(named, &config.databases, config.calls.message_bytes, shutdown.clone());
@@ -73,6 +75,8 @@ impl Service {
             databases,
             denials,
             denial_reports: Mutex::new(Some(reports)),
+            uplink,
+            uplink_requests: Mutex::new(Some(uplink_requests)),
             fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight),
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             started_at: clock.now(),
@@ -94,6 +98,9 @@ impl Service {
             service.record(service.entry(&Actor::Service, "service.initialized", None, detail)).await?;
         }
         service.ensure_first_token().await?;
+        let mut tx = service.store.begin().await?;
+        store::chat::remove_held(&mut tx).await?;
+        tx.commit().await?;
         Ok(service)
     }
 
@@ -104,6 +111,7 @@ impl Service {
         let service = Arc::clone(self);
         self.shutdown.spawn("reconcile", |token| service.keep_reconciled(token));
         self.start_denial_reports();
+        self.start_uplink();
         let service = Arc::clone(self);
         self.shutdown.spawn("upkeep", |token| async move {
             let mut ticks = tokio::time::interval(PERIOD);

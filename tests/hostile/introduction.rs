@@ -17,7 +17,7 @@ use plugbay::databases::Databases;
 use plugbay::denials::Denials;
 use plugbay::domain::{Grants, Isolation, PluginConfig, PluginName, ResourceLimits, SessionId, SystemClock};
 use plugbay::egress::{Egress, Exit, SystemResolver};
-use plugbay::host::{Asker, Host, HostParts, Web};
+use plugbay::host::{Asker, Host, HostParts, Uplink, Web};
 use plugbay::protocol::{Initialize, PluginIdentity};
 use plugbay::sandbox::{
     EngineFuture, EngineInfo, EntryPoint, FoundSandbox, Network, RunningSandbox, Sandbox, SandboxError, SandboxEvent,
@@ -156,8 +156,9 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
     let (name, grants): (PluginName, Arc<ArcSwap<Grants>>) = ("introduced".parse().unwrap(), Arc::default());
     let exit = Arc::new(Exit::new(id, name.clone(), grants.clone(), 1));
     let asker = Asker { id, name, grants, secrets: Arc::default(), exit };
+    let (uplink, _requests) = Uplink::channel();
     let web = Web::new(egress, &config);
-    let parts = HostParts { store, clock: clock.clone(), databases, denials, kv_bytes: 0, web };
+    let parts = HostParts { store, clock: clock.clone(), databases, denials, kv_bytes: 0, web, uplink };
     let host = Host::new(asker, parts);
     let way_out = WayOut(Arc::new(|_, _| unreachable!("it has no network access")));
     let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown, way_out };

@@ -7,6 +7,7 @@ mod support;
 mod approval;
 mod approved_updates;
 mod audit;
+mod chat;
 mod config;
 mod data_dir;
 mod databases;

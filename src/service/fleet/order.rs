@@ -94,6 +94,7 @@ impl Service {
             databases: self.databases.clone(),
             denials: Arc::clone(&self.denials),
             kv_bytes: self.config.storage.kv_bytes,
+            uplink: self.uplink.clone(),
             web: Web::new(Arc::clone(&self.egress), &self.config),
         };
         let asker = Asker {
