@@ -148,6 +148,8 @@ codes! {
     DigestChanged "digest-changed" Conflict "The archive is not the one that was looked at" "look at it again: plugbay approve NAME";
     ResourceUnknown "resource-unknown" Conflict "The operator has not named a resource that was granted" "name it under `resources` in plugbay.yaml and restart the service, or revoke the grant";
     QuotaExceeded "quota-exceeded" Refused "More than the plugin may keep" "delete some of it, or raise the limit";
+    DataUnavailable "data-unavailable" Unavailable "The plugin's /data is not ready" "the service's log tells more; docs/operators.md says what /data needs";
+    HardQuotaMissing "hard-quota-missing" Unavailable "There is no hard quota for /data" "run the service as root with e2fsprogs and loop devices, or unset `storage.require_hard_quota`";
     PluginStartFailed "plugin-start-failed" BadGateway "The plugin did not start" "mend what log_tail shows; plugbay test DIR tries it without a service";
     PluginCrashed "plugin-crashed" BadGateway "The plugin ended while it ran" "plugbay logs NAME shows what it printed";
     PluginOutOfMemory "plugin-out-of-memory" BadGateway "The plugin ran out of memory" "raise `resources.memory_mb` in plugin.yaml, or plugbay limits set NAME memory_mb=…";

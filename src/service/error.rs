@@ -9,7 +9,7 @@ use super::data_dir::DataDirError;
 use super::download::DownloadError;
 use crate::domain::{Code, Digest, FieldError, KeyError, KeyId, ManifestError, PluginName, Refusal, Scope, TokenId};
 use crate::package::PackageError;
-use crate::sandbox::RuntimeFilesError;
+use crate::sandbox::{RuntimeFilesError, VolumeError};
 use crate::store::StoreError;
 
 /// Why a use case did not do as asked.
@@ -36,6 +36,9 @@ pub enum ServiceError {
     /// Shim and SDK could not be written out.
     #[error(transparent)]
     Runtime(#[from] RuntimeFilesError),
+    /// What a plugin keeps could not be moved or removed.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// A plugin did not do as asked, or cannot.
     #[error(transparent)]
     Plugin(Box<PluginProblem>),
@@ -257,6 +260,7 @@ impl Refusal for ServiceError {
             Self::DataDir(error) => error.code(),
             Self::Download(error) => error.code(),
             Self::Runtime(error) => error.code(),
+            Self::Volume(error) => error.code(),
             Self::Plugin(problem) => problem.code,
             Self::PluginUnknown { .. } => Code::PluginUnknown,
             Self::PluginExists { .. } => Code::PluginExists,
@@ -297,6 +301,7 @@ impl Refusal for ServiceError {
             Self::DataDir(error) => error.how(),
             Self::Download(error) => error.how(),
             Self::Runtime(error) => error.how(),
+            Self::Volume(error) => error.how(),
             Self::Plugin(problem) => problem.how.clone(),
             Self::PluginExists { name, .. } => Some(format!("plugbay update {name} FILE, or install with --or-update")),
             Self::DowngradeRefused { name, floor, .. } => {

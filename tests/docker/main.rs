@@ -34,6 +34,8 @@ mod pressure;
 mod refused;
 mod served;
 mod service_process;
+mod soft_quota;
 mod streams;
 mod surroundings;
 mod switching;
+mod volumes;

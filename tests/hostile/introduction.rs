@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use std::{fs, future};
 
 use futures_util::future::FutureExt as _;
+use plugbay::denials::Denials;
 use plugbay::domain::{Isolation, PluginConfig, ResourceLimits, SessionId, SystemClock};
-use plugbay::host::{Host, HostParts};
+use plugbay::host::{Asker, Host, HostParts};
 use plugbay::protocol::{Initialize, PluginIdentity};
 use plugbay::sandbox::{
     EngineFuture, EngineInfo, EntryPoint, FoundSandbox, Network, RunningSandbox, Sandbox, SandboxError, SandboxEvent,
@@ -141,9 +142,12 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
     };
     let log = Arc::new(PluginLog::new(folder.path().join("log"), clock.clone()));
     let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
-    let host = Host::new(id, HostParts { store, clock: clock.clone(), kv_bytes: 0 });
+    let (grants, secrets) = (Arc::default(), Arc::default());
+    let asker = Asker { id, name: "guest".parse().unwrap(), grants, secrets };
+    let host = Host::new(asker, HostParts { store, clock: clock.clone(), denials: Denials::new().0, kv_bytes: 0 });
     let way_out = WayOut(Arc::new(|_, _| unreachable!("it has no network access")));
-    let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown: Shutdown::default(), way_out };
+    let around =
+        Surroundings { engine: engine.clone(), log, host, clock, shutdown: Shutdown::default(), way_out, data: None };
     let began = Instant::now();
     let error = launch(order, around, &|_state| {}).await.unwrap_err();
     assert!(began.elapsed() < START * 2, "{:?}", began.elapsed());
