@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::{Code, Refusal};
 
+/// What fails where files of plugins lie in folders that the service may not write.
+pub(super) const REMOVE: &str = "remove";
+
 /// Why a volume is not ready.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
@@ -109,6 +112,9 @@ impl Refusal for VolumeError {
             ),
             Self::InUse { .. } => "try again when the sandbox before is gone".to_owned(),
             Self::NeedsImages { .. } => "run the service as root, with e2fsprogs and mount installed".to_owned(),
+            Self::File { action: REMOVE, path, .. } => {
+                format!("remove `{}` as root; the service tries again when it starts", path.display())
+            }
             Self::HardQuotaMissing { .. } | Self::Program { .. } | Self::File { .. } => return None,
         };
         Some(how)

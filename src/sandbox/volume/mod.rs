@@ -224,7 +224,7 @@ impl Volumes {
             thread::sleep(image::TICK);
         };
         for path in [&places.image, &places.image_in_the_making(), &places.folder] {
-            remove(path).map_err(|source| VolumeError::file("remove", path, source))?;
+            remove(path).map_err(|source| VolumeError::file(error::REMOVE, path, source))?;
         }
         lock(&self.0.slots).remove(&plugin);
         Ok(())
