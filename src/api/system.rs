@@ -9,7 +9,7 @@ use super::openapi::{LookProblems, OpenProblems};
 use super::permit::{NoBody, Permit, Read};
 use super::problem::Problem;
 use super::{App, view};
-use crate::domain::{Chain, PluginState, PluginStatus, SignaturePolicy};
+use crate::domain::{Chain, Code, PluginState, PluginStatus, SignaturePolicy};
 use crate::service::EngineState;
 use crate::wire::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 
@@ -111,10 +111,14 @@ async fn checks(app: &App) -> Vec<Check> {
     } else {
         Err("stored plugins are being verified; wait a moment".to_owned())
     };
+    let data_quota = service.check_data_quota().await;
+    let how = data_quota.is_err().then(|| Code::HardQuotaMissing.how().to_owned());
+    let data_quota = Check { how, ..check("data", data_quota) };
     vec![
         check("database", database.map(|()| "answers".to_owned()).map_err(|error| Chain(&error).to_string())),
         check("disk", disk),
         check("packages", verified),
+        data_quota,
         engine,
     ]
 }

@@ -122,6 +122,7 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
         storage: StorageConfig {
             min_free_bytes: values.mib("storage.min_free_mb"),
             kv_bytes: values.whole("storage.kv_kb") << 10,
+            require_hard_quota: values.get("storage.require_hard_quota").as_bool().unwrap_or_default(),
         },
         logging: LoggingConfig {
             level: word(values.get("logging.level")).unwrap_or(LogLevel::Info),

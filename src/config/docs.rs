@@ -51,6 +51,7 @@ fn shape(kind: Kind) -> Value {
         Kind::Hosts => json!({ "type": "array", "items": { "type": "string", "minLength": 1 } }),
         Kind::Whole(least, most) => or_variable(json!({ "type": "integer", "minimum": least, "maximum": most })),
         Kind::Number(least, most) => or_variable(json!({ "type": "number", "minimum": least, "maximum": most })),
+        Kind::Boolean => or_variable(json!({ "type": "boolean" })),
         Kind::Words(words) => or_variable(json!({ "enum": words })),
         Kind::Resources(fields) => {
             let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
@@ -94,6 +95,7 @@ pub fn configuration_page() -> String {
             Kind::Hosts => "list of hosts".to_owned(),
             Kind::Whole(least, most) => format!("{least} to {most}"),
             Kind::Number(least, most) => format!("{least} to {most}, with fractions"),
+            Kind::Boolean => "true, false".to_owned(),
             Kind::Words(words) => words.join(", "),
             Kind::Resources(fields) => {
                 let names: Vec<String> = fields.iter().map(|field| format!("`{}`", field.name)).collect();

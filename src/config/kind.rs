@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Whole(u64, u64),
     /// A number.
     Number(f64, f64),
+    /// True or false.
+    Boolean,
     /// One of these.
     Words(&'static [&'static str]),
     /// Resources by the name the operator gives them, each with these fields.
@@ -62,6 +64,7 @@ impl Kind {
             }
             Self::Whole(least, most) => place.whole(least..=most).map(Value::from),
             Self::Number(least, most) => place.number(least..=most).map(Value::from),
+            Self::Boolean => place.boolean().map(Value::from),
             Self::Words(words) => place.one_of(words).map(Value::from),
             Self::Resources(fields) => Some(Value::Object(read_resources(place, fields))),
         }

@@ -236,6 +236,8 @@ pub struct StorageConfig {
     pub min_free_bytes: u64,
     /// Bytes of keys and values that a plugin may keep.
     pub kv_bytes: u64,
+    /// Whether plugins run only where the file system limits their `/data`.
+    pub require_hard_quota: bool,
 }
 
 /// `logging`.

@@ -367,6 +367,12 @@ const SETTINGS: &[Setting] = &[
         "KiB of keys and values that one plugin may keep with `kv.set`; more is refused with `quota-exceeded`.",
     ),
     setting(
+        "storage.require_hard_quota",
+        Kind::Boolean,
+        || json!(false),
+        "Whether plugins run only where the file system limits their /data, as it does where the service is root; elsewhere 503 `hard-quota-missing`.",
+    ),
+    setting(
         "logging.level",
         Kind::Words(&["error", "warn", "info", "debug", "trace"]),
         || json!("info"),

@@ -154,6 +154,8 @@ codes! {
     DatabaseTimeout "database-timeout" GatewayTimeout "The statement took too long" "ask for less at once, or raise `databases.seconds`";
     DatabaseLocked "database-locked" Unavailable "Another program holds the database locked" "try again; end the program that keeps it locked";
     DatabaseFailed "database-failed" Unavailable "The database could not be used" "the service's log says why";
+    DataUnavailable "data-unavailable" Unavailable "The plugin's /data is not ready" "the service's log tells more; docs/operators.md says what /data needs";
+    HardQuotaMissing "hard-quota-missing" Unavailable "There is no hard quota for /data" "run the service as root with e2fsprogs and loop devices, or unset `storage.require_hard_quota`";
     PluginStartFailed "plugin-start-failed" BadGateway "The plugin did not start" "mend what log_tail shows; plugbay test DIR tries it without a service";
     PluginCrashed "plugin-crashed" BadGateway "The plugin ended while it ran" "plugbay logs NAME shows what it printed";
     PluginOutOfMemory "plugin-out-of-memory" BadGateway "The plugin ran out of memory" "raise `resources.memory_mb` in plugin.yaml, or plugbay limits set NAME memory_mb=…";

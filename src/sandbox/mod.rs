@@ -5,6 +5,7 @@ mod docker;
 mod runtime;
 mod seccomp;
 mod spec;
+mod volume;
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ pub use crate::domain::FolderAccess;
 pub use docker::DockerEngine;
 pub use runtime::{RuntimeFiles, RuntimeFilesError};
 pub use spec::{EntryPoint, FolderMount, Network, SandboxSpec};
+pub use volume::{DataMount, DataQuota, Measured, VolumeError, VolumeLease, VolumeOrder, Volumes};
 
 use crate::domain::{Code, Isolation, Refusal, SessionId};
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use semver::Version;
 
+use super::DataMount;
 use crate::domain::{FolderAccess, PluginId, PluginName, ResourceLimits, SessionId};
 
 /// What the shim starts.
@@ -78,7 +79,7 @@ pub struct SandboxSpec {
     /// Sockets and nonce, read-only at `/run/plugbay`.
     pub instance_dir: PathBuf,
     /// What the plugin keeps, writable at `/data`; see [`SandboxSpec::with_data`].
-    pub data: Option<PathBuf>,
+    pub data: Option<DataMount>,
     /// Granted folders; see [`SandboxSpec::with_folder`].
     pub folders: Vec<FolderMount>,
     /// The way to other hosts; see [`SandboxSpec::with_network`].
@@ -86,9 +87,9 @@ pub struct SandboxSpec {
 }
 
 impl SandboxSpec {
-    /// Opens `/data`: the plugin keeps what it writes there, and fills the disk below `data` up to its quota.
+    /// Opens `/data`: the plugin keeps what it writes there, and fills the disk below up to its quota.
     #[must_use]
-    pub fn with_data(mut self, data: PathBuf) -> Self {
+    pub fn with_data(mut self, data: DataMount) -> Self {
         self.data = Some(data);
         self
     }

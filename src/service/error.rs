@@ -10,7 +10,7 @@ use super::download::DownloadError;
 use crate::domain::{Code, Digest, FieldError, KeyError, KeyId, ManifestError, PluginName, Refusal, Scope, TokenId};
 use crate::egress::TrustError;
 use crate::package::PackageError;
-use crate::sandbox::RuntimeFilesError;
+use crate::sandbox::{RuntimeFilesError, VolumeError};
 use crate::store::StoreError;
 
 /// Why a use case did not do as asked.
@@ -40,6 +40,9 @@ pub enum ServiceError {
     /// Certificates that the operator named cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// What a plugin keeps could not be moved or removed.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// A plugin did not do as asked, or cannot.
     #[error(transparent)]
     Plugin(Box<PluginProblem>),
@@ -261,6 +264,7 @@ impl Refusal for ServiceError {
             Self::DataDir(error) => error.code(),
             Self::Download(error) => error.code(),
             Self::Runtime(error) => error.code(),
+            Self::Volume(error) => error.code(),
             Self::Plugin(problem) => problem.code,
             Self::PluginUnknown { .. } => Code::PluginUnknown,
             Self::PluginExists { .. } => Code::PluginExists,
@@ -301,6 +305,7 @@ impl Refusal for ServiceError {
             Self::DataDir(error) => error.how(),
             Self::Download(error) => error.how(),
             Self::Runtime(error) => error.how(),
+            Self::Volume(error) => error.how(),
             Self::Plugin(problem) => problem.how.clone(),
             Self::PluginExists { name, .. } => Some(format!("plugbay update {name} FILE, or install with --or-update")),
             Self::DowngradeRefused { name, floor, .. } => {

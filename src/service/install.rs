@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use semver::Version;
 use serde_json::json;
+use tracing::warn;
 
+use super::kept_data::{self, Attached};
 use super::{Caller, Incoming, PluginView, Service, ServiceError};
 use crate::config::Config;
 use crate::domain::{
-    Digest, Manifest, PendingFor, PluginId, PluginRef, PluginStatus, Runtime, SignaturePolicy, SignatureStatus,
+    Chain, Digest, Manifest, PendingFor, PluginId, PluginRef, PluginStatus, Runtime, SignaturePolicy, SignatureStatus,
     Timestamp, TrustedKey,
 };
 use crate::package::{Contents, EntryPath, InspectedArchive, Signature, Signer, StagedPackage};
@@ -66,7 +68,7 @@ impl Service {
         }
         self.check_floor(&candidate, floor.as_ref(), super::Downgrade::Refuse)?;
 
-        let warnings = candidate.warnings.clone();
+        let mut warnings = candidate.warnings.clone();
         let now = self.now();
         let plugin = PluginRecord {
             id: PluginId::generate(),
@@ -85,7 +87,11 @@ impl Service {
         if recorded.is_err() {
             self.forget_content(version.record.digest).await?;
         }
-        recorded?;
+        warnings.extend(kept_data::warning(&plugin.name, recorded?));
+        if let Err(error) = self.finish_hand_over(plugin.id).await {
+            // Before its first start it is tried again.
+            warn!(plugin.name = %plugin.name, error = %Chain(&error), "Kept data could not be handed over yet");
+        }
         let view = self.view(plugin).await?;
         Ok(InstallOutcome { view, warnings })
     }
@@ -95,18 +101,22 @@ impl Service {
         caller: &Caller,
         plugin: &PluginRecord,
         new: &NewVersion,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<Attached, ServiceError> {
         let version = &new.record;
         let mut tx = self.store.begin().await?;
         store::plugins::insert(&mut tx, plugin).await?;
         store::plugins::insert_version(&mut tx, new).await?;
         let signed = version.signature_status == SignatureStatus::Valid;
         store::plugins::raise_floor(&mut tx, &plugin.name, &version.version, signed).await?;
-        let detail = version_detail(version);
+        let attached = self.attach_data(&mut tx, plugin, version).await?;
+        let mut detail = version_detail(version);
+        if let Some(from) = attached.from {
+            detail["data_of"] = json!(from);
+        }
         let entry = self.entry(&caller.into(), "plugin.installed", Some(&plugin.name), detail);
         audit::append(&mut tx, &self.audit_key, &entry).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(attached)
     }
 
     /// Every check that needs no registry, cheapest and least trusting first.

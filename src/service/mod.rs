@@ -19,6 +19,7 @@ mod fleet;
 mod idempotency;
 mod incoming;
 mod install;
+mod kept_data;
 mod keys;
 mod lifecycle;
 mod limits;
@@ -33,6 +34,7 @@ mod update;
 mod upkeep;
 mod uplink;
 mod verification;
+mod volumes;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -45,13 +47,14 @@ use crate::denials::{Denials, Report};
 use crate::domain::{Clock, Timestamp};
 use crate::egress::Egress;
 use crate::host::{Uplink, UplinkSender};
+use crate::sandbox::Volumes;
 use crate::shutdown::Shutdown;
 use crate::store::audit::AuditKey;
 use crate::store::{SealingKey, Store};
 
 // What lower layers return and callers pass on, so that the API names this layer alone.
 pub use crate::package::Upload;
-pub use crate::sandbox::{EngineInfo, SandboxSpec, Usage};
+pub use crate::sandbox::{DataQuota, EngineInfo, SandboxSpec, Usage};
 pub use crate::session::{Delivery, HealthReport, LogLine, StreamEvent};
 pub use crate::store::audit::{Entry as AuditEntry, Filter as AuditFilter};
 pub use crate::store::grants::{AcceptedRisk, GrantRecord};
@@ -69,6 +72,7 @@ pub use fleet::{CallRecord, EngineState, Failure, LastFailure, Metrics, StateEve
 pub use idempotency::{Begun, Remember};
 pub use incoming::{Incoming, Staging, UploadWriter};
 pub use install::InstallOutcome;
+pub use kept_data::KeptData;
 pub use keys::NewTrustedKey;
 pub use lifecycle::StatusChange;
 pub use limits::LimitsView;
@@ -77,7 +81,6 @@ pub use observe::{HealthView, MetricsView, RuntimeView, SandboxView, StatsView};
 pub use problem::PluginProblem;
 pub use registry::{Listing, PluginView, VersionsView};
 pub use tokens::{NewTokenRequest, TokenBook};
-pub use uninstall::KeptData;
 pub use update::{Downgrade, UpdateOutcome, UpdateStatus};
 
 /// Everything the use cases share. One per process.
@@ -103,6 +106,7 @@ pub struct Service {
     uplink: UplinkSender,
     /// Taken by the task that answers them.
     uplink_requests: Mutex<Option<mpsc::Receiver<Uplink>>>,
+    volumes: Volumes,
     verified: AtomicBool,
     shutdown: Shutdown,
     started_at: Timestamp,

@@ -1,7 +1,5 @@
 //! What can be seen of a running plugin: health, usage, logs, sandbox, calls.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,7 +10,7 @@ use tokio::sync::broadcast;
 use super::fleet::{CallRecord, Failure, LastFailure, Member, Metrics, StateEvent};
 use super::{Caller, Service, ServiceError};
 use crate::domain::{Isolation, PluginId, PluginName, PluginState, ResourceLimits, Timestamp};
-use crate::sandbox::{SandboxSpec, Usage};
+use crate::sandbox::{DataQuota, SandboxSpec, Usage};
 use crate::session::{HealthReport, LogLine};
 
 /// Lines of a plugin's log that are read for one question.
@@ -64,8 +62,10 @@ pub struct StatsView {
     pub connections: u64,
     /// Bytes sent to other hosts since the service started.
     pub sent_bytes: u64,
-    /// Bytes in `/data`.
-    pub data_bytes: u64,
+    /// Bytes in `/data`, if they are known.
+    pub data_bytes: Option<u64>,
+    /// What limits them.
+    pub data_quota: DataQuota,
 }
 
 /// The sandbox of a plugin that runs.
@@ -155,11 +155,21 @@ impl Service {
             let counted = self.fleet.engine.usage(&session.sandbox().id);
             usage = tokio::time::timeout(USAGE_WAIT, counted).await.ok().and_then(Result::ok);
         }
-        let volume = self.data.volume(view.plugin.id);
-        let data_bytes = Self::blocking("volume size", move || Ok(folder_bytes(&volume))).await?;
+        let (volumes, id, data_mb) = (self.volumes.clone(), view.plugin.id, limits.data_mb);
+        let looking = move || Ok((volumes.used_bytes(id, data_mb), volumes.quota().0));
+        let (data_bytes, data_quota) = Self::blocking("volume size", looking).await?;
         let (received_bytes, sent_bytes) = (member.exit.received_bytes(), member.exit.sent_bytes());
         let connections = member.exit.opened();
-        Ok(StatsView { state: member.state(), usage, limits, connections, received_bytes, sent_bytes, data_bytes })
+        Ok(StatsView {
+            state: member.state(),
+            usage,
+            limits,
+            connections,
+            received_bytes,
+            sent_bytes,
+            data_bytes,
+            data_quota,
+        })
     }
 
     /// Figures about a plugin's calls.
@@ -225,20 +235,4 @@ impl Service {
     pub fn state_events(&self) -> broadcast::Receiver<StateEvent> {
         self.fleet.events.subscribe()
     }
-}
-
-/// Bytes of all files below a folder. What cannot be read counts nothing; links are not followed.
-fn folder_bytes(folder: &Path) -> u64 {
-    let mut bytes = 0;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
-                Ok(metadata) => bytes += metadata.len(),
-                Err(_) => {}
-            }
-        }
-    }
-    bytes
 }

@@ -22,7 +22,7 @@ use crate::denials::Denials;
 use crate::domain::{Chain, Clock};
 use crate::egress::{Egress, Resolver};
 use crate::host::Uplink;
-use crate::sandbox::{DockerEngine, RuntimeFiles};
+use crate::sandbox::{DockerEngine, RuntimeFiles, Volumes};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
 use crate::store::{self, Missing, SealingKey, Store};
@@ -58,6 +58,14 @@ impl Service {
             store::plugins::list_digests(&mut *store.reader().await?).await?.into_iter().collect();
         data.remove_left_overs(&referenced)?;
         let instance = data.instance()?;
+        let volumes = Volumes::new(data.volumes(), &config.server.run_dir, &instance);
+        // First: what a plugin keeps is not taken for a folder of the service's.
+        let left = volumes.clone();
+        Self::blocking("left-over volumes", move || {
+            let action = "unmount left-over volumes".to_owned();
+            left.remove_left_overs().map_err(|source| ServiceError::File { action, source })
+        })
+        .await?;
         crate::session::remove_left_over_dirs(&config.server.run_dir, &instance).map_err(|source| {
             let action = format!("clean up `{}`", config.server.run_dir.display());
             ServiceError::File { action, source }
@@ -90,6 +98,7 @@ impl Service {
             names: NameLocks::default(),
             idempotency: InFlight::default(),
             manifests: ManifestCache::default(),
+            volumes,
             verified: AtomicBool::new(false),
             shutdown,
         });
@@ -101,6 +110,7 @@ impl Service {
         let mut tx = service.store.begin().await?;
         store::chat::remove_held(&mut tx).await?;
         tx.commit().await?;
+        service.finish_kept_data().await?;
         Ok(service)
     }
 

@@ -14,10 +14,12 @@ use super::ended::{SessionEnd, find_reason};
 use super::instance_dir::InstanceDir;
 use super::launch::Surroundings;
 use super::output::OutputEnd;
+use super::quota::{QuotaWatch, give_back};
 use super::reader::ReaderEnd;
 use super::{CALLS_GRACE, Condition, EndCause, HealthReport, Inner, SHUTDOWN_GRACE, SessionLimits, Stop};
 use crate::domain::Chain;
 use crate::protocol::{CancelReason, Outgoing, RemoteError};
+use crate::sandbox::VolumeLease;
 
 /// How long a cancelled call may go on.
 const CANCELLED_GRACE: Duration = Duration::from_secs(10);
@@ -58,6 +60,7 @@ impl Actor {
     pub(super) async fn run(mut self, mut reader_end: oneshot::Receiver<ReaderEnd>, mut stops: mpsc::Receiver<Stop>) {
         let mut ticks = tokio::time::interval(TICK);
         let mut health = Health { asked: None, next: Instant::now(), unanswered: 0 };
+        let mut quota = QuotaWatch::new(self.around.data.clone());
         let end = loop {
             tokio::select! {
                 end = &mut reader_end => {
@@ -69,6 +72,7 @@ impl Actor {
                 Some(stop) = stops.recv() => break self.stop(stop, &mut reader_end).await,
                 answer = answered(&mut health.asked) => self.take_health(&mut health, answer),
                 _ = ticks.tick() => self.look(&mut health),
+                too_much = quota.exceeded() => break SessionEnd::new(EndCause::QuotaExceeded, too_much),
             }
         };
         self.finish(end).await;
@@ -136,7 +140,8 @@ impl Actor {
             Ok(ReaderEnd::Closed) | Err(_) => {
                 let engine = self.around.engine.as_ref();
                 let memory_mb = self.inner.spec.limits.memory_mb;
-                find_reason(engine, &self.inner.sandbox.id, memory_mb, &mut self.output_end).await
+                let end = find_reason(engine, &self.inner.sandbox.id, memory_mb, &mut self.output_end).await;
+                end.with_data(|| self.around.data.as_ref().is_some_and(VolumeLease::is_full))
             }
         }
     }
@@ -185,6 +190,7 @@ impl Actor {
             tracing::warn!(sandbox = %inner.sandbox.id, error = %Chain(&error), "A sandbox could not be removed");
         }
         drop(dir);
+        give_back(around.data).await;
         inner.removed.send_replace(true);
     }
 }

@@ -14,6 +14,9 @@ const REASON_WAIT: Duration = Duration::from_millis(500);
 /// The shim's exit code when memory ran out.
 const SHIM_OUT_OF_MEMORY: i64 = 76;
 
+/// The signal for a page that cannot be had.
+const SIGBUS: i32 = 7;
+
 /// What ended a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndCause {
@@ -27,6 +30,8 @@ pub enum EndCause {
     Protocol,
     /// It did not react.
     Unresponsive,
+    /// It keeps more in `/data` than it may.
+    QuotaExceeded,
 }
 
 /// The end of a session.
@@ -51,6 +56,7 @@ impl EndCause {
             Self::OutOfMemory => "out-of-memory",
             Self::Protocol => "protocol",
             Self::Unresponsive => "unresponsive",
+            Self::QuotaExceeded => "quota-exceeded",
         }
     }
 
@@ -62,6 +68,7 @@ impl EndCause {
             Self::OutOfMemory => Code::PluginOutOfMemory,
             Self::Protocol => Code::PluginProtocol,
             Self::Unresponsive => Code::PluginUnresponsive,
+            Self::QuotaExceeded => Code::QuotaExceeded,
         }
     }
 }
@@ -105,6 +112,14 @@ impl SessionEnd {
         }
     }
 
+    /// Says what a mapped file of a full volume ends with, which nobody would guess.
+    pub(super) fn with_data(self, is_full: impl FnOnce() -> bool) -> Self {
+        if self.signal != Some(SIGBUS) || !is_full() {
+            return self;
+        }
+        Self { text: format!("{}: /data is full", self.text), ..self }
+    }
+
     fn out_of_memory(memory_mb: u64) -> Self {
         Self::new(EndCause::OutOfMemory, format!("it needed more than its {memory_mb} MiB of memory"))
     }
@@ -114,7 +129,7 @@ fn signal_name(signal: i32) -> &'static str {
     match signal {
         4 => " (SIGILL)",
         6 => " (SIGABRT)",
-        7 => " (SIGBUS: /data may be full)",
+        7 => " (SIGBUS)",
         8 => " (SIGFPE)",
         9 => " (SIGKILL)",
         11 => " (SIGSEGV)",
@@ -158,6 +173,14 @@ mod tests {
         assert_eq!((end.cause, end.exit_code, end.text.as_str()), (EndCause::Crashed, Some(3), "exit code 3"));
         let end = SessionEnd::of_shim(ExitNote { code: None, signal: Some(9), oom: true }, 64);
         assert_eq!((end.cause, end.text.as_str()), (EndCause::OutOfMemory, "it needed more than its 64 MiB of memory"));
+    }
+
+    #[test]
+    fn a_full_volume_is_told_to_whom_it_ended() {
+        let end = |signal| SessionEnd::of_shim(ExitNote { code: None, signal: Some(signal), oom: false }, 64);
+        assert_eq!(end(7).with_data(|| true).text, "signal 7 (SIGBUS): /data is full");
+        assert_eq!(end(7).with_data(|| false).text, "signal 7 (SIGBUS)");
+        assert_eq!(end(11).with_data(|| true).text, "signal 11 (SIGSEGV)");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::ended::{find_reason, reason_of};
 use super::instance_dir::{InstanceDir, Peer, PeerError};
 use super::outbound::Outbound;
 use super::output::{OutputEnd, carry};
+use super::quota::give_back;
 use super::reader::{Reader, ReaderEnd};
 use super::requests::Requests;
 use super::start_failure::{ConnectError, LaunchError, Refused, StartFailure};
@@ -23,7 +24,7 @@ use super::{Condition, Inner, LogLine, PluginLog, Session};
 use crate::domain::{Clock, PluginState};
 use crate::host::Host;
 use crate::protocol::{Hello, Initialize, LineBuffer, Outgoing, Ready, RemoteError, Violation, read_hello};
-use crate::sandbox::{RunningSandbox, Sandbox, SandboxError, SandboxExit, SandboxSpec};
+use crate::sandbox::{RunningSandbox, Sandbox, SandboxError, SandboxExit, SandboxSpec, VolumeLease};
 use crate::shutdown::Shutdown;
 
 /// Bytes of the first line, report included.
@@ -80,6 +81,8 @@ pub struct Surroundings {
     pub shutdown: Shutdown,
     /// What listens to a sandbox with network access.
     pub way_out: WayOut,
+    /// What it has as `/data`; given back once the sandbox is gone.
+    pub data: Option<VolumeLease>,
 }
 
 /// Begins to serve the socket of what leaves a sandbox, for the user with this uid, until the guard is dropped.
@@ -94,6 +97,19 @@ impl std::fmt::Debug for WayOut {
 
 /// Starts a session. Whatever fails, nothing is left behind. `on_state` hears of each step.
 pub async fn launch(
+    order: LaunchOrder,
+    around: Surroundings,
+    on_state: &(dyn Fn(PluginState) + Send + Sync),
+) -> Result<Session, LaunchError> {
+    let data = around.data.clone();
+    let launched = try_launch(order, around, on_state).await;
+    if launched.is_err() {
+        give_back(data).await;
+    }
+    launched
+}
+
+async fn try_launch(
     mut order: LaunchOrder,
     around: Surroundings,
     on_state: &(dyn Fn(PluginState) + Send + Sync),
@@ -333,7 +349,9 @@ impl Starting {
             Refused::Ended => {
                 let engine = self.around.engine.as_ref();
                 let memory_mb = self.order.spec.limits.memory_mb;
-                StartFailure::of_end(find_reason(engine, &self.sandbox.id, memory_mb, output).await)
+                let end = find_reason(engine, &self.sandbox.id, memory_mb, output).await;
+                let is_full = || self.around.data.as_ref().is_some_and(VolumeLease::is_full);
+                StartFailure::of_end(end.with_data(is_full))
             }
             Refused::TooLate => StartFailure::new("start-timeout", self.too_late("answer `initialize`"), None),
             Refused::Raised(error) => {

@@ -21,6 +21,7 @@ mod launch;
 mod outbound;
 mod output;
 mod plugin_log;
+mod quota;
 mod reader;
 mod requests;
 mod start_failure;

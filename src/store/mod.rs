@@ -9,6 +9,7 @@ pub mod configs;
 mod error;
 pub mod grants;
 pub mod idempotency;
+pub mod kept;
 pub mod keys;
 pub mod kv;
 mod open;

@@ -26,6 +26,13 @@ pub async fn user_of(connection: &mut SqliteConnection, plugin: PluginId) -> Res
     u32::try_from(number).map_err(|error| StoreError::bad_row("sandbox_users", plugin, error))
 }
 
+/// Whether a plugin has a user, as every plugin has that was ever started.
+pub async fn has_user(connection: &mut SqliteConnection, plugin: PluginId) -> Result<bool, StoreError> {
+    let id = plugin.to_string();
+    let number = sqlx::query_scalar!("SELECT number FROM sandbox_users WHERE plugin_id = ?", id);
+    Ok(number.fetch_optional(connection).await?.is_some())
+}
+
 /// Frees a plugin's user, once nothing of that user is left.
 pub async fn free_user(connection: &mut SqliteConnection, plugin: PluginId) -> Result<(), StoreError> {
     let id = plugin.to_string();

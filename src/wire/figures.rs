@@ -28,11 +28,11 @@ pub struct Stats {
     pub network_rx_bytes: Option<u64>,
     /// Bytes it has sent to other hosts since the service started.
     pub network_tx_bytes: Option<u64>,
-    /// What it keeps in `/data`, in MiB.
+    /// What it keeps in `/data`, in MiB; `null` until it has run since the service was started.
     pub data_used_mb: Option<f64>,
     /// The most it may keep there.
     pub data_limit_mb: u64,
-    /// What holds it to that: `hard` for the file system, `soft` for the service, `null` for nothing.
+    /// What holds it to that: `hard` for the file system, `soft` for the service, which measures.
     #[schema(example = "hard")]
     pub data_quota: Option<String>,
 }

@@ -1,7 +1,7 @@
 //! Plugins of every runtime start, prove themselves and answer.
 
 use plugbay::domain::Isolation;
-use plugbay::sandbox::{EntryPoint, FolderAccess, FolderMount, Sandbox as _};
+use plugbay::sandbox::{DataMount, DataQuota, EntryPoint, FolderAccess, FolderMount, Sandbox as _};
 use serde_json::json;
 
 use super::bench::Bench;
@@ -61,7 +61,7 @@ async fn what_was_opened_is_open_and_no_more() {
     }
     std::fs::write(bench.folder.path().join("inbox/letter"), "read").unwrap();
     let data = bench.writable_folder("data");
-    bench.spec = bench.spec.clone().with_data(data.clone());
+    bench.spec = bench.spec.clone().with_data(DataMount { source: data.clone(), quota: DataQuota::Soft });
     let mut started = bench.start().await;
     started.bench.engine.check_report(&started.bench.spec, started.report()).unwrap();
     assert_eq!(started.call().await, "read no yes yes");

@@ -35,8 +35,13 @@ impl Machine {
         self.folder.path().join("data")
     }
 
+    /// The configuration file, in the folder of everything else.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.folder.path().join("plugbay.yaml")
+    }
+
     pub(crate) fn serve(&self) -> (Process, Client) {
-        let config = self.folder.path().join("plugbay.yaml");
+        let config = self.config();
         let process = Process::serve(&self.data(), &config, &["--insecure-dev"]);
         let token = fs::read_to_string(self.data().join("admin.token")).unwrap();
         let client = Client::new(process.address.parse().unwrap(), token.trim());
@@ -51,8 +56,14 @@ impl Machine {
         self.run_dir.path()
     }
 
+    /// Folders of sessions; without one, everything that is left.
     pub(crate) fn run_dirs(&self) -> usize {
-        fs::read_dir(self.run_dir()).unwrap().count()
+        let names = fs::read_dir(self.run_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+        let names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        match names.iter().filter(|name| name.starts_with("session_")).count() {
+            0 => names.len(),
+            sessions => sessions,
+        }
     }
 
     /// How many containers of the service run now.

@@ -39,6 +39,8 @@ mod refused;
 mod required_example;
 mod served;
 mod service_process;
+mod soft_quota;
 mod streams;
 mod surroundings;
 mod switching;
+mod volumes;

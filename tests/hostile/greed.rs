@@ -1,5 +1,7 @@
 //! Plugins that take what they can get: each limit holds, and only its plugin feels it.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use futures_util::future::FutureExt as _;
 use serde_json::json;
 
@@ -10,6 +12,7 @@ pub(crate) const TABLE: &[Attack] = &[
     attack(&["B.36"], "all memory", |target| memory(target).boxed()),
     attack(&["B.37"], "all processors", |target| processors(target).boxed()),
     attack(&["B.38"], "all of /tmp and /dev/shm", |target| disk(target).boxed()),
+    attack(&[], "all of /data", |target| data(target).boxed()),
     attack(&["B.43"], "children that nobody waits for", |target| zombies(target).boxed()),
     attack(&[], "all descriptors", |target| descriptors(target).boxed()),
 ];
@@ -60,6 +63,27 @@ async fn disk(target: &Target) {
     let full = victim.perform("greed.files", json!({"folder": "/dev/shm"})).await;
     full.expect_problem(502, "plugin-out-of-memory");
     victim.works().await;
+}
+
+/// As `/tmp`, but that it lies on the disk: the machine gives no more than the limit.
+async fn data(target: &Target) {
+    const NO_SPACE: u32 = 28;
+    const LIMIT: u64 = 4 << 20;
+    let victim = target.raw().await;
+    if target.about(&victim.name, "stats").await["data_quota"] == "soft" {
+        assert!(!rustix::process::geteuid().is_root(), "root has volumes of its own");
+        return;
+    }
+    let filled = victim.result("greed.fill", json!({"folder": "/data"})).await;
+    assert!((LIMIT * 9 / 10..LIMIT).contains(&filled[0].as_u64().unwrap()) && filled[1] == NO_SPACE, "{filled}");
+    let made = victim.result("greed.files", json!({"folder": "/data"})).await;
+    assert!((500..=512).contains(&made[0].as_u64().unwrap()) && made[1] == NO_SPACE, "{made}");
+    victim.works().await;
+    let images = std::fs::read_dir(target.machine.data().join("volumes")).unwrap();
+    let largest = images.map(|image| image.unwrap().metadata().unwrap().blocks() * 512).max();
+    assert!(largest.is_some_and(|bytes| bytes <= LIMIT), "{largest:?}");
+    victim.works().await;
+    victim.expect_restarts(0).await;
 }
 
 async fn zombies(target: &Target) {

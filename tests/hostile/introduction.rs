@@ -161,7 +161,7 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
     let parts = HostParts { store, clock: clock.clone(), databases, denials, kv_bytes: 0, web, uplink };
     let host = Host::new(asker, parts);
     let way_out = WayOut(Arc::new(|_, _| unreachable!("it has no network access")));
-    let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown, way_out };
+    let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown, way_out, data: None };
     let began = Instant::now();
     let error = launch(order, around, &|_state| {}).await.unwrap_err();
     assert!(began.elapsed() < START * 2, "{:?}", began.elapsed());

@@ -93,9 +93,9 @@ pub(crate) fn stats(view: &StatsView) -> wire::Stats {
         network_connections: view.usage.map(|_| view.connections),
         network_rx_bytes: view.usage.map(|_| view.received_bytes),
         network_tx_bytes: view.usage.map(|_| view.sent_bytes),
-        data_used_mb: Some(mib(view.data_bytes)),
+        data_used_mb: view.data_bytes.map(mib),
         data_limit_mb: view.limits.data_mb,
-        data_quota: None,
+        data_quota: Some(view.data_quota.as_str().to_owned()),
     }
 }
 
@@ -159,7 +159,8 @@ fn spec(spec: &SandboxSpec) -> Value {
         "package": spec.package,
         "runtime": spec.runtime,
         "instance_dir": spec.instance_dir,
-        "data": spec.data,
+        "data": spec.data.as_ref().map(|data| &data.source),
+        "data_quota": spec.data.as_ref().map(|data| data.quota.as_str()),
         "folders": spec.folders.iter().map(|folder| &folder.name).collect::<Vec<_>>(),
     })
 }

@@ -275,7 +275,7 @@ fn mounts(spec: &SandboxSpec) -> Vec<Mount> {
         mounts.push(mount(&spec.runtime.join(RESOLV_CONF), "/etc/resolv.conf", FolderAccess::ReadOnly));
     }
     if let Some(data) = &spec.data {
-        mounts.push(mount(data, "/data", FolderAccess::ReadWrite));
+        mounts.push(mount(&data.source, "/data", FolderAccess::ReadWrite));
     }
     mounts.extend(
         spec.folders.iter().map(|folder| mount(&folder.source, &format!("/mnt/{}", folder.name), folder.access)),
@@ -305,8 +305,8 @@ fn mount(source: &Path, target: &str, access: FolderAccess) -> Mount {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::FolderMount;
     use crate::sandbox::docker::testing::spec;
+    use crate::sandbox::{DataMount, DataQuota, FolderMount};
 
     const MACHINE: Machine = Machine { cpus: 2, has_apparmor: true, limits_swap: true };
 
@@ -323,7 +323,7 @@ mod tests {
         let folder =
             |name: &str, access| FolderMount { name: name.to_owned(), source: format!("/srv/{name}").into(), access };
         let spec = spec()
-            .with_data("/data/volumes/1".into())
+            .with_data(DataMount { source: "/run/volumes/1".into(), quota: DataQuota::Hard })
             .with_folder(folder("inbox", FolderAccess::ReadOnly))
             .with_folder(folder("outbox", FolderAccess::ReadWrite));
         let mut body = body_of(&spec, MACHINE);

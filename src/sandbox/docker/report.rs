@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::config::{Machine, ULIMITS, memory_bytes, nano_cpus, pids};
-use crate::sandbox::{Network, SandboxSpec};
+use crate::sandbox::{DataQuota, Network, SandboxSpec};
 
 /// Tunnels that the kernel puts into every new namespace once their module is loaded. They are down, lead nowhere, and
 /// only the capability to administer networks could change that.
@@ -78,11 +78,12 @@ impl Check<'_> {
         self.mount("/tmp", Some("tmpfs"), &["noexec", "nosuid", "nodev"]);
         self.mount("/plugin", None, &["ro"]);
         self.mount("/run/plugbay", None, &["ro"]);
-        if spec.data.is_some() {
+        match spec.data.as_ref().map(|data| data.quota) {
+            // The flags of the mount that is bound in. Without them the engine sees another folder than the service.
+            Some(DataQuota::Hard) => self.mount("/data", Some("ext4"), &["rw", "noexec", "nosuid", "nodev"]),
             // A folder that is bound in has the flags of its disk; Docker can ask for no others.
-            self.mount("/data", None, &["rw"]);
-        } else {
-            self.that("/mounts/~1data", "nothing", Value::is_null);
+            Some(DataQuota::Soft) => self.mount("/data", None, &["rw"]),
+            None => self.that("/mounts/~1data", "nothing", Value::is_null),
         }
     }
 
@@ -115,6 +116,7 @@ impl Check<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::DataMount;
     use crate::sandbox::docker::testing::spec;
 
     const MACHINE: Machine = Machine { cpus: 2, has_apparmor: false, limits_swap: true };
@@ -228,7 +230,25 @@ mod tests {
             }),
             Vec::<String>::new()
         );
-        let with_data = spec().with_data("/data/volumes/1".into());
-        assert_eq!(differences(&with_data, MACHINE, &report()).len(), 1);
+    }
+
+    #[test]
+    fn data_shows_the_flags_that_its_quota_promises() {
+        let with = |quota, flags: &[&str]| {
+            let spec = spec().with_data(DataMount { source: "/volumes/1".into(), quota });
+            let mut report = report();
+            report["mounts"]["/data"] = json!({ "type": "ext4", "flags": flags });
+            differences(&spec, MACHINE, &report)
+        };
+        let closed = ["rw", "nosuid", "nodev", "noexec", "noatime"];
+        assert_eq!(with(DataQuota::Hard, &closed), Vec::<String>::new());
+        assert_eq!(with(DataQuota::Soft, &["rw"]), Vec::<String>::new());
+        for missing in ["rw", "nosuid", "nodev", "noexec"] {
+            let flags: Vec<&str> = closed.into_iter().filter(|flag| *flag != missing).collect();
+            let found = with(DataQuota::Hard, &flags);
+            let wanted = "mounts./data: wanted ext4 rw,noexec,nosuid,nodev, found";
+            assert!(found.len() == 1 && found[0].starts_with(wanted), "{found:?}");
+        }
+        assert_eq!(with(DataQuota::Soft, &["ro"]).len(), 1);
     }
 }

@@ -74,9 +74,9 @@ impl DataDir {
         &self.root
     }
 
-    /// What the plugin keeps.
-    pub fn volume(&self, plugin: PluginId) -> PathBuf {
-        self.root.join(VOLUMES).join(plugin.to_string())
+    /// What plugins keep.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join(VOLUMES)
     }
 
     /// What the plugin prints.

@@ -1,9 +1,5 @@
 //! From a plugin's rows to the order for its session.
 
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -39,11 +35,7 @@ impl Service {
             EngineState::Unknown | EngineState::Away { .. } => self.config.sandbox.uid_base,
         };
         let uid = uid_base.saturating_add(number);
-        let volume = self.data.volume(plugin.id);
-        prepare_volume(&volume, uid).map_err(|source| ServiceError::File {
-            action: format!("prepare the volume `{}`", volume.display()),
-            source,
-        })?;
+        let data = self.data_mount(plugin.id).await?;
         let spec = SandboxSpec {
             instance: self.fleet.instance.clone(),
             session: SessionId::generate(),
@@ -64,7 +56,7 @@ impl Service {
         };
         let spec = if grants.network().is_some() { spec.with_network() } else { spec };
         let spec =
-            self.folders(&member.name, &grants)?.into_iter().fold(spec.with_data(volume), SandboxSpec::with_folder);
+            self.folders(&member.name, &grants)?.into_iter().fold(spec.with_data(data), SandboxSpec::with_folder);
         let (config_revision, config) = self.load_config(member, &serving).await?;
         Ok(LaunchOrder {
             initialize: Initialize {
@@ -148,15 +140,4 @@ fn promised_commands(manifest: &Manifest) -> Vec<String> {
         Runtime::Exec => Vec::new(),
         Runtime::Python | Runtime::Stdio => manifest.commands.iter().map(|command| command.name.clone()).collect(),
     }
-}
-
-/// Makes the folder that appears as `/data`, for the plugin's user alone where the service may give it away.
-fn prepare_volume(path: &Path, uid: u32) -> io::Result<()> {
-    fs::create_dir_all(path)?;
-    if rustix::process::geteuid().is_root() {
-        chown(path, Some(uid), Some(uid))?;
-        return fs::set_permissions(path, Permissions::from_mode(0o700));
-    }
-    // Its parent is closed to everybody else.
-    fs::set_permissions(path, Permissions::from_mode(0o777))
 }

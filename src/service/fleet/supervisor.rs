@@ -12,7 +12,7 @@ use super::backoff::{Backoff, Ending, Verdict};
 use super::fault::Fault;
 use super::member::Orders;
 use super::{EngineState, Member, Phase, Up};
-use crate::domain::{Chain, PluginState, QuarantineReason};
+use crate::domain::{Chain, PluginState, QuarantineReason, Refusal as _};
 use crate::service::approval::permissions_problem;
 use crate::service::{PluginProblem, Service, ServiceError};
 use crate::session::{Condition, EndCause, LaunchError, Session, SessionEnd, Surroundings, launch};
@@ -129,6 +129,8 @@ impl Supervisor {
             return Err(problem.into());
         }
         let order = self.service.launch_order(&self.member).await?;
+        let opened = self.service.open_volume(&self.member, &order.spec).await;
+        let data = opened.inspect_err(|error| self.note_no_volume(error))?;
         let fleet = &self.service.fleet;
         let around = Surroundings {
             engine: Arc::clone(&fleet.engine),
@@ -137,6 +139,7 @@ impl Supervisor {
             clock: Arc::clone(&self.service.clock),
             shutdown: self.service.shutdown.clone(),
             way_out: self.service.way_out(&self.member),
+            data: Some(data),
         };
         let id = order.spec.session;
         fleet.announce(id);
@@ -160,6 +163,11 @@ impl Supervisor {
             let text = format!("{}: {}", failure.reason, failure.text);
             self.member.record.failure("start-failed", self.service.now(), &text, failure.exit_code);
         }
+    }
+
+    fn note_no_volume(&self, error: &ServiceError) {
+        warn!(plugin.name = %self.member.name, error = %Chain(error), "`{}` did not start", self.member.name);
+        self.member.record.failure(error.code().as_str(), self.service.now(), &error.to_string(), None);
     }
 
     /// Lets calls find a session. Says how many good calls there were before its first.
