@@ -156,10 +156,10 @@ async fn circles_end_at_the_fourth_call() {
     served.delete("/api/plugins/b").await.expect(204);
     served.caller("b", &["a"]).await;
     // a → b → a → b → a is four calls of plugins, and one more is too deep.
-    let deep = |most: usize| {
-        let last = WORK();
+    let deep_with = |most: usize, last: Value| {
         (0..most).fold(last, |inner, index| calling(if (most - index) % 2 == 1 { "b" } else { "a" }, inner))
     };
+    let deep = |most: usize| deep_with(most, WORK());
     let mut answer = served.result("a", "execute", deep(4)).await;
     for _ in 0..4 {
         assert_eq!(answer["success"], true, "{answer}");
@@ -172,6 +172,15 @@ async fn circles_end_at_the_fourth_call() {
     }
     assert_eq!((&answer["code"], &answer["data"]), (&json!(-32002), &json!({"code": "call-too-deep"})));
     assert_eq!(answer["text"], "plugins call each other at most 4 deep; `b` would be called deeper");
+    // Leaving the call out does not begin a new circle.
+    let mut outside = calling("b", WORK());
+    outside["outside"] = true.into();
+    assert_eq!(served.result("a", "execute", outside.clone()).await["result"], "slept");
+    let mut answer = served.result("a", "execute", deep_with(4, outside)).await;
+    for _ in 0..4 {
+        answer = answer["result"].take();
+    }
+    assert_eq!(answer["data"], json!({"code": "call-too-deep"}));
     let itself = served.result("a", "execute", calling("a", WORK())).await;
     assert_eq!(itself["text"], "`plugins:a` is not granted", "no manifest can ask for that edge");
     served.end().await;
