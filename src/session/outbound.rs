@@ -109,6 +109,17 @@ impl Outbound {
         }
     }
 
+    /// Completes once nothing is sent any more.
+    pub(super) async fn closed(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.queue().is_closed {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
     /// Refuses every further frame.
     pub(super) fn close(&self) {
         let mut queue = self.queue();

@@ -51,7 +51,13 @@ impl Requests {
                 let answered = tokio::time::timeout_at(deadline, host.answer(asked)).await;
                 answered.unwrap_or_else(|_elapsed| Err(HostError::TooLate { function: escape(&function) }))
             };
-            let Some(answer) = stop.run_until_cancelled(answer).await else { return };
+            // An answer that nobody can get any more is not worked on either.
+            let answer = tokio::select! {
+                biased;
+                () = outbound.closed() => return,
+                answer = stop.run_until_cancelled(answer) => answer,
+            };
+            let Some(answer) = answer else { return };
             let frame = match answer {
                 Ok(result) => Outgoing::result(id, &result),
                 Err(error) => {

@@ -14,6 +14,7 @@ mod calls;
 mod client;
 mod configured;
 mod container;
+mod databases;
 mod ends;
 mod egress;
 mod egress_attacks;
