@@ -109,6 +109,17 @@ impl Outbound {
         }
     }
 
+    /// Completes once nothing is sent any more.
+    pub(super) async fn closed(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.queue().is_closed {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
     /// Refuses every further frame.
     pub(super) fn close(&self) {
         let mut queue = self.queue();
@@ -140,6 +151,10 @@ impl Outbound {
     /// and goes, and nobody waits for another's system call.
     fn write(&self, writer: Writer) -> io::Result<Socket> {
         let mut queue = self.queue();
+        // Whoever is just writing does not wake the task a second time.
+        if queue.is_closed {
+            return Ok(Socket::Closed);
+        }
         // A full socket is asked again by the task alone, which knows when it is worth it.
         if queue.is_writing || (queue.is_stuck && writer == Writer::Caller) {
             return Ok(Socket::HasRoom);
@@ -280,6 +295,20 @@ mod tests {
             })
         };
         tokio::time::timeout(std::time::Duration::from_secs(5), both).await.expect("there is room");
+    }
+
+    #[tokio::test]
+    async fn the_writer_ends_though_a_caller_is_writing_when_the_session_is_closed() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let outbound = Outbound::new(Arc::new(ours), 10_000);
+        outbound.queue().is_writing = true;
+        let both = async {
+            tokio::join!(outbound.write_queued(), async {
+                tokio::task::yield_now().await;
+                outbound.close();
+            })
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(5), both).await.expect("the writer ends");
     }
 
     #[tokio::test]

@@ -63,7 +63,13 @@ impl Requests {
                 let answered = answered.await.and_then(Result::ok);
                 answered.unwrap_or_else(|| Err(HostError::TooLate { function: escape(&function) }))
             };
-            let Some(answer) = stop.run_until_cancelled(answer).await else { return };
+            // An answer that nobody can get any more is not worked on either.
+            let answer = tokio::select! {
+                biased;
+                () = outbound.closed() => return,
+                answer = stop.run_until_cancelled(answer) => answer,
+            };
+            let Some(answer) = answer else { return };
             let frame = match answer {
                 Ok(result) => Outgoing::result(id, &result),
                 Err(error) => {

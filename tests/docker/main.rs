@@ -16,6 +16,7 @@ mod chat_host;
 mod client;
 mod configured;
 mod container;
+mod databases;
 mod ends;
 mod egress;
 mod egress_attacks;

@@ -111,24 +111,48 @@ class KeyValues(_Functions):
 
 
 class Databases(_Functions):
-    """Databases that the operator named. Reading needs `database_read`, writing `database_write`."""
+    """Databases that the operator named. Reading needs `database_read`, writing `database_write`.
+
+    Values are None, numbers, texts and bytes; a bool is stored as 1 or 0.
+    """
 
     def query(self, name: str, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> HostCall[Any]:
         """Reads: `{"columns", "rows", "truncated"}`. Always bind values with `params`."""
-        return self._call("db.query", _as_is, name=name, sql=sql, params=_bound(params))
+        return self._call("db.query", _with_bytes, name=name, sql=sql, params=_bound(params))
 
     def execute(self, name: str, sql: str, params: Sequence[Any] | Mapping[str, Any] = ()) -> HostCall[Any]:
-        """One statement that writes."""
+        """One statement that writes: `{"rows_affected", "last_id"}`."""
         return self._call("db.execute", _as_is, name=name, sql=sql, params=_bound(params))
 
-    def transaction(self, name: str, statements: Sequence[tuple[str, Sequence[Any]]]) -> HostCall[Any]:
-        """Several statements, all or none."""
-        listed = [{"sql": sql, "params": list(params)} for sql, params in statements]
+    def transaction(
+        self, name: str, statements: Sequence[tuple[str, Sequence[Any] | Mapping[str, Any]]]
+    ) -> HostCall[Any]:
+        """Several statements, all or none: `{"results"}`, one as of `execute` for each."""
+        listed = [{"sql": sql, "params": _bound(params)} for sql, params in statements]
         return self._call("db.execute", _as_is, name=name, statements=listed)
 
 
 def _bound(params: Sequence[Any] | Mapping[str, Any]) -> Any:
-    return dict(params) if isinstance(params, Mapping) else list(params)
+    if isinstance(params, Mapping):
+        return {name: _sent(value) for name, value in params.items()}
+    return [_sent(value) for value in params]
+
+
+def _sent(value: Any) -> Any:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"base64": base64.b64encode(value).decode("ascii")}
+    return value
+
+
+def _with_bytes(answer: Any) -> Any:
+    """A cell is no object, so an object is bytes: a blob, or a text that is no UTF-8."""
+    if isinstance(answer, dict) and isinstance(answer.get("rows"), list):
+        answer["rows"] = [[_cell(cell) for cell in row] for row in answer["rows"]]
+    return answer
+
+
+def _cell(cell: Any) -> Any:
+    return base64.b64decode(cell["base64"]) if isinstance(cell, dict) else cell
 
 
 class Response:

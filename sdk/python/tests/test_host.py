@@ -22,6 +22,13 @@ HOST = """
             return self.host.db.query("chat", "SELECT ?", [1]).wait()["rows"]
 
         @plugbay.method
+        async def blobs(self, context):
+            insert = ("INSERT INTO t VALUES (:b)", {"b": b"\\x00"})
+            await self.host.db.transaction("chat", [("DELETE FROM t", []), insert])
+            rows = (await self.host.db.query("chat", "SELECT ?", (b"\\xff", 2)))["rows"]
+            return [str(rows), rows[0][0] == b"\\xff"]
+
+        @plugbay.method
         async def fetch(self, context):
             answer = await self.host.http.fetch("https://api.example.com/", "POST", json={"a": 1})
             return [answer.status, answer.ok, answer.json(), answer.headers]
@@ -68,6 +75,22 @@ class HostTest(RunnerCase):
         )
         service.send({"id": request["id"], "result": {"columns": ["?"], "rows": [[1]], "truncated": False}})
         self.assertEqual(service.answer(call)["result"], [[1]])
+
+    def test_bytes_go_to_databases_and_come_back(self) -> None:
+        service = self.run_plugin(HOST)
+        call = service.invoke("blobs", {"context": {}}, "call_b")
+        request = service.next_request()
+        statements = [
+            {"sql": "DELETE FROM t", "params": []},
+            {"sql": "INSERT INTO t VALUES (:b)", "params": {"b": {"base64": "AA=="}}},
+        ]
+        self.assertEqual(request["params"], {"name": "chat", "statements": statements, "call": "call_b"})
+        service.send({"id": request["id"], "result": {"results": []}})
+        request = service.next_request()
+        self.assertEqual(request["params"]["params"], [{"base64": "/w=="}, 2])
+        rows = [[{"base64": "/w=="}, 2]]
+        service.send({"id": request["id"], "result": {"columns": ["a", "b"], "rows": rows, "truncated": False}})
+        self.assertEqual(service.answer(call)["result"], ["[[b'\\xff', 2]]", True])
 
     def test_a_cancelled_call_does_not_wait_on(self) -> None:
         service = self.run_plugin(HOST)
