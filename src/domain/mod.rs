@@ -1,6 +1,7 @@
 //! What plugbay talks about: names, digests, codes, limits, manifests. No input or output happens here.
 
 mod allowed_host;
+mod chat;
 mod code;
 mod digest;
 mod glob;
@@ -24,6 +25,7 @@ mod word;
 pub mod yaml;
 
 pub use allowed_host::{AllowedHost, AllowedHostError};
+pub use chat::{Author, Conversation, MAX_MESSAGE_BYTES, Message, Origin, PostedFile, Role};
 pub use code::{Code, ErrorKind};
 pub use digest::{Digest, DigestError};
 pub use glob::{NamePattern, PatternError};
@@ -31,7 +33,7 @@ pub use grant::{
     Access, Asked, Decision, Egress, FolderAccess, Grants, Named, NetworkGrant, PermissionUnit, Reach, Risk, Standing,
     UnitError, UnknownRisk, leaks,
 };
-pub use ids::{CallId, IdError, KeyId, PluginId, PluginRef, SessionId, TokenId};
+pub use ids::{CallId, ConversationId, IdError, KeyId, MessageId, PluginId, PluginRef, SessionId, TokenId};
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub(crate) use manifest::operator_name;
