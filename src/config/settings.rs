@@ -268,6 +268,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Seconds between two health questions to a plugin. Its answer is shown and ends nothing.",
     ),
     setting(
+        "breaker.failures",
+        Kind::Whole(0, 1_000_000),
+        || json!(5),
+        "Calls of one plugin that fail one after the other (raised, timed out, crashed) until further ones get 503 `breaker-open`. 0: never.",
+    ),
+    setting(
+        "breaker.open_seconds",
+        Kind::Whole(1, 86_400),
+        || json!(60),
+        "Seconds of 503 `breaker-open` with Retry-After. Then one call is let through: answered, it lets the others follow.",
+    ),
+    setting(
         "install.allow_hosts",
         Kind::Hosts,
         || json!([]),
