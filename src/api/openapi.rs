@@ -26,7 +26,7 @@ use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
         system::healthz, system::health, system::readyz, system::system, problems::show,
         plugins::list, install::install, plugins::show, plugins::uninstall, plugins::manifest, plugins::versions,
         update::update,
-        running::enable, running::disable, execute::execute, running::limits, running::set_limits, running::health,
+        running::enable, running::disable, running::reset_breaker, execute::execute, running::limits, running::set_limits, running::health,
         running::stats, running::metrics, running::calls, running::logs, running::sandbox, running::plan,
         running::events,
         config::show, config::replace, config::unset, config::validate,

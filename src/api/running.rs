@@ -49,6 +49,19 @@ pub(super) async fn disable(
     Ok(HttpResponse::Ok().json(changed(&change, "Plugin disabled successfully")))
 }
 
+/// Lets calls through again to a plugin that failed too often.
+#[utoipa::path(post, path = "/api/plugins/{id}/breaker/reset", tag = "running", params(("id" = String, Path, description = "Id or name")),
+    responses((status = 200, description = "Calls are let through", body = StatusChanged), RunProblems))]
+pub(super) async fn reset_breaker(
+    permit: Permit<Operate>,
+    _body: NoBody,
+    app: Data<App>,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let change = app.service.reset_breaker(&permit.0, &id).await?;
+    Ok(HttpResponse::Ok().json(changed(&change, "Calls are let through")))
+}
+
 fn changed(change: &StatusChange, message: &str) -> StatusChanged {
     StatusChanged {
         plugin_id: change.plugin.id.to_string(),

@@ -9,11 +9,11 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use super::choices::{EngineChoice, LogFormat, LogLevel};
-use super::settings::word;
+use super::kind::word;
 use super::{
-    ApiConfig, CallLimits, Config, DatabaseConfig, DatabaseLimits, EgressConfig, FolderConfig, HealthConfig,
-    ImagesConfig, InstallConfig, LoggingConfig, ResourcesConfig, SandboxConfig, SecurityConfig, ServerConfig,
-    StorageConfig,
+    ApiConfig, BreakerConfig, CallLimits, Config, DatabaseConfig, DatabaseLimits, EgressConfig, FolderConfig,
+    HealthConfig, ImagesConfig, InstallConfig, LoggingConfig, ResourcesConfig, SandboxConfig, SecurityConfig,
+    ServerConfig, StorageConfig,
 };
 use crate::domain::{AllowedHost, ArchiveLimits, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy};
 
@@ -92,6 +92,10 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
             queue: values.size("limits.queue"),
             start: values.seconds("limits.start_seconds"),
             in_flight: values.size("limits.in_flight"),
+        },
+        breaker: BreakerConfig {
+            failures: values.small("breaker.failures"),
+            open: values.seconds("breaker.open_seconds"),
         },
         health: HealthConfig { interval: values.seconds("health.interval_seconds") },
         install: InstallConfig {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::yaml::Place;
-use crate::domain::{AllowedHost, Operation, operator_name};
+use crate::domain::{AllowedHost, Operation, Word, operator_name};
 
 /// What a value must be.
 #[derive(Clone, Copy)]
@@ -137,4 +137,9 @@ impl FieldKind {
         }
         Some(text.into())
     }
+}
+
+/// The word of a value that was read by [`Kind::Words`].
+pub(super) fn word<T: Word>(value: &Value) -> Option<T> {
+    T::ALL.iter().copied().find(|word| value == word.as_str())
 }

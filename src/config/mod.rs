@@ -50,6 +50,8 @@ pub struct Config {
     pub calls: CallLimits,
     /// How plugins are watched.
     pub health: HealthConfig,
+    /// When calls are kept from a plugin that only fails.
+    pub breaker: BreakerConfig,
     /// Where plugins may be fetched from.
     pub install: InstallConfig,
     /// What leaves plugins.
@@ -126,6 +128,15 @@ pub struct CallLimits {
     pub start: Duration,
     /// Calls of all plugins at one time.
     pub in_flight: usize,
+}
+
+/// `breaker`.
+#[derive(Clone, Copy, Debug)]
+pub struct BreakerConfig {
+    /// Failures in a row that stop calls; none do where this is 0.
+    pub failures: u32,
+    /// How long calls are stopped.
+    pub open: Duration,
 }
 
 /// `health`.

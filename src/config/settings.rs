@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::database_settings::DATABASE_SETTINGS;
 use super::kind::{FieldKind, Kind, ResourceField};
-use crate::domain::{ArchiveLimits, ResourceCeiling, ResourceLimits, Word};
+use crate::domain::{ArchiveLimits, ResourceCeiling, ResourceLimits};
 
 /// One key.
 pub(super) struct Setting {
@@ -273,6 +273,18 @@ const SETTINGS: &[Setting] = &[
         "Seconds between two health questions to a plugin. Its answer is shown and ends nothing.",
     ),
     setting(
+        "breaker.failures",
+        Kind::Whole(0, 1_000_000),
+        || json!(5),
+        "Calls of one plugin that fail one after the other (raised, timed out, crashed) until further ones get 503 `breaker-open`. 0: never.",
+    ),
+    setting(
+        "breaker.open_seconds",
+        Kind::Whole(1, 86_400),
+        || json!(60),
+        "Seconds of 503 `breaker-open` with Retry-After. Then one call is let through: answered, it lets the others follow.",
+    ),
+    setting(
         "install.allow_hosts",
         Kind::Hosts,
         || json!([]),
@@ -385,8 +397,3 @@ const SETTINGS: &[Setting] = &[
         "`json`: one object per line. `text`: for people. `auto`: text on a terminal, JSON otherwise.",
     ),
 ];
-
-/// The word of a value that was read by [`Kind::Words`].
-pub(super) fn word<T: Word>(value: &Value) -> Option<T> {
-    T::ALL.iter().copied().find(|word| value == word.as_str())
-}

@@ -63,6 +63,7 @@ impl Service {
         // Told before it is started, and again when it is recorded: another may be enabled meanwhile.
         self.check_commands(&plugin, &manifest).await?;
         let member = self.member(plugin.id, &plugin.name);
+        member.reset_breaker();
         let started = if member.is_supervised() && plugin.status == PluginStatus::Enabled {
             self.until_active(&member).await
         } else {
@@ -122,6 +123,16 @@ impl Service {
         }
         let member = self.member(plugin.id, &plugin.name);
         member.stop(Instant::now() + STOP_GRACE).await;
+        Ok(StatusChange { plugin, state: member.state() })
+    }
+
+    /// Lets calls through to a plugin that failed too often.
+    pub async fn reset_breaker(&self, caller: &Caller, wanted: &str) -> Result<StatusChange, ServiceError> {
+        let plugin = self.find_plugin(caller, wanted).await?;
+        let member = self.member(plugin.id, &plugin.name);
+        let was_open = member.reset_breaker();
+        let detail = json!({"was_open": was_open});
+        self.record(self.entry(&caller.into(), "plugin.breaker_reset", Some(&plugin.name), detail)).await?;
         Ok(StatusChange { plugin, state: member.state() })
     }
 

@@ -57,6 +57,8 @@ impl Service {
 
     /// Ends a plugin that runs and starts it as it is now wanted. To be called under the plugin's lock.
     pub(super) async fn start_anew(self: &Arc<Self>, plugin: &store::plugins::PluginRecord) {
+        // What failed may work with what was changed.
+        self.member(plugin.id, &plugin.name).reset_breaker();
         let member = self.member(plugin.id, &plugin.name);
         if member.is_supervised() {
             member.stop(Instant::now() + STOP_GRACE).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::broadcast;
 
-use super::fleet::{CallRecord, Failure, LastFailure, Member, Metrics, StateEvent};
+use super::fleet::{BreakerView, CallRecord, Failure, LastFailure, Member, Metrics, StateEvent};
 use super::{Caller, Service, ServiceError};
 use crate::domain::{Isolation, PluginId, PluginName, PluginState, ResourceLimits, Timestamp};
 use crate::sandbox::{DataQuota, SandboxSpec, Usage};
@@ -32,6 +32,8 @@ pub struct RuntimeView {
     pub restarts: u64,
     /// What went wrong last.
     pub last_failure: Option<LastFailure>,
+    /// Whether calls are let through.
+    pub breaker: BreakerView,
     /// What it offers, while it answers.
     pub methods: Option<Vec<String>>,
 }
@@ -112,6 +114,7 @@ impl Service {
             up_since: session.as_ref().map(crate::session::Session::started_at),
             restarts: member.record.restarts(),
             last_failure: member.record.last_failure(),
+            breaker: member.breaker_view(),
             methods: session.map(|session| session.ready().methods.clone()),
         }
     }

@@ -30,9 +30,9 @@ pub use permissions::{
     PermissionsShown, RevokeRequest,
 };
 pub use plugins::{
-    CommandView, FailureView, HookView, InstallFromUrl, Installed, PendingView, PermissionDiff, PermissionItem,
-    PermissionsView, PluginDetail, PluginList, PluginSummary, QuarantineView, SignatureView, StatusFilter, Updated,
-    VersionList, VersionView,
+    Breaker, CommandView, FailureView, HookView, InstallFromUrl, Installed, PendingView, PermissionDiff,
+    PermissionItem, PermissionsView, PluginDetail, PluginList, PluginSummary, QuarantineView, SignatureView,
+    StatusFilter, Updated, VersionList, VersionView,
 };
 pub use problem::{FieldProblem, ProblemBody};
 pub use running::{

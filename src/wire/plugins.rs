@@ -220,6 +220,9 @@ pub struct PluginDetail {
     pub pending: Option<PendingView>,
     /// Why the service holds it back.
     pub quarantine: Option<QuarantineView>,
+    /// Whether calls are let through.
+    #[serde(default)]
+    pub breaker: Breaker,
     /// What it offers to be called; `null` while nothing runs.
     #[serde(default)]
     pub methods: Option<Vec<String>>,
@@ -295,6 +298,23 @@ pub struct PendingView {
     /// What it does not accept of the configuration, and what it lacks.
     #[serde(default)]
     pub config: Vec<FieldProblem>,
+}
+
+/// What keeps calls from a plugin that only fails.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Breaker {
+    /// `closed` lets calls through, `open` refuses them, `half_open` lets one through to try.
+    pub state: String,
+    /// Calls that have failed since the last good one.
+    pub failures: u32,
+    /// Since when calls are refused.
+    pub opened_at: Option<String>,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { state: "closed".to_owned(), failures: 0, opened_at: None }
+    }
 }
 
 /// Why the service holds a plugin back.

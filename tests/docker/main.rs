@@ -10,6 +10,7 @@ mod support;
 
 mod asked;
 mod bench;
+mod breaker;
 mod calls;
 mod chat;
 mod chat_host;

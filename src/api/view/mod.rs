@@ -98,6 +98,7 @@ pub(super) fn detail(view: &PluginView, now: Timestamp) -> wire::PluginDetail {
             reason: quarantine.reason.to_string(),
             since: quarantine.since.to_string(),
         }),
+        breaker: running::breaker(view.runtime.breaker),
         methods: view.runtime.methods.clone(),
         last_failure: view.runtime.last_failure.as_ref().map(running::failure),
         uptime_seconds: view.runtime.up_since.map(|since| now.since(since).as_secs_f64()),

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::domain::Isolation;
 use crate::service::{
-    CallRecord, Execution, HealthView, LastFailure, LimitsView, MetricsView, SandboxSpec, SandboxView, StateEvent,
-    StatsView,
+    BreakerView, CallRecord, Execution, HealthView, LastFailure, LimitsView, MetricsView, SandboxSpec, SandboxView,
+    StateEvent, StatsView,
 };
 use crate::wire;
 
@@ -31,6 +31,14 @@ pub(crate) fn execution(execution: Execution) -> wire::ExecuteAnswer {
 
 fn null() -> Box<serde_json::value::RawValue> {
     serde_json::value::RawValue::NULL.to_owned()
+}
+
+pub(crate) fn breaker(breaker: BreakerView) -> wire::Breaker {
+    wire::Breaker {
+        state: breaker.state.as_str().to_owned(),
+        failures: breaker.failures,
+        opened_at: breaker.opened_at.map(|at| at.to_string()),
+    }
 }
 
 pub(crate) fn failure(failure: &LastFailure) -> wire::FailureView {

@@ -113,6 +113,10 @@ fn detail_text(plugin: &PluginDetail) -> String {
     });
     let quarantine =
         plugin.quarantine.as_ref().map(|quarantine| format!("{} since {}", quarantine.reason, quarantine.since));
+    let breaker = (plugin.breaker.state != "closed").then(|| {
+        let since = plugin.breaker.opened_at.as_deref().unwrap_or("now");
+        format!("{} since {since}, after {} failures in a row", plugin.breaker.state, plugin.breaker.failures)
+    });
     let uptime = plugin.uptime_seconds.map(uptime_text);
     let failure = plugin.last_failure.as_ref().map(|failure| {
         let FailureView { kind, at, text, .. } = failure;
@@ -132,6 +136,7 @@ fn detail_text(plugin: &PluginDetail) -> String {
         ("restarts", (plugin.restarts > 0).then(|| plugin.restarts.to_string())),
         ("last failure", failure),
         ("quarantine", quarantine),
+        ("breaker", breaker),
         ("pending", pending),
         ("description", summary.description.as_deref().map(|text| entry(text, TEXT_COLUMN))),
         ("author", summary.author.as_deref().map(|text| entry(text, TEXT_COLUMN))),

@@ -1,5 +1,6 @@
 //! One call into a plugin. The path touches no database, takes no lock that plugins share, and copies the payload once.
 
+mod admitted;
 mod answer;
 mod making;
 mod waiting;
@@ -13,6 +14,7 @@ use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use admitted::Admitted;
 pub use answer::PluginAnswer;
 use answer::lift;
 pub use making::Event;
@@ -21,11 +23,11 @@ use making::{AskedBy, Patience};
 use waiting::Waiting;
 
 use super::approval::permissions_problem;
-use super::fleet::{CallRecord, Member, Outcome};
+use super::fleet::{CallRecord, Member, Outcome, Verdict};
 use super::{Caller, PluginProblem, Service, ServiceError};
-use crate::domain::{CallId, Code, Origin, PluginRef, PluginStatus, Timestamp, escape};
+use crate::domain::{CallId, Code, Origin, PluginRef, PluginStatus, SessionId, Timestamp, escape};
 use crate::protocol::{HygieneError, Payload, RemoteError};
-use crate::session::{CallError, CallOutcome, Delivery, NewCall, RunningCall, SessionEnd, StreamEvent};
+use crate::session::{CallError, CallOutcome, Delivery, EndCause, NewCall, RunningCall, SessionEnd, StreamEvent};
 
 /// The method that every plugin has, and nearly all calls are of.
 const EXECUTE: &str = "execute";
@@ -104,6 +106,8 @@ struct Note {
     began: Instant,
     started_at: Timestamp,
     outcome: Outcome,
+    session: SessionId,
+    admitted: Admitted,
     _in_flight: OwnedSemaphorePermit,
 }
 
@@ -111,6 +115,7 @@ impl Note {
     fn read(&mut self, outcome: CallOutcome) -> PluginAnswer {
         match outcome {
             CallOutcome::Result(raw) => {
+                self.admitted.verdict = Verdict::Good;
                 let mut answer = lift(raw);
                 // What went wrong is shown and kept in many places; results are the plugin's own affair.
                 let mask = |text: String| self.member.log.mask(&text);
@@ -120,6 +125,7 @@ impl Note {
             }
             CallOutcome::Raised(RemoteError { message, data, .. }) => {
                 self.outcome = Outcome::Raised;
+                self.admitted.verdict = Verdict::Bad;
                 let message = self.member.log.mask(&message);
                 self.fail("raised", &message);
                 if let Some(trace) = data.trace.filter(|trace| !trace.is_empty()) {
@@ -135,6 +141,12 @@ impl Note {
     }
 
     fn failed(&mut self, error: CallError, timeout: Duration) -> PluginProblem {
+        self.admitted.verdict = match &error {
+            CallError::Timeout | CallError::TooMuch { .. } => Verdict::Bad,
+            CallError::Ended(end) if end.cause == EndCause::Stopped => Verdict::None,
+            CallError::Ended(_) => Verdict::Ended(self.session),
+            CallError::NotReading | CallError::CallerTooSlow { .. } => Verdict::None,
+        };
         let (name, method) = (&self.member.name, &self.method);
         let (outcome, problem) = match error {
             CallError::Timeout => {
@@ -229,6 +241,9 @@ impl Service {
         })?;
         let (began, call) = (Instant::now(), CallId::generate());
         let mut waiting = Waiting::new(self, by, wanted, &member, began);
+        // A plugin that takes no calls at all says why; only then it matters how earlier ones ended.
+        waiting.until_up(patience.longest(began)).await?;
+        let admitted = Admitted::new(&member)?;
         loop {
             let up = waiting.until_up(patience.longest(began)).await?;
             let timeout = patience.timeout(&member, began, up.timeout)?;
@@ -252,6 +267,8 @@ impl Service {
                         started_at: self.now(),
                         // Dropped without an answer, it was cancelled.
                         outcome: Outcome::Cancelled,
+                        session: up.session.id(),
+                        admitted,
                         _in_flight: in_flight,
                     };
                     return Ok(Executing { call, running, note, timeout });

@@ -9,6 +9,8 @@ use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use super::Record;
+use super::breaker::{Breaker, BreakerView, Pass, Verdict};
+use crate::config::BreakerConfig;
 use crate::domain::{Clock, Grants, PluginConfig, PluginId, PluginName, PluginState, Secrets, Timestamp};
 use crate::egress::Exit;
 use crate::session::{PluginLog, Session};
@@ -75,6 +77,7 @@ pub(in crate::service) struct Member {
     pub(in crate::service) name: PluginName,
     pub(in crate::service) log: Arc<PluginLog>,
     pub(in crate::service) record: Record,
+    breaker: Breaker,
     /// Calls that wait for a place or for the plugin to start.
     pub(in crate::service) queued: AtomicUsize,
     /// Calls the plugin works on.
@@ -104,6 +107,7 @@ impl Member {
         name: PluginName,
         log: PluginLog,
         max_tunnels: usize,
+        breaker: BreakerConfig,
         clock: Arc<dyn Clock>,
         events: broadcast::Sender<StateEvent>,
     ) -> Self {
@@ -114,6 +118,7 @@ impl Member {
             name,
             log: Arc::new(log),
             record: Record::default(),
+            breaker: Breaker::new(breaker),
             queued: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             grants,
@@ -128,6 +133,30 @@ impl Member {
             clock,
             events,
         }
+    }
+
+    /// Lets a call through to it, or says how long to wait.
+    pub(in crate::service) fn admit(&self) -> Result<Pass, Duration> {
+        self.breaker.admit(Instant::now())
+    }
+
+    /// Takes note of how an admitted call ended.
+    pub(in crate::service) fn settle(&self, pass: Pass, verdict: Verdict) {
+        if self.breaker.settle(pass, verdict, self.clock.now(), Instant::now()) {
+            let failures = self.breaker_view().failures;
+            self.log.note("WARNING", &format!("{failures} calls in a row failed; calls are refused for a while"));
+            tracing::warn!(plugin.name = %self.name, failures, "`{}` only fails; its calls are refused", self.name);
+        }
+    }
+
+    /// Lets calls through again. True if they were refused.
+    pub(in crate::service) fn reset_breaker(&self) -> bool {
+        self.breaker.reset()
+    }
+
+    /// Whether calls are let through.
+    pub(in crate::service) fn breaker_view(&self) -> BreakerView {
+        self.breaker.view(Instant::now())
     }
 
     /// What it is doing, now and later.

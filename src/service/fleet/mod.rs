@@ -10,6 +10,7 @@
 //! A call finds its plugin in a directory that is swapped as a whole, so that calls of different plugins share no lock.
 
 mod backoff;
+mod breaker;
 mod engine;
 mod fault;
 mod member;
@@ -25,10 +26,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 
+pub use breaker::{BreakerState, BreakerView};
 pub use engine::EngineState;
 pub use member::StateEvent;
 pub use record::{CallRecord, Failure, LastFailure, Metrics};
 
+pub(super) use breaker::{Pass, Verdict};
 pub(super) use member::{Member, Phase, Up};
 pub(super) use reconcile::STOP_GRACE;
 pub(super) use record::{Outcome, Record};

@@ -31,7 +31,8 @@ impl Service {
         self.fleet.member(id, || {
             let log = PluginLog::new(self.data.log(id), Arc::clone(&self.clock));
             let max_tunnels = self.config.egress.max_tunnels;
-            Member::new(id, name.clone(), log, max_tunnels, Arc::clone(&self.clock), self.fleet.events.clone())
+            let breaker = self.config.breaker;
+            Member::new(id, name.clone(), log, max_tunnels, breaker, Arc::clone(&self.clock), self.fleet.events.clone())
         })
     }
 
