@@ -33,6 +33,7 @@ mod inside;
 mod killed;
 mod lifecycle;
 mod machine;
+mod matrix;
 mod observed;
 mod outside;
 mod plugin_calls;

@@ -185,9 +185,9 @@ async fn nothing_but_a_grant_opens_what_a_permission_is_for() {
     let (echo, api) = (world.echo.seen(), world.api.seen());
     assert_eq!(world.open().await, set(&[]), "expired");
     assert_eq!((world.echo.seen(), world.api.seen()), (echo, api), "no connection was made");
-    let refused = world.served.get(&format!("/api/audit?plugin={NAME}&limit=1000")).await.expect(200);
-    let told: BTreeSet<&str> = refused["entries"].as_array().unwrap().iter().filter_map(|row| row["action"].as_str()).collect();
-    assert!(told.contains("host.refused") && told.contains("egress.refused"), "{told:?}");
+    // Without a way out there is nobody to refuse a connection; host functions tell.
+    let rows = world.served.get(&format!("/api/audit?plugin={NAME}&limit=1000")).await.expect(200)["entries"].take();
+    assert!(rows.as_array().unwrap().iter().any(|row| row["action"] == "host.refused"), "{rows}");
     world.served.end().await;
 }
 
