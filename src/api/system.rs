@@ -55,8 +55,8 @@ pub(super) async fn system(_permit: Permit<Read>, _body: NoBody, app: Data<App>)
     let config = app.service.config();
     HttpResponse::Ok().json(System {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        engine: app.service.isolation().to_string(),
-        isolation: Some(app.service.isolation().to_string()),
+        engine: app.service.engine_name().to_owned(),
+        isolation: app.service.isolation().map(|isolation| isolation.to_string()),
         insecure_dev: config.insecure_dev,
         signatures: match config.security.signatures {
             SignaturePolicy::Required => "required".to_owned(),

@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Listen,
     /// Names or addresses of hosts.
     Hosts,
+    /// Yes or no.
+    Switch,
     /// A whole number.
     Whole(u64, u64),
     /// A number.
@@ -60,6 +62,7 @@ impl Kind {
                 let hosts: Vec<Option<AllowedHost>> = place.list().iter().map(Place::parse).collect();
                 Some(json!(hosts.into_iter().flatten().collect::<Vec<_>>()))
             }
+            Self::Switch => place.boolean().map(Value::from),
             Self::Whole(least, most) => place.whole(least..=most).map(Value::from),
             Self::Number(least, most) => place.number(least..=most).map(Value::from),
             Self::Words(words) => place.one_of(words).map(Value::from),

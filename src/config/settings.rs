@@ -88,9 +88,9 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "sandbox.engine",
-        Kind::Words(&["auto", "docker"]),
+        Kind::Words(&["auto", "docker", "process"]),
         || json!("auto"),
-        "What plugins run in. `auto` takes Docker.",
+        "What plugins run in. `docker`: containers. `process`: bubblewrap, without Docker and weaker; needs root. `auto`: Docker when it answers at the first look, else `process`; the log tells which and why.",
     ),
     setting(
         "sandbox.docker_host",
@@ -110,6 +110,24 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Text,
         || json!("plugbay/python:3"),
         "Image of plugins with the runtime python. Never fetched by plugbay; where it is missing nothing starts: 503 `image-missing`.",
+    ),
+    setting(
+        "sandbox.process.python",
+        Kind::Text,
+        || json!("/usr/bin/python3"),
+        "Python of plugins under the process engine, by its path in `sandbox.process.root`.",
+    ),
+    setting(
+        "sandbox.process.root",
+        Kind::Automatic,
+        || json!(""),
+        "Folder with the programs that plugins see under the process engine, such as `docker/python/build.sh --folder` makes; absolute. Empty: those of this machine.",
+    ),
+    setting(
+        "sandbox.process.allow_without_cgroups",
+        Kind::Switch,
+        || json!(false),
+        "Whether the process engine runs plugins without limits of memory, processors and processes where the machine has no cgroups for them.",
     ),
     setting(
         "sandbox.defaults.memory_mb",
@@ -206,6 +224,24 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Words(&["required", "off"]),
         || json!("required"),
         "`required`: only archives that a trusted key has signed are installed, others get 422 `signature-missing` or `signature-untrusted`. `off`: only with `--insecure-dev` on a loopback address.",
+    ),
+    setting(
+        "security.min_isolation.unsigned",
+        Kind::Words(&["process", "docker"]),
+        || json!("docker"),
+        "The weakest isolation in which plugins without the signature of a trusted key run; in a weaker one they do not start: 409 `isolation-too-weak`. With `--insecure-dev` the default is `process`.",
+    ),
+    setting(
+        "security.min_isolation.networked",
+        Kind::Words(&["process", "docker"]),
+        || json!("process"),
+        "The weakest isolation in which plugins with network access run: 409 `isolation-too-weak`.",
+    ),
+    setting(
+        "security.min_isolation.all",
+        Kind::Words(&["process", "docker"]),
+        || json!("process"),
+        "The weakest isolation in which any plugin runs: 409 `isolation-too-weak`.",
     ),
     setting(
         "limits.upload_mb",

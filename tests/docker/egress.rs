@@ -7,9 +7,10 @@ use std::time::Instant;
 use plugbay::config::Config;
 use serde_json::{Value, json};
 
-use super::bench::{docker, docker_is_there};
+use super::bench::docker;
 use super::client::fixture;
 use super::hosts::{Host, Names, Speaks, tls_file};
+use super::kind::engine_is_there;
 use super::served::{Served, short_folder};
 use super::support::app::TestApp;
 use super::support::author::pack_folder;
@@ -31,7 +32,7 @@ impl World {
     pub(crate) async fn start(rules: &[&str]) -> Option<Self> {
         let ca = fs::read_to_string(tls_file("ca.pem")).unwrap();
         let archive = pack_folder(&fixture(NAME), &[("ca.pem", &ca)]);
-        if docker_is_there() { Some(Self::start_archive(&archive, rules, |_| {}).await) } else { None }
+        if engine_is_there() { Some(Self::start_archive(&archive, rules, |_| {}).await) } else { None }
     }
 
     /// The same with another archive and configuration.

@@ -26,6 +26,7 @@ mod granted;
 mod hosts;
 mod inside;
 mod killed;
+mod kind;
 mod lifecycle;
 mod machine;
 mod observed;

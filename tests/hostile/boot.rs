@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
 use super::client::{build_native_echo, example};
+use super::kind::sandboxes;
 use super::machine::Machine;
-use super::served::containers;
 use super::target::{TURN, events, now};
 
 const PLUGINS: usize = 50;
@@ -71,5 +71,5 @@ async fn many_plugins_start_at_boot_and_few_of_them_at_once() {
         assert_eq!(answer, json!({"echo": { "name": name }}));
     }
     assert!(block_in_place(|| process.stop()).success(), "{}", process.log());
-    assert_eq!((containers(&machine.instance()), machine.run_dirs()), (Vec::new(), 0));
+    assert_eq!((sandboxes(&machine.instance()), machine.run_dirs()), (Vec::new(), 0));
 }

@@ -7,7 +7,8 @@ use futures_util::future::FutureExt as _;
 use serde_json::json;
 
 use super::bench::docker;
-use super::served::{containers, inspect};
+use super::kind::sandboxes;
+use super::served::inspect;
 use super::target::{Attack, Target, Victim, attack};
 
 /// How long a line may take, and how long a cancelled call, and what stops in order.
@@ -105,7 +106,7 @@ async fn frozen(target: &Target) {
     assert_eq!(target.plugin(&victim.name).await["state"], "unloaded");
     freezer.thaw();
     let deadline = Instant::now() + Duration::from_secs(25);
-    while containers(&target.machine.instance()).contains(&container) {
+    while sandboxes(&target.machine.instance()).contains(&container) {
         assert!(Instant::now() < deadline, "what could not be removed is removed later");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -12,6 +12,7 @@
 mod backoff;
 mod engine;
 mod fault;
+mod isolation;
 mod member;
 mod order;
 mod reconcile;
