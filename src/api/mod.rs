@@ -2,6 +2,7 @@
 
 mod audit;
 mod body;
+mod chat;
 mod config;
 mod connections;
 mod execute;
@@ -28,6 +29,7 @@ mod view;
 
 use std::sync::Arc;
 
+use crate::chat::Chat;
 use crate::service::Service;
 
 pub use openapi::document;
@@ -37,6 +39,7 @@ pub use server::{Bound, ServerError, bind};
 #[derive(Clone, Debug)]
 pub(crate) struct App {
     pub(crate) service: Arc<Service>,
+    pub(crate) chat: Chat,
     pub(crate) hosts: Arc<host::AllowedHosts>,
     pub(crate) rates: Arc<rate::Rates>,
 }

@@ -8,7 +8,9 @@ use utoipa::openapi::{
 };
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::{audit, config, execute, install, keys, permissions, plugins, problems, running, system, tokens, update};
+use super::{
+    audit, chat, config, execute, install, keys, permissions, plugins, problems, running, system, tokens, update,
+};
 use crate::domain::Code;
 use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
 
@@ -29,6 +31,7 @@ use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
         running::events,
         config::show, config::replace, config::unset, config::validate,
         permissions::show, permissions::approve, permissions::revoke,
+        chat::conversations, chat::begin, chat::messages, chat::post,
         keys::list, keys::add, keys::revoke,
         tokens::list, tokens::create, tokens::revoke,
         audit::list, audit::verify,
@@ -39,6 +42,7 @@ use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
         (name = "running", description = "Enable, call, watch, disable"),
         (name = "configuration", description = "What operators set for plugins"),
         (name = "permissions", description = "What plugins may do to others, and who decided it"),
+        (name = "chat", description = "Messages, and what plugins say about them"),
         (name = "keys", description = "Signing keys the operator trusts"),
         (name = "tokens", description = "Who may call"),
         (name = "audit", description = "What was done, in a chain that shows any change"),

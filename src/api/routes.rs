@@ -6,7 +6,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::Problem;
 use super::{
-    audit, config, execute, install, keys, openapi, permissions, plugins, problems, running, system, tokens, update,
+    audit, chat, config, execute, install, keys, openapi, permissions, plugins, problems, running, system, tokens,
+    update,
 };
 
 /// Adds every route.
@@ -63,6 +64,16 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(at("/api/plugins/{id}/sandbox", "GET").route(get().to(running::sandbox)))
         .service(at("/api/plugins/{id}/sandbox/plan", "GET").route(get().to(running::plan)))
         .service(at("/api/events", "GET").route(get().to(running::events)))
+        .service(
+            at("/api/chat/conversations", "GET, POST")
+                .route(get().to(chat::conversations))
+                .route(post().to(chat::begin)),
+        )
+        .service(
+            at("/api/chat/conversations/{id}/messages", "GET, POST")
+                .route(get().to(chat::messages))
+                .route(post().to(chat::post)),
+        )
         .service(at("/api/keys", "GET, POST").route(get().to(keys::list)).route(post().to(keys::add)))
         .service(at("/api/keys/{key_id}", "DELETE").route(delete().to(keys::revoke)))
         .service(at("/api/tokens", "GET, POST").route(get().to(tokens::list)).route(post().to(tokens::create)))

@@ -13,6 +13,7 @@ use super::connections::Connections;
 use super::host::AllowedHosts;
 use super::rate::Rates;
 use super::{App, request, routes};
+use crate::chat::Chat;
 use crate::config::Config;
 use crate::domain::{Code, Refusal};
 use crate::service::Service;
@@ -86,6 +87,7 @@ impl Bound {
             hosts: Arc::new(AllowedHosts::new(self.address, &config.server.allowed_hosts)),
             rates: Arc::new(Rates::new(config.server.requests_per_second)),
             service: Arc::clone(&service),
+            chat: Chat::new(Arc::clone(&service)),
         });
         let workers = workers(config);
         let connections = Arc::new(Connections::new(config.server.keep_alive));

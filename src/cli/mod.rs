@@ -116,6 +116,9 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Hold a database open for the service, which starts this by itself
+    #[command(hide = true)]
+    DbWorker,
     /// Write the manual to stdout, as man(1) reads it
     #[command(after_help = "Example: plugbay man | man -l -")]
     Man,
@@ -189,6 +192,9 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Token(arguments) => client::token(arguments, context),
         Command::Audit(arguments) => client::audit(arguments, context),
         Command::Doctor(arguments) => client::doctor(&arguments, context),
+        Command::DbWorker => {
+            crate::databases::run_worker().map_err(|error| Failure::io("hold a database open", &error))
+        }
         Command::Openapi => {
             let document = serde_json::to_value(crate::startup::openapi())
                 .map_err(|error| Failure::io("write the document", &error.into()))?;
@@ -223,7 +229,7 @@ mod tests {
 
     #[test]
     fn every_command_has_an_example() {
-        for command in Cli::command().get_subcommands() {
+        for command in Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example"), "{}", command.get_name());
             assert!(command.get_about().is_some(), "{}", command.get_name());

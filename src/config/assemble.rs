@@ -11,11 +11,13 @@ use serde_json::Value;
 use super::choices::{EngineChoice, LogFormat, LogLevel};
 use super::settings::word;
 use super::{
-    ApiConfig, CallLimits, Config, DatabaseConfig, EgressConfig, FolderConfig, HealthConfig, ImagesConfig,
-    InstallConfig, LoggingConfig, MinIsolation, ProcessConfig, ResourcesConfig, SandboxConfig, SecurityConfig,
-    ServerConfig, StorageConfig,
+    ApiConfig, CallLimits, Config, DatabaseConfig, DatabaseLimits, EgressConfig, FolderConfig, HealthConfig,
+    ImagesConfig, InstallConfig, LoggingConfig, MinIsolation, ProcessConfig, ResourcesConfig, SandboxConfig,
+    SecurityConfig, ServerConfig, StorageConfig,
 };
-use crate::domain::{AllowedHost, ArchiveLimits, Isolation, ResourceCeiling, ResourceLimits, SignaturePolicy};
+use crate::domain::{
+    AllowedHost, ArchiveLimits, Isolation, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy,
+};
 
 /// The value of every key by its path; each was read by the rules of its setting.
 #[derive(Clone, Copy)]
@@ -110,8 +112,20 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
             idle: values.seconds("egress.idle_seconds"),
             tunnel_time: values.seconds("egress.tunnel_seconds"),
             tunnel_bytes: values.mib("egress.tunnel_mb"),
+            ca_file: Some(values.text("egress.ca_file")).filter(|path| !path.is_empty()).map(PathBuf::from),
+            fetch_bytes: values.size("egress.fetch_kb") << 10,
         },
         resources: resources(values),
+        databases: DatabaseLimits {
+            rows: values.size("databases.rows"),
+            result_bytes: values.size("databases.result_kb") << 10,
+            time: values.seconds("databases.seconds"),
+            memory_bytes: values.mib("databases.memory_mb"),
+            file_bytes: values.mib("databases.file_mb"),
+            workers: values.size("databases.workers"),
+            idle: Duration::from_mins(1),
+            program: PathBuf::from("/proc/self/exe"),
+        },
         storage: StorageConfig {
             min_free_bytes: values.mib("storage.min_free_mb"),
             kv_bytes: values.whole("storage.kv_kb") << 10,
@@ -136,9 +150,14 @@ fn resources(values: Values<'_>) -> ResourcesConfig {
         apis: values.named("resources.apis", |fields| ApiConfig {
             base_url: text(fields, "base_url"),
             token: fields["token"].as_str().map(SecretString::from),
-            allow: fields["allow"].as_array().into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect(),
+            allow: operations(&fields["allow"]),
         }),
     }
+}
+
+fn operations(listed: &Value) -> Vec<Operation> {
+    let texts = listed.as_array().into_iter().flatten().filter_map(Value::as_str);
+    texts.filter_map(|text| text.parse().ok()).collect()
 }
 
 fn server(values: Values<'_>) -> ServerConfig {

@@ -4,14 +4,14 @@ use serde_json::{Map, Value, json};
 
 use super::kind::{FieldKind, Kind};
 use super::load::variable;
-use super::settings::{SETTINGS, Setting};
+use super::settings::{Setting, settings};
 
 /// JSON Schema (draft 2020-12) of `plugbay.yaml`; `openapi/config.schema.json` is its text.
 ///
 /// A value may also be a text with `${VAR}`, which stands for what the variable holds.
 pub fn config_schema() -> Value {
     let mut root = section();
-    for setting in SETTINGS {
+    for setting in settings() {
         insert(&mut root, setting.path, setting);
     }
     let mut schema = Map::new();
@@ -79,7 +79,7 @@ fn field_shape(kind: FieldKind) -> Value {
 pub fn configuration_page() -> String {
     let mut lines = vec![PREFACE.to_owned()];
     let mut section = "";
-    for setting in SETTINGS {
+    for setting in settings() {
         let (parent, key) = setting.path.rsplit_once('.').unwrap_or(("", setting.path));
         if parent != section {
             if !section.is_empty() {

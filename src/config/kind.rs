@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::yaml::Place;
-use crate::domain::{AllowedHost, operator_name};
+use crate::domain::{AllowedHost, Operation, operator_name};
 
 /// What a value must be.
 #[derive(Clone, Copy)]
@@ -114,8 +114,9 @@ fn read_resources(place: &Place<'_>, fields: &'static [ResourceField]) -> Map<St
 impl FieldKind {
     fn read(self, place: &Place<'_>) -> Option<Value> {
         if matches!(self, Self::Operations) {
-            let operations: Vec<Option<String>> = place.list().iter().map(operation).collect();
-            return Some(json!(operations.into_iter().flatten().collect::<Vec<_>>()));
+            let operations = place.list();
+            let operations = operations.iter().filter_map(Place::parse::<Operation>);
+            return Some(json!(operations.map(|operation| operation.to_string()).collect::<Vec<_>>()));
         }
         let text = place.line()?;
         let expected = match self {
@@ -124,7 +125,9 @@ impl FieldKind {
                 .then_some("the address of a database such as `sqlite:///var/lib/chat/chat.db`"),
             Self::HttpUrl => {
                 let is_http = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-                (!is_http).then_some("an address such as `https://api.example.com`")
+                let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"@?#\\".contains(&byte));
+                (!is_http || !is_plain)
+                    .then_some("an address such as `https://api.example.com/v1`, without user, query and fragment")
             }
             Self::Text | Self::Operations => None,
         };
@@ -134,19 +137,4 @@ impl FieldKind {
         }
         Some(text.into())
     }
-}
-
-fn operation(place: &Place<'_>) -> Option<String> {
-    let text = place.line()?;
-    let is_operation = text.split_once(' ').is_some_and(|(method, path)| {
-        !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase()) && path.starts_with('/')
-    });
-    if !is_operation {
-        place.fail(format!(
-            "`{}` is not a method and a path; expected such as `GET /v1/messages/*`",
-            crate::domain::escape(text)
-        ));
-        return None;
-    }
-    Some(text.to_owned())
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::assemble::assemble;
 use super::kind::Kind;
-use super::settings::{SETTINGS, Setting};
+use super::settings::{Setting, settings};
 use super::{Config, ConfigError, Environment, Overrides, substitute};
 use crate::domain::yaml::{self, Limits, Mistakes, Node, Place, Scalar, Style};
 use crate::domain::{FieldError, SignaturePolicy, nearest};
@@ -80,7 +80,7 @@ impl Sources {
             let is_isolation = setting.path.starts_with("security.min_isolation.");
             if insecure_dev && is_isolation { "process".into() } else { (setting.default)() }
         };
-        let values = SETTINGS.iter().map(|setting| (setting.path, default(setting))).collect();
+        let values = settings().map(|setting| (setting.path, default(setting))).collect();
         Self { values, mistakes: Vec::new() }
     }
 
@@ -104,14 +104,14 @@ impl Sources {
 
     /// Reads one level of the file; `prefix` is empty or ends with a dot.
     fn section(&mut self, place: &Place<'_>, prefix: &str) {
-        let below = SETTINGS.iter().filter_map(|setting| setting.path.strip_prefix(prefix));
+        let below = settings().filter_map(|setting| setting.path.strip_prefix(prefix));
         let mut keys: Vec<&'static str> = below.map(|path| path.split('.').next().unwrap_or(path)).collect();
         keys.dedup();
         let Some(fields) = place.fields(keys.iter().copied()) else { return };
         for key in keys {
             let Some(inner) = fields.get(key) else { continue };
             let path = format!("{prefix}{key}");
-            let Some(setting) = SETTINGS.iter().find(|setting| setting.path == path) else {
+            let Some(setting) = settings().find(|setting| setting.path == path) else {
                 self.section(&inner, &format!("{path}."));
                 continue;
             };
@@ -122,7 +122,7 @@ impl Sources {
     }
 
     fn environment(&mut self, environment: &Environment) {
-        let known: Vec<(String, &Setting)> = SETTINGS.iter().map(|setting| (variable(setting.path), setting)).collect();
+        let known: Vec<(String, &Setting)> = settings().map(|setting| (variable(setting.path), setting)).collect();
         for (name, text) in environment.with_prefix(PREFIX) {
             let Some((_, setting)) = known.iter().find(|(variable, _)| variable == name) else {
                 let meant = nearest(name, known.iter().map(|(variable, _)| variable.as_str()));

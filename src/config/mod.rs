@@ -6,11 +6,13 @@
 
 mod assemble;
 mod choices;
+mod database_settings;
 mod docs;
 mod environment;
 mod error;
 mod kind;
 mod load;
+mod sandbox_settings;
 mod settings;
 mod substitute;
 #[cfg(test)]
@@ -28,7 +30,9 @@ pub use docs::{config_schema, configuration_page};
 pub use environment::Environment;
 pub use error::ConfigError;
 
-use crate::domain::{AllowedHost, ArchiveLimits, Isolation, ResourceCeiling, ResourceLimits, SignaturePolicy};
+use crate::domain::{
+    AllowedHost, ArchiveLimits, Isolation, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy,
+};
 
 /// The configuration of one service.
 #[derive(Clone, Debug)]
@@ -55,6 +59,8 @@ pub struct Config {
     pub egress: EgressConfig,
     /// What plugins can be granted.
     pub resources: ResourcesConfig,
+    /// What a statement may take from the operator's databases.
+    pub databases: DatabaseLimits,
     /// How full the disk may get.
     pub storage: StorageConfig,
     /// What is logged.
@@ -189,6 +195,10 @@ pub struct EgressConfig {
     pub tunnel_time: Duration,
     /// Bytes one connection may carry, both directions together.
     pub tunnel_bytes: u64,
+    /// Certificates that are trusted beside those of the system.
+    pub ca_file: Option<PathBuf>,
+    /// Bytes of a body that the service sends or takes for a plugin.
+    pub fetch_bytes: usize,
 }
 
 /// `resources`, each by the operator's name for it.
@@ -224,7 +234,28 @@ pub struct ApiConfig {
     /// Sent with every request.
     pub token: Option<SecretString>,
     /// Methods with paths that may be called; nothing when empty.
-    pub allow: Vec<String>,
+    pub allow: Vec<Operation>,
+}
+
+/// `databases`.
+#[derive(Clone, Debug)]
+pub struct DatabaseLimits {
+    /// Rows of one answer.
+    pub rows: usize,
+    /// Bytes of one answer.
+    pub result_bytes: usize,
+    /// Longest time of one request.
+    pub time: Duration,
+    /// Bytes of memory for one statement.
+    pub memory_bytes: u64,
+    /// Bytes that a file may grow to.
+    pub file_bytes: u64,
+    /// Processes at one time.
+    pub workers: usize,
+    /// How long a process stays without work.
+    pub idle: Duration,
+    /// What is started as `plugbay db-worker`: this program. Only a test, which is another program, names it.
+    pub program: PathBuf,
 }
 
 /// `storage`.

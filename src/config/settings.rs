@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::database_settings::DATABASE_SETTINGS;
 use super::kind::{FieldKind, Kind, ResourceField};
-use crate::domain::{ArchiveLimits, ResourceCeiling, ResourceLimits, Word};
+use super::sandbox_settings::SANDBOX_SETTINGS;
+use crate::domain::{ArchiveLimits, Word};
 
 /// One key.
 pub(super) struct Setting {
@@ -15,17 +17,20 @@ pub(super) struct Setting {
     pub(super) doc: &'static str,
 }
 
-const fn setting(path: &'static str, kind: Kind, default: fn() -> Value, doc: &'static str) -> Setting {
+pub(super) const fn setting(path: &'static str, kind: Kind, default: fn() -> Value, doc: &'static str) -> Setting {
     Setting { path, kind, default, doc }
 }
 
 /// Largest whole number of MiB: as bytes it fits 64 bits.
-const MIB: Kind = Kind::Whole(1, 1 << 40);
-const COUNT: Kind = Kind::Whole(1, 1 << 40);
-const CPUS: Kind = Kind::Number(0.01, 1_000_000.0);
+pub(super) const MIB: Kind = Kind::Whole(1, 1 << 40);
+pub(super) const COUNT: Kind = Kind::Whole(1, 1 << 40);
 
 /// Every key, in the order of the documentation.
-pub(super) const SETTINGS: &[Setting] = &[
+pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
+    SERVER_SETTINGS.iter().chain(SANDBOX_SETTINGS).chain(SETTINGS).chain(DATABASE_SETTINGS)
+}
+
+const SERVER_SETTINGS: &[Setting] = &[
     setting(
         "server.listen",
         Kind::Listen,
@@ -86,163 +91,9 @@ pub(super) const SETTINGS: &[Setting] = &[
         || json!(100),
         "Requests per second and token. More get 429 `rate-limited` with Retry-After.",
     ),
-    setting(
-        "sandbox.engine",
-        Kind::Words(&["auto", "docker", "process"]),
-        || json!("auto"),
-        "What plugins run in. `docker`: containers. `process`: bubblewrap, without Docker and weaker; needs root. `auto`: Docker when it answers at the first look, else `process`; the log tells which and why.",
-    ),
-    setting(
-        "sandbox.docker_host",
-        Kind::Text,
-        || json!("unix:///var/run/docker.sock"),
-        "Where Docker listens: `unix://` and the path of a socket. Without Docker nothing can be enabled: 503 `engine-unavailable`.",
-    ),
-    setting("sandbox.runtime", Kind::Text, || json!("runc"), "Docker's name of the OCI runtime that starts sandboxes."),
-    setting(
-        "sandbox.uid_base",
-        Kind::Whole(10_000, 2_000_000_000),
-        || json!(200_000),
-        "The users of plugins are counted from here; nobody else on the machine may have these. 20000 where Docker maps users and this is outside its map.",
-    ),
-    setting(
-        "sandbox.images.python",
-        Kind::Text,
-        || json!("plugbay/python:3"),
-        "Image of plugins with the runtime python. Never fetched by plugbay; where it is missing nothing starts: 503 `image-missing`.",
-    ),
-    setting(
-        "sandbox.process.python",
-        Kind::Text,
-        || json!("/usr/bin/python3"),
-        "Python of plugins under the process engine, by its path in `sandbox.process.root`.",
-    ),
-    setting(
-        "sandbox.process.root",
-        Kind::Automatic,
-        || json!(""),
-        "Folder with the programs that plugins see under the process engine, such as `docker/python/build.sh --folder` makes; absolute. Empty: those of this machine.",
-    ),
-    setting(
-        "sandbox.process.allow_without_cgroups",
-        Kind::Switch,
-        || json!(false),
-        "Whether the process engine runs plugins without limits of memory, processors and processes where the machine has no cgroups for them.",
-    ),
-    setting(
-        "sandbox.defaults.memory_mb",
-        Kind::Whole(6, 1 << 40),
-        || json!(ResourceLimits::default().memory_mb),
-        "MiB of memory where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.cpus",
-        CPUS,
-        || json!(ResourceLimits::default().cpus),
-        "Processors where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.cpu_shares",
-        Kind::Whole(2, 262_144),
-        || json!(ResourceLimits::default().cpu_shares),
-        "Weight against other plugins where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.pids",
-        COUNT,
-        || json!(ResourceLimits::default().pids),
-        "Processes and threads where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.tmp_mb",
-        MIB,
-        || json!(ResourceLimits::default().tmp_mb),
-        "MiB of /tmp where a manifest is silent; they count as memory.",
-    ),
-    setting(
-        "sandbox.defaults.data_mb",
-        MIB,
-        || json!(ResourceLimits::default().data_mb),
-        "MiB of /data where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.timeout_seconds",
-        COUNT,
-        || json!(ResourceLimits::default().timeout_seconds),
-        "Seconds for one call where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.max_concurrency",
-        COUNT,
-        || json!(ResourceLimits::default().max_concurrency),
-        "Calls in flight where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.ceiling.memory_mb",
-        Kind::Whole(6, 1 << 40),
-        || json!(ResourceCeiling::default().memory_mb),
-        "The most MiB of memory a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.cpus",
-        CPUS,
-        || json!(ResourceCeiling::default().cpus),
-        "The most processors a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.pids",
-        COUNT,
-        || json!(ResourceCeiling::default().pids),
-        "The most processes and threads a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.tmp_mb",
-        MIB,
-        || json!(ResourceCeiling::default().tmp_mb),
-        "The most MiB of /tmp a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.data_mb",
-        MIB,
-        || json!(ResourceCeiling::default().data_mb),
-        "The most MiB of /data a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.timeout_seconds",
-        COUNT,
-        || json!(ResourceCeiling::default().timeout_seconds),
-        "The most seconds for one call a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.max_concurrency",
-        COUNT,
-        || json!(ResourceCeiling::default().max_concurrency),
-        "The most calls in flight a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "security.signatures",
-        Kind::Words(&["required", "off"]),
-        || json!("required"),
-        "`required`: only archives that a trusted key has signed are installed, others get 422 `signature-missing` or `signature-untrusted`. `off`: only with `--insecure-dev` on a loopback address.",
-    ),
-    setting(
-        "security.min_isolation.unsigned",
-        Kind::Words(&["process", "docker"]),
-        || json!("docker"),
-        "The weakest isolation in which plugins without the signature of a trusted key run; in a weaker one they do not start: 409 `isolation-too-weak`. With `--insecure-dev` the default is `process`.",
-    ),
-    setting(
-        "security.min_isolation.networked",
-        Kind::Words(&["process", "docker"]),
-        || json!("process"),
-        "The weakest isolation in which plugins with network access run: 409 `isolation-too-weak`.",
-    ),
-    setting(
-        "security.min_isolation.all",
-        Kind::Words(&["process", "docker"]),
-        || json!("process"),
-        "The weakest isolation in which any plugin runs: 409 `isolation-too-weak`.",
-    ),
+];
+
+const SETTINGS: &[Setting] = &[
     setting(
         "limits.upload_mb",
         MIB,
@@ -352,6 +203,18 @@ pub(super) const SETTINGS: &[Setting] = &[
         "MiB that one connection of a plugin may carry, both directions together; then it is closed.",
     ),
     setting(
+        "egress.ca_file",
+        Kind::Automatic,
+        || json!(""),
+        "PEM file with certificates of authorities that `http.fetch` and `api.request` trust beside those of the system, such as a company's own. Empty: none.",
+    ),
+    setting(
+        "egress.fetch_kb",
+        Kind::Whole(1, 3_000),
+        || json!(2_048),
+        "KiB of a body that `http.fetch` and `api.request` send or take. A longer one to a host is refused with `request-too-large`, one from it with `answer-too-large`. What comes back must fit `limits.message_bytes`, too.",
+    ),
+    setting(
         "resources.databases",
         Kind::Resources(&[ResourceField { name: "url", kind: FieldKind::DatabaseUrl, required: true }]),
         || json!({}),
@@ -371,7 +234,7 @@ pub(super) const SETTINGS: &[Setting] = &[
             ResourceField { name: "allow", kind: FieldKind::Operations, required: false },
         ]),
         || json!({}),
-        "APIs that plugins can be granted: `{chat: {base_url: \"http://127.0.0.1:9000\", token: \"${CHAT_TOKEN}\", allow: [\"GET /v1/messages/*\"]}}`. Only what `allow` lists is called, with `token`, which no plugin sees.",
+        "APIs that plugins can be granted: `{chat: {base_url: \"http://127.0.0.1:9000\", token: \"${CHAT_TOKEN}\", allow: [\"GET /v1/messages/*\"]}}`. Only what `allow` lists is called, with `token`, which no plugin sees. `*` is one segment, `**` at the end one or more, `?*` after it any query.",
     ),
     setting(
         "storage.min_free_mb",
@@ -402,26 +265,4 @@ pub(super) const SETTINGS: &[Setting] = &[
 /// The word of a value that was read by [`Kind::Words`].
 pub(super) fn word<T: Word>(value: &Value) -> Option<T> {
     T::ALL.iter().copied().find(|word| value == word.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{EngineChoice, LogFormat, LogLevel};
-    use super::*;
-
-    fn of<T: Word>() -> Vec<&'static str> {
-        T::ALL.iter().map(|word| word.as_str()).collect()
-    }
-
-    #[test]
-    fn the_words_of_the_table_are_those_of_the_types() {
-        let words = |path: &str| match SETTINGS.iter().find(|setting| setting.path == path).map(|setting| setting.kind)
-        {
-            Some(Kind::Words(words)) => words.to_vec(),
-            _ => Vec::new(),
-        };
-        assert_eq!(words("sandbox.engine"), of::<EngineChoice>());
-        assert_eq!(words("logging.level"), of::<LogLevel>());
-        assert_eq!(words("logging.format"), of::<LogFormat>());
-    }
 }

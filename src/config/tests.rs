@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::*;
-use crate::domain::{Code, Refusal};
+use crate::domain::{Code, Refusal, Word};
 
 fn file(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -33,7 +33,7 @@ fn the_defaults_are_valid_and_those_of_the_types() {
     assert_eq!(config.storage.min_free_bytes, 64 << 20);
     let validator = jsonschema::validator_for(&config_schema()).unwrap();
     assert!(validator.is_valid(&serde_json::json!({})));
-    for setting in settings::SETTINGS {
+    for setting in settings::settings() {
         let value = setting.path.rsplit('.').fold((setting.default)(), |value, key| serde_json::json!({ key: value }));
         assert!(validator.is_valid(&value), "{}", setting.path);
     }
@@ -211,10 +211,14 @@ fn resources_have_names_of_the_operators() {
     assert_eq!(config.resources.folders["docs"].path, Path::new("/srv/docs"));
     assert_eq!(config.resources.databases["chat"].url, "sqlite:///var/lib/chat.db");
     let api = &config.resources.apis["chat"];
-    assert_eq!((api.base_url.as_str(), api.allow.as_slice()), ("http://127.0.0.1:9000", &["GET /v1/*".to_owned()][..]));
+    assert_eq!(
+        (api.base_url.as_str(), api.allow.as_slice()),
+        ("http://127.0.0.1:9000", &["GET /v1/*".parse().unwrap()][..])
+    );
     assert!(!format!("{config:?}").contains("very-secret"));
     let wrong = "resources:\n  folders: { Docs: { path: /srv }, a: { path: docs }, b: {}, c: { path: /x, mode: rw } }\n  \
-                 databases: { chat: { url: 'postgres://x' } }\n  apis: { x: { base_url: 'ftp://x', allow: ['v1'] } }\n";
+                 databases: { chat: { url: 'postgres://x' } }\n  apis: { x: { base_url: 'ftp://x', allow: ['v1', 'TRACE /', 'GET /a/../b', 'GET /a*'] },\n    \
+                 y: { base_url: 'https://user:word@x/' } }\n";
     let found = mistakes(wrong, &Environment::default(), Overrides::default());
     for text in [
         "not a name an operator gives",
@@ -224,7 +228,27 @@ fn resources_have_names_of_the_operators() {
         "/resources/databases/chat/url: expected the address of a database",
         "/resources/apis/x/base_url: expected an address",
         "/resources/apis/x/allow/0: `v1` is not a method and a path",
+        "/resources/apis/x/allow/1: `TRACE` is not a method",
+        "/resources/apis/x/allow/2: the path `/a/../b` has `.` or `..`",
+        "/resources/apis/x/allow/3: `GET /a*`: `*` stands for one whole segment",
+        "/resources/apis/y/base_url: expected an address such as",
     ] {
         assert!(found.iter().any(|mistake| mistake.contains(text)), "{text}: {found:#?}");
     }
+}
+
+fn of<T: Word>() -> Vec<&'static str> {
+    T::ALL.iter().map(|word| word.as_str()).collect()
+}
+
+#[test]
+fn the_words_of_the_table_are_those_of_the_types() {
+    let words = |path: &str| match settings::settings().find(|setting| setting.path == path).map(|setting| setting.kind)
+    {
+        Some(kind::Kind::Words(words)) => words.to_vec(),
+        _ => Vec::new(),
+    };
+    assert_eq!(words("sandbox.engine"), of::<EngineChoice>());
+    assert_eq!(words("logging.level"), of::<LogLevel>());
+    assert_eq!(words("logging.format"), of::<LogFormat>());
 }

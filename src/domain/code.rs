@@ -148,6 +148,12 @@ codes! {
     DigestChanged "digest-changed" Conflict "The archive is not the one that was looked at" "look at it again: plugbay approve NAME";
     ResourceUnknown "resource-unknown" Conflict "The operator has not named a resource that was granted" "name it under `resources` in plugbay.yaml and restart the service, or revoke the grant";
     QuotaExceeded "quota-exceeded" Refused "More than the plugin may keep" "delete some of it, or raise the limit";
+    DatabaseUnknown "database-unknown" NotFound "The operator names no such database" "name it under `resources.databases` in plugbay.yaml, and restart the service";
+    DatabaseRefused "database-refused" Refused "The database did not accept the statement" "correct what the text names";
+    DatabaseLimit "database-limit" Refused "The statement needs more than it may take" "ask for less at once, or raise the setting that the text names";
+    DatabaseTimeout "database-timeout" GatewayTimeout "The statement took too long" "ask for less at once, or raise `databases.seconds`";
+    DatabaseLocked "database-locked" Unavailable "Another program holds the database locked" "try again; end the program that keeps it locked";
+    DatabaseFailed "database-failed" Unavailable "The database could not be used" "the service's log says why";
     PluginStartFailed "plugin-start-failed" BadGateway "The plugin did not start" "mend what log_tail shows; plugbay test DIR tries it without a service";
     PluginCrashed "plugin-crashed" BadGateway "The plugin ended while it ran" "plugbay logs NAME shows what it printed";
     PluginOutOfMemory "plugin-out-of-memory" BadGateway "The plugin ran out of memory" "raise `resources.memory_mb` in plugin.yaml, or plugbay limits set NAME memory_mb=…";
@@ -165,6 +171,14 @@ codes! {
     PayloadInvalid "payload-invalid" Refused "The payload is not accepted" "send JSON without duplicate keys, lone surrogates, numbers beyond 1e308, and not deeper than 64 levels";
     MethodNotOffered "method-not-offered" Refused "The plugin does not offer this method" "plugbay show NAME lists the methods";
     TimeoutTooLong "timeout-too-long" Refused "The timeout is longer than allowed" "ask for less, or raise `resources.timeout_seconds` in plugin.yaml";
+
+    // Chat, and plugins that call each other.
+    ConversationUnknown "conversation-unknown" NotFound "There is no such conversation" "GET /api/chat/conversations lists them; the least recently used ones are dropped";
+    ConversationOutOfReach "conversation-out-of-reach" Refused "The plugin may not use this conversation" "use the conversation of the message, file or command that is being handled";
+    HookBlocked "hook-blocked" Conflict "A plugin refused the message" "change the message, or disable the plugin that refuses it";
+    CommandTaken "command-taken" Conflict "Another enabled plugin has the command" "plugbay disable the other plugin, or rename the command in plugin.yaml";
+    CommandInvalid "command-invalid" Refused "The words of a command cannot be told apart" "close every quote, and write a backslash as \\\\";
+    CallTooDeep "call-too-deep" Refused "Plugins call each other too deep" "let plugins call each other at most four deep";
 
     // Configuration of plugins.
     ConfigInvalid "config-invalid" Refused "The configuration is not valid" "correct the values that are named";

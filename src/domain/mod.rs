@@ -1,6 +1,7 @@
 //! What plugbay talks about: names, digests, codes, limits, manifests. No input or output happens here.
 
 mod allowed_host;
+mod chat;
 mod code;
 mod digest;
 mod glob;
@@ -11,9 +12,11 @@ mod limits;
 mod manifest;
 mod name;
 mod network;
+mod operation;
 mod permission;
 mod plugin_config;
 mod problem;
+mod reflected;
 mod scope;
 mod status;
 mod text;
@@ -22,6 +25,7 @@ mod word;
 pub mod yaml;
 
 pub use allowed_host::{AllowedHost, AllowedHostError};
+pub use chat::{Author, Conversation, MAX_MESSAGE_BYTES, Message, Origin, PostedFile, Role};
 pub use code::{Code, ErrorKind};
 pub use digest::{Digest, DigestError};
 pub use glob::{NamePattern, PatternError};
@@ -29,7 +33,7 @@ pub use grant::{
     Access, Asked, Decision, Egress, FolderAccess, Grants, Named, NetworkGrant, PermissionUnit, Reach, Risk, Standing,
     UnitError, UnknownRisk, leaks,
 };
-pub use ids::{CallId, IdError, KeyId, PluginId, PluginRef, SessionId, TokenId};
+pub use ids::{CallId, ConversationId, IdError, KeyId, MessageId, PluginId, PluginRef, SessionId, TokenId};
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub(crate) use manifest::operator_name;
@@ -40,9 +44,11 @@ pub use manifest::{
 };
 pub use name::{NameError, PluginName};
 pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonical_name};
+pub use operation::{ApiPath, HttpMethod, MethodError, Operation, OperationError, PathError};
 pub use permission::{Permission, PermissionRequest, UnknownPermission};
 pub use plugin_config::{FetchSecret, PluginConfig, Redactor, Secrets};
 pub use problem::{Chain, FieldError, Refusal};
+pub use reflected::Reflected;
 pub use scope::{Scope, ScopeError, ScopeSet};
 pub use status::{Isolation, PendingFor, PluginState, PluginStatus, Quarantine, QuarantineReason, SignatureStatus};
 pub(crate) use text::is_invisible;

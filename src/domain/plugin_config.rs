@@ -51,6 +51,11 @@ impl Secrets {
         Some(FetchSecret { value: held.value.clone(), hosts: held.policy.hosts.clone() })
     }
 
+    /// Every secret that requests may carry, for its value to be kept out of what comes back.
+    pub fn fetchable(&self) -> impl Iterator<Item = &SecretString> {
+        self.0.values().filter(|held| !held.policy.hosts.is_empty()).map(|held| &held.value)
+    }
+
     fn delivered(&self) -> impl Iterator<Item = (&String, &SecretString)> {
         self.0.iter().filter(|(_, held)| held.policy.deliver).map(|(field, held)| (field, &held.value))
     }

@@ -14,6 +14,22 @@ pub enum EgressError {
         /// The text, escaped.
         found: String,
     },
+    /// Not an address of the web that has one reading.
+    #[error("the address `{found}` {problem}")]
+    BadAddress {
+        /// The text, escaped, without what may be secret.
+        found: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A redirect that is not followed.
+    #[error("the redirect to `{to}` is not followed: {problem}")]
+    Redirect {
+        /// Scheme, host and port.
+        to: String,
+        /// Why.
+        problem: String,
+    },
     /// No decision lets the plugin go there.
     #[error("`{wanted}` is not granted{but}")]
     NotGranted {
@@ -86,6 +102,31 @@ pub enum EgressError {
         /// `egress.connect_timeout_seconds`.
         limit: Duration,
     },
+    /// The host is not who it should be, or does not speak TLS.
+    #[error("no TLS with `{target}` that can be believed")]
+    Certificate {
+        /// Host and port.
+        target: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// An answer that cannot be passed on.
+    #[error("the answer of `{target}` {problem}")]
+    Answer {
+        /// Host and port.
+        target: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An answer with more than is taken.
+    #[error("the answer of `{target}` has a body of more than {most} bytes")]
+    AnswerTooLong {
+        /// Host and port.
+        target: String,
+        /// `egress.fetch_kb` in bytes.
+        most: usize,
+    },
     /// The plugin did not say in time what it wants.
     #[error("nothing that can be checked was sent within {} s", limit.as_secs())]
     Silent {
@@ -110,6 +151,8 @@ impl EgressError {
     pub fn is_denial(&self) -> bool {
         match self {
             Self::BadTarget { .. }
+            | Self::BadAddress { .. }
+            | Self::Redirect { .. }
             | Self::NotGranted { .. }
             | Self::PrivateAddress { .. }
             | Self::Tls { .. }
@@ -119,6 +162,9 @@ impl EgressError {
             | Self::ResolveTimeout { .. }
             | Self::Unreachable { .. }
             | Self::ConnectTimeout { .. }
+            | Self::Certificate { .. }
+            | Self::Answer { .. }
+            | Self::AnswerTooLong { .. }
             | Self::Silent { .. }
             | Self::Ended { .. }
             | Self::Plugin(_) => false,
@@ -129,6 +175,8 @@ impl EgressError {
     pub fn rule(&self) -> &'static str {
         match self {
             Self::BadTarget { .. } => "target",
+            Self::BadAddress { .. } => "address",
+            Self::Redirect { .. } => "redirect",
             Self::NotGranted { .. } => "not-granted",
             Self::PrivateAddress { .. } => "private-address",
             Self::Tls { .. } => "server-name",
@@ -138,6 +186,9 @@ impl EgressError {
             Self::ResolveTimeout { .. } => "resolve-timeout",
             Self::Unreachable { .. } => "unreachable",
             Self::ConnectTimeout { .. } => "connect-timeout",
+            Self::Certificate { .. } => "certificate",
+            Self::Answer { .. } => "answer",
+            Self::AnswerTooLong { .. } => "answer-too-large",
             Self::Silent { .. } => "silent",
             Self::Ended { .. } => "limit",
             Self::Plugin(_) => "plugin",
@@ -150,6 +201,11 @@ impl EgressError {
             Self::BadTarget { .. } => {
                 "write the host's name and a port, such as `api.example.com:443`, and nothing else".to_owned()
             }
+            Self::BadAddress { .. } => {
+                "write `https://`, the host's name, and a path in which everything special is percent-encoded"
+                    .to_owned()
+            }
+            Self::Redirect { .. } => "ask for the address that it leads to, over https".to_owned(),
             Self::NotGranted { wanted, .. } => format!("plugbay approve {plugin} --grant network_access:{wanted}"),
             Self::PrivateAddress { target, .. } => {
                 format!("name `{target}` under egress.allow_private in plugbay.yaml, and grant it by name")
@@ -165,6 +221,12 @@ impl EgressError {
             Self::Unreachable { .. } | Self::ConnectTimeout { .. } => {
                 "check that the host answers on this port to the machine plugbay runs on".to_owned()
             }
+            Self::Certificate { .. } => {
+                "check the host's certificate; one of a private authority is trusted by egress.ca_file in plugbay.yaml"
+                    .to_owned()
+            }
+            Self::Answer { .. } => "check what the host answers".to_owned(),
+            Self::AnswerTooLong { .. } => "ask for less, or raise egress.fetch_kb in plugbay.yaml".to_owned(),
             Self::Silent { .. } => "send the request as soon as the connection is open".to_owned(),
             Self::Ended { .. } => "use the connection within the limits of `egress` in plugbay.yaml".to_owned(),
             Self::Plugin(_) => "connect again".to_owned(),
@@ -174,11 +236,17 @@ impl EgressError {
     /// The status of the proxy's answer, with its words.
     pub(super) fn status(&self) -> &'static str {
         match self {
-            Self::BadTarget { .. } | Self::Http { .. } => "400 Bad Request",
-            Self::NotGranted { .. } | Self::PrivateAddress { .. } | Self::Tls { .. } => "403 Forbidden",
+            Self::BadTarget { .. } | Self::BadAddress { .. } | Self::Http { .. } => "400 Bad Request",
+            Self::NotGranted { .. } | Self::PrivateAddress { .. } | Self::Tls { .. } | Self::Redirect { .. } => {
+                "403 Forbidden"
+            }
             Self::TooMany { .. } => "503 Service Unavailable",
-            Self::Unresolved { .. } | Self::Unreachable { .. } => "502 Bad Gateway",
-            Self::ResolveTimeout { .. } | Self::ConnectTimeout { .. } => "504 Gateway Timeout",
+            Self::Unreachable { .. } | Self::Certificate { .. } | Self::Answer { .. } | Self::AnswerTooLong { .. } => {
+                "502 Bad Gateway"
+            }
+            Self::Unresolved { .. } | Self::ResolveTimeout { .. } | Self::ConnectTimeout { .. } => {
+                "504 Gateway Timeout"
+            }
             Self::Silent { .. } | Self::Ended { .. } | Self::Plugin(_) => "408 Request Timeout",
         }
     }

@@ -19,6 +19,7 @@ pub struct Exit {
     changes: watch::Sender<()>,
     /// Places for connections.
     pub(super) places: Arc<Semaphore>,
+    opened: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -32,6 +33,7 @@ impl Exit {
             grants,
             changes: watch::Sender::new(()),
             places: Arc::new(Semaphore::new(max_tunnels)),
+            opened: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         }
@@ -42,6 +44,11 @@ impl Exit {
         self.changes.send_replace(());
     }
 
+    /// Connections to hosts that were opened for the plugin.
+    pub fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+
     /// Bytes the plugin has received from outside.
     pub fn received_bytes(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
@@ -50,6 +57,10 @@ impl Exit {
     /// Bytes the plugin has sent to the outside.
     pub fn sent_bytes(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_opened(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_received(&self, bytes: usize) {

@@ -18,9 +18,12 @@
 //!
 //! Bytes after the first line may be sent without waiting for its answer.
 //!
+//! Requests that the service itself makes for a plugin (`client`) are decided, dialled and counted in the same way.
+//!
 //! What was refused is noted in [`Denials`], from where it comes to audit log and plugin log. Nothing here knows either.
 
 mod body;
+mod client;
 mod client_hello;
 mod decision;
 mod error;
@@ -45,6 +48,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use client::{TrustError, WebAddress, WebAnswer, WebRequest};
 pub use decision::Spoken;
 pub use error::EgressError;
 pub use exit::Exit;
@@ -55,6 +59,7 @@ use crate::config::EgressConfig;
 use crate::denials::{Denial, Denials, Door};
 use crate::domain::Chain;
 use crate::shutdown::Shutdown;
+use client::Trust;
 use incoming::{Deadline, Incoming};
 
 /// How long a connection may take to say what it is for.
@@ -73,6 +78,7 @@ pub struct Egress {
     resolver: Arc<dyn Resolver>,
     denials: Arc<Denials>,
     shutdown: Shutdown,
+    trust: Trust,
 }
 
 impl Egress {
@@ -82,8 +88,9 @@ impl Egress {
         resolver: Arc<dyn Resolver>,
         denials: Arc<Denials>,
         shutdown: Shutdown,
-    ) -> Arc<Self> {
-        Arc::new(Self { config, resolver, denials, shutdown })
+    ) -> Result<Arc<Self>, TrustError> {
+        let trust = Trust::load(config.ca_file.as_deref())?;
+        Ok(Arc::new(Self { config, resolver, denials, shutdown, trust }))
     }
 
     /// Lets the plugin with this uid out through its socket, until the guard is dropped. Then every connection ends.
@@ -105,7 +112,8 @@ impl Egress {
         guard
     }
 
-    fn note(&self, exit: &Exit, error: &EgressError) {
+    /// Takes note of what did not leave.
+    pub fn note(&self, exit: &Exit, error: &EgressError) {
         tracing::debug!(plugin.name = %exit.name, rule = error.rule(), error = %Chain(error), "Refused a connection");
         let denial = Denial {
             rule: error.rule(),

@@ -1,7 +1,7 @@
 //! One connection out: decided by name, resolved, decided by address, dialled at exactly that address, and held to what
 //! its first bytes say.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -30,6 +30,15 @@ impl Egress {
         let spoken = exit.decide(&target)?;
         let found = self.resolve(&target).await?;
         let addresses = check_addresses(&target, spoken, &found, &self.config.allow_private)?;
+        let stream = self.dial(&target, addresses).await?;
+        exit.count_opened();
+        let address = stream.peer_addr().ok();
+        tracing::debug!(plugin.name = %exit.name, %target, ?address, "Opened a connection for a plugin");
+        Ok(Upstream { stream, target, spoken })
+    }
+
+    /// Connects to one of these addresses of a target.
+    pub(super) async fn dial(&self, target: &Target, addresses: Vec<SocketAddr>) -> Result<TcpStream, EgressError> {
         let limit = self.config.connect_timeout;
         let deadline = Instant::now() + limit;
         let mut last = None;
@@ -41,7 +50,7 @@ impl Egress {
                 Ok(Ok(stream)) => {
                     // What waits to be sent together was collected by whoever sends it.
                     stream.set_nodelay(true).ok();
-                    return Ok(Upstream { stream, target, spoken });
+                    return Ok(stream);
                 }
                 Ok(Err(error)) => last = Some(error),
                 Err(_elapsed) => {}
@@ -54,7 +63,7 @@ impl Egress {
         })
     }
 
-    async fn resolve(&self, target: &Target) -> Result<Vec<IpAddr>, EgressError> {
+    pub(super) async fn resolve(&self, target: &Target) -> Result<Vec<IpAddr>, EgressError> {
         let name = match target.host() {
             TargetHost::Address(address) => return Ok(vec![*address]),
             TargetHost::Name(name) => name.clone(),

@@ -39,6 +39,16 @@ pub enum HostError {
         /// Why, for people.
         rule: String,
     },
+    /// A request to the outside was not made, or its answer not taken.
+    #[error("{text}")]
+    Outgoing {
+        /// Which rule spoke, or what failed.
+        rule: &'static str,
+        /// What happened.
+        text: String,
+        /// What helps.
+        how: String,
+    },
     /// Its time was over.
     #[error("`{function}` was not done within the time of its call")]
     TooLate {
@@ -57,7 +67,7 @@ impl HostError {
             Self::Unknown { .. } => METHOD_NOT_FOUND,
             Self::Invalid { .. } => INVALID_PARAMS,
             Self::Denied { .. } => PERMISSION_DENIED,
-            Self::Refused { .. } | Self::TooLate { .. } => HOST_REFUSED,
+            Self::Refused { .. } | Self::Outgoing { .. } | Self::TooLate { .. } => HOST_REFUSED,
             Self::Store(_) => HOST_FAILED,
         }
     }
@@ -67,6 +77,7 @@ impl HostError {
         match self {
             Self::Denied { permission, how, .. } => Some(json!({"permission": permission, "how": how})),
             Self::Refused { code, .. } => Some(json!({"code": code.as_str()})),
+            Self::Outgoing { rule, how, .. } => Some(json!({"code": rule, "how": how})),
             Self::TooLate { .. } => Some(json!({"code": "timeout"})),
             Self::Unknown { .. } | Self::Invalid { .. } | Self::Store(_) => None,
         }

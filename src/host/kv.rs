@@ -130,7 +130,7 @@ mod tests {
     use super::super::{Asked, Asker, HostParts};
     use super::*;
     use crate::denials::Denials;
-    use crate::domain::ManualClock;
+    use crate::domain::{ManualClock, Origin};
     use crate::store::{Missing, Store};
 
     struct Bench {
@@ -145,14 +145,16 @@ mod tests {
         let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_800_000_000_000).unwrap()));
         let (denials, _reports) = Denials::new();
-        let parts = HostParts { store, clock: clock.clone(), denials, kv_bytes: 100_000 };
+        let parts =
+            HostParts { kv_bytes: 100_000, ..HostParts::for_testing(folder.path(), store, clock.clone(), denials) };
         Bench { _folder: folder, clock, host: Host::new(Asker::for_testing("asker"), parts.clone()), parts }
     }
 
     async fn ask(host: &Host, function: &str, params: Value) -> Result<Value, HostError> {
         let params = params.to_string();
         let deadline = Instant::now() + Duration::from_secs(10);
-        let answer = host.answer(Asked { function, params: &params, call: None, deadline }).await?;
+        let answer =
+            host.answer(Asked { function, params: &params, call: None, deadline, origin: Origin::default() }).await?;
         Ok(serde_json::from_str(answer.get()).unwrap())
     }
 

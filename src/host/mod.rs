@@ -3,9 +3,19 @@
 //! A session hands requests in and sends the answers out; whatever is refused here is an answer too, and only a broken
 //! protocol ends a session.
 
+mod api;
+#[cfg(test)]
+mod bench;
+mod chat;
+mod db;
 mod error;
+mod headers;
+mod http;
 mod kv;
 mod need;
+mod plugins;
+mod uplink;
+mod web;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +23,17 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use error::HostError;
+pub use uplink::{Asking, MAX_DEPTH, PluginCall, Refused, Uplink, UplinkSender};
+pub use web::Web;
 
+use crate::databases::Databases;
 use crate::denials::Denials;
-use crate::domain::{CallId, Clock, Grants, PluginId, PluginName, Secrets, escape};
+use crate::domain::{CallId, Clock, Grants, Origin, PluginId, PluginName, Secrets, escape};
+use crate::egress::Exit;
 use crate::store::Store;
 
 /// Time of a request that serves no call.
@@ -31,10 +46,16 @@ pub struct HostParts {
     pub store: Store,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The operator's databases.
+    pub databases: Databases,
     /// Where refusals are noted.
     pub denials: Arc<Denials>,
     /// Bytes of keys and values that a plugin may keep.
     pub kv_bytes: u64,
+    /// What asks the service for what only it can do.
+    pub uplink: UplinkSender,
+    /// What requests to the outside are made with.
+    pub web: Web,
 }
 
 /// The plugin that asks, with what it has at the moment of each request.
@@ -48,6 +69,8 @@ pub struct Asker {
     pub grants: Arc<ArcSwap<Grants>>,
     /// Its secrets.
     pub secrets: Arc<ArcSwap<Secrets>>,
+    /// Its way out.
+    pub exit: Arc<Exit>,
 }
 
 /// One request.
@@ -61,14 +84,32 @@ pub struct Asked<'a> {
     pub call: Option<CallId>,
     /// When nobody waits for the answer any more.
     pub deadline: Instant,
+    /// Where that call comes from.
+    pub origin: Origin,
+}
+
+#[cfg(test)]
+impl HostParts {
+    /// With what no test of one function needs to say.
+    pub(crate) fn for_testing(
+        folder: &std::path::Path,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        denials: Arc<Denials>,
+    ) -> Self {
+        let (databases, web) = (Databases::for_testing(), Web::for_testing(folder, &denials));
+        Self { store, clock, databases, denials, kv_bytes: 1 << 20, web, uplink: Uplink::nowhere() }
+    }
 }
 
 #[cfg(test)]
 impl Asker {
     /// With nothing granted.
     pub(crate) fn for_testing(name: &str) -> Self {
-        let (grants, secrets) = (Arc::default(), Arc::default());
-        Self { id: PluginId::generate(), name: name.parse().unwrap(), grants, secrets }
+        let (id, name): (_, PluginName) = (PluginId::generate(), name.parse().unwrap());
+        let grants = Arc::<ArcSwap<Grants>>::default();
+        let exit = Arc::new(Exit::new(id, name.clone(), Arc::clone(&grants), 4));
+        Self { id, name, grants, secrets: Arc::default(), exit }
     }
 }
 
@@ -77,12 +118,17 @@ impl Asker {
 pub struct Host {
     asker: Asker,
     parts: HostParts,
+    /// Places for calls of other plugins.
+    nested: Arc<Semaphore>,
+    /// What it wrote into chats.
+    written: Arc<chat::Written>,
 }
 
 impl Host {
     /// For the requests of this plugin.
     pub fn new(asker: Asker, parts: HostParts) -> Self {
-        Self { asker, parts }
+        let nested = Arc::new(Semaphore::new(plugins::MOST_NESTED));
+        Self { asker, parts, nested, written: Arc::default() }
     }
 
     /// With a database of its own in this folder.
@@ -91,17 +137,25 @@ impl Host {
         let store = Store::open(&folder.join("plugbay.db"), crate::store::Missing::Create).await.unwrap();
         let clock = Arc::new(crate::domain::SystemClock);
         let (denials, _reports) = Denials::new();
-        Self::new(Asker::for_testing("asker"), HostParts { store, clock, denials, kv_bytes: 1 << 20 })
+        Self::new(Asker::for_testing("asker"), HostParts::for_testing(folder, store, clock, denials))
     }
 
     /// Answers a request.
     pub async fn answer(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
-        let Asked { function, params, .. } = asked;
+        let Asked { function, params, origin, deadline, .. } = asked;
         match function {
             "kv.get" => self.kv_get(read(params)?).await,
             "kv.set" => self.kv_set(read(params)?).await,
             "kv.delete" => self.kv_delete(read(params)?).await,
             "kv.list" => self.kv_list(read(params)?).await,
+            "db.query" => self.db_query(read(params)?, deadline).await,
+            "db.execute" => self.db_execute(read(params)?, deadline).await,
+            "http.fetch" => self.http_fetch(read(params)?, deadline).await,
+            "api.request" => self.api_request(read(params)?, deadline).await,
+            "chat.send" => self.chat_send(read(params)?, origin).await,
+            "chat.history" => self.chat_history(read(params)?, origin).await,
+            "plugins.execute" => self.plugins_execute(read(params)?, origin, deadline).await,
+            "plugins.list" => self.plugins_list(read(params)?).await,
             _ => Err(HostError::Unknown { function: escape(function) }),
         }
     }

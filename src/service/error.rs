@@ -8,6 +8,7 @@ use super::PluginProblem;
 use super::data_dir::DataDirError;
 use super::download::DownloadError;
 use crate::domain::{Code, Digest, FieldError, KeyError, KeyId, ManifestError, PluginName, Refusal, Scope, TokenId};
+use crate::egress::TrustError;
 use crate::package::PackageError;
 use crate::sandbox::RuntimeFilesError;
 use crate::store::StoreError;
@@ -36,6 +37,9 @@ pub enum ServiceError {
     /// Shim and SDK could not be written out.
     #[error(transparent)]
     Runtime(#[from] RuntimeFilesError),
+    /// Certificates that the operator named cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// A plugin did not do as asked, or cannot.
     #[error(transparent)]
     Plugin(Box<PluginProblem>),
@@ -275,7 +279,7 @@ impl Refusal for ServiceError {
                 Code::ScopeMissing
             }
             Self::WrongPlugin { .. } | Self::FieldInvalid { .. } => Code::FieldInvalid,
-            Self::ConfigInvalid { .. } => Code::ConfigInvalid,
+            Self::ConfigInvalid { .. } | Self::Trust(_) => Code::ConfigInvalid,
             Self::ConfigIncomplete { .. } => Code::ConfigIncomplete,
             Self::ConfigFieldUnknown { .. } => Code::NotFound,
             Self::EtagMismatch { .. } => Code::EtagMismatch,
@@ -318,6 +322,7 @@ impl Refusal for ServiceError {
             Self::LastAdmin { .. } => {
                 Some("make another one first: plugbay token create --label LABEL --scopes admin".to_owned())
             }
+            Self::Trust(_) => Some("name a readable file of certificates, or remove `egress.ca_file`".to_owned()),
             Self::TooManyUploads => Some("wait as long as Retry-After says, or raise `server.max_uploads`".to_owned()),
             _ => None,
         }

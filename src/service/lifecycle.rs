@@ -9,7 +9,9 @@ use tokio::time::Instant;
 use super::approval::permissions_problem;
 use super::fleet::{EngineState, FirstStart, Member, Phase, STOP_GRACE};
 use super::{Caller, PluginProblem, Service, ServiceError};
-use crate::domain::{Code, PluginName, PluginState, PluginStatus, Quarantine, QuarantineReason, Refusal as _};
+use crate::domain::{
+    Code, Manifest, PluginName, PluginState, PluginStatus, Quarantine, QuarantineReason, Refusal as _,
+};
 use crate::store::plugins::PluginRecord;
 use crate::store::{self, audit};
 
@@ -58,6 +60,8 @@ impl Service {
         self.check_resources(&plugin.name, &grants)?;
         self.check_ceiling(&manifest, set)?;
         self.check_config(&docket).await?;
+        // Told before it is started, and again when it is recorded: another may be enabled meanwhile.
+        self.check_commands(&plugin, &manifest).await?;
         let member = self.member(plugin.id, &plugin.name);
         let started = if member.is_supervised() && plugin.status == PluginStatus::Enabled {
             self.until_active(&member).await
@@ -77,7 +81,7 @@ impl Service {
         } else if engine_away || plugin.status != PluginStatus::Enabled || plugin.quarantine.is_some() {
             plugin.status = PluginStatus::Enabled;
             plugin.quarantine = None;
-            let recorded = self.record_status(caller, &mut plugin, "plugin.enabled").await;
+            let recorded = self.record_status(caller, &mut plugin, Some(&manifest), "plugin.enabled").await;
             if let Err(error) = recorded {
                 member.stop(Instant::now() + STOP_GRACE).await;
                 return Err(error);
@@ -114,7 +118,7 @@ impl Service {
         let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
         if plugin.status != PluginStatus::Disabled {
             plugin.status = PluginStatus::Disabled;
-            self.record_status(caller, &mut plugin, "plugin.disabled").await?;
+            self.record_status(caller, &mut plugin, None, "plugin.disabled").await?;
         }
         let member = self.member(plugin.id, &plugin.name);
         member.stop(Instant::now() + STOP_GRACE).await;
@@ -125,10 +129,14 @@ impl Service {
         &self,
         caller: &Caller,
         plugin: &mut PluginRecord,
+        claims: Option<&Manifest>,
         action: &'static str,
     ) -> Result<(), ServiceError> {
         plugin.updated_at = self.now();
         let mut tx = self.store.begin().await?;
+        if let Some(manifest) = claims {
+            self.claim_commands(&mut tx, plugin, manifest).await?;
+        }
         store::plugins::update(&mut tx, plugin).await?;
         let detail = json!({"version": plugin.serving});
         let entry = self.entry(&caller.into(), action, Some(&plugin.name), detail);

@@ -6,6 +6,7 @@
 mod approval;
 mod audit;
 mod caller;
+mod commands;
 mod configuration;
 mod data_dir;
 mod denials;
@@ -21,6 +22,7 @@ mod install;
 mod keys;
 mod lifecycle;
 mod limits;
+mod listeners;
 mod name_locks;
 mod observe;
 mod problem;
@@ -29,6 +31,7 @@ mod tokens;
 mod uninstall;
 mod update;
 mod upkeep;
+mod uplink;
 mod verification;
 
 use std::sync::atomic::AtomicBool;
@@ -37,9 +40,11 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::config::Config;
+use crate::databases::Databases;
 use crate::denials::{Denials, Report};
 use crate::domain::{Clock, Timestamp};
 use crate::egress::Egress;
+use crate::host::{Uplink, UplinkSender};
 use crate::shutdown::Shutdown;
 use crate::store::audit::AuditKey;
 use crate::store::{SealingKey, Store};
@@ -59,7 +64,7 @@ pub use configuration::{ConfigView, IfMatch, PendingConfig};
 pub use data_dir::{DataDir, DataDirError};
 pub use download::Download;
 pub use error::ServiceError;
-pub use execute::{ExecuteOrder, Executing, Execution, PluginAnswer};
+pub use execute::{Event, ExecuteOrder, Executing, Execution, PluginAnswer};
 pub use fleet::{CallRecord, EngineState, Failure, LastFailure, Metrics, StateEvent};
 pub use idempotency::{Begun, Remember};
 pub use incoming::{Incoming, Staging, UploadWriter};
@@ -67,6 +72,7 @@ pub use install::InstallOutcome;
 pub use keys::NewTrustedKey;
 pub use lifecycle::StatusChange;
 pub use limits::LimitsView;
+pub use listeners::Listener;
 pub use observe::{HealthView, MetricsView, RuntimeView, SandboxView, StatsView};
 pub use problem::PluginProblem;
 pub use registry::{Listing, PluginView, VersionsView};
@@ -90,9 +96,13 @@ pub struct Service {
     manifests: registry::ManifestCache,
     fleet: fleet::Fleet,
     egress: Arc<Egress>,
+    databases: Databases,
     denials: Arc<Denials>,
     /// Taken by the task that writes them down.
     denial_reports: Mutex<Option<mpsc::Receiver<Report>>>,
+    uplink: UplinkSender,
+    /// Taken by the task that answers them.
+    uplink_requests: Mutex<Option<mpsc::Receiver<Uplink>>>,
     verified: AtomicBool,
     shutdown: Shutdown,
     started_at: Timestamp,
@@ -102,6 +112,11 @@ impl Service {
     /// The configuration in force.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Our database, for what has tables of its own above.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The time now.

@@ -60,6 +60,8 @@ pub struct StatsView {
     pub limits: ResourceLimits,
     /// Bytes received from other hosts since the service started.
     pub received_bytes: u64,
+    /// Connections that were opened for it.
+    pub connections: u64,
     /// Bytes sent to other hosts since the service started.
     pub sent_bytes: u64,
     /// Bytes in `/data`.
@@ -151,7 +153,8 @@ impl Service {
         let volume = self.data.volume(view.plugin.id);
         let data_bytes = Self::blocking("volume size", move || Ok(folder_bytes(&volume))).await?;
         let (received_bytes, sent_bytes) = (member.exit.received_bytes(), member.exit.sent_bytes());
-        Ok(StatsView { state: member.state(), usage, limits, received_bytes, sent_bytes, data_bytes })
+        let connections = member.exit.opened();
+        Ok(StatsView { state: member.state(), usage, limits, connections, received_bytes, sent_bytes, data_bytes })
     }
 
     /// Figures about a plugin's calls.

@@ -95,6 +95,19 @@ pub struct VersionsView {
 impl Service {
     /// Every plugin that fits and that the caller may see, by name.
     pub async fn list_plugins(&self, caller: &Caller, listing: &Listing) -> Result<Vec<PluginView>, ServiceError> {
+        self.list_where(listing, |name| caller.may_see(name)).await
+    }
+
+    /// Every plugin, by name.
+    pub(super) async fn every_plugin(&self) -> Result<Vec<PluginView>, ServiceError> {
+        self.list_where(&Listing { quarantined: None, statuses: Vec::new(), search: None }, |_| true).await
+    }
+
+    async fn list_where(
+        &self,
+        listing: &Listing,
+        may_see: impl Fn(&PluginName) -> bool,
+    ) -> Result<Vec<PluginView>, ServiceError> {
         let (plugins, versions, keys, limits, rows) = {
             let mut reader = self.store.reader().await?;
             (
@@ -113,7 +126,7 @@ impl Service {
             by_plugin.entry(row.plugin_id).or_default().1.push(row);
         }
         let wanted = plugins.into_iter().filter(|plugin| {
-            caller.may_see(&plugin.name)
+            may_see(&plugin.name)
                 && listing.quarantined.is_none_or(|wanted| plugin.quarantine.is_some() == wanted)
                 && (listing.statuses.is_empty() || listing.statuses.contains(&plugin.status))
         });

@@ -222,6 +222,9 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let (version, serves) = (arrival.record(), outcome.status == UpdateStatus::Updated);
         let mut tx = self.store.begin().await?;
+        if serves {
+            self.claim_commands(&mut tx, plugin, target.manifest).await?;
+        }
         if let Some(replaced) = replaced {
             store::plugins::delete_version(&mut tx, plugin.id, replaced).await?;
         }

@@ -17,9 +17,11 @@ use super::name_locks::NameLocks;
 use super::registry::ManifestCache;
 use super::{Actor, DataDir, DataDirError, Service, ServiceError, TokenBook};
 use crate::config::{Config, EngineChoice};
+use crate::databases::Databases;
 use crate::denials::Denials;
 use crate::domain::{Chain, Clock};
 use crate::egress::{Egress, Resolver};
+use crate::host::Uplink;
 use crate::sandbox::{AutoEngine, DockerEngine, Place, ProcessEngine, RuntimeFiles, Sandbox};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
@@ -65,11 +67,17 @@ impl Service {
         let place = Place { runtime: &runtime, shutdown: shutdown.clone() };
         let engine = open_engine(&instance, &config, place)?;
         let (denials, reports) = Denials::new();
-        let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone());
+        let (uplink, uplink_requests) = Uplink::channel();
+        let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone())?;
+        let named = &config.resources.databases;
+        let databases = Databases::new(named, &config.databases, config.calls.message_bytes, shutdown.clone());
         let service = Arc::new(Self {
             egress,
+            databases,
             denials,
             denial_reports: Mutex::new(Some(reports)),
+            uplink,
+            uplink_requests: Mutex::new(Some(uplink_requests)),
             fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight),
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             started_at: clock.now(),
@@ -91,6 +99,9 @@ impl Service {
             service.record(service.entry(&Actor::Service, "service.initialized", None, detail)).await?;
         }
         service.ensure_first_token().await?;
+        let mut tx = service.store.begin().await?;
+        store::chat::remove_held(&mut tx).await?;
+        tx.commit().await?;
         Ok(service)
     }
 
@@ -101,6 +112,7 @@ impl Service {
         let service = Arc::clone(self);
         self.shutdown.spawn("reconcile", |token| service.keep_reconciled(token));
         self.start_denial_reports();
+        self.start_uplink();
         let service = Arc::clone(self);
         self.shutdown.spawn("upkeep", |token| async move {
             let mut ticks = tokio::time::interval(PERIOD);

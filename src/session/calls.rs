@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::SessionEnd;
 use super::chunks::{Events, Sink, StreamEvent, as_list, collect};
-use crate::domain::CallId;
+use super::requests::Served;
+use crate::domain::{CallId, Origin};
 use crate::protocol::{Chunk, Progress, RemoteError, Violation};
 
 /// What a plugin answered.
@@ -76,6 +78,9 @@ struct PendingCall {
     next_seq: u64,
     abandoned: Option<Instant>,
     deadline: tokio::time::Instant,
+    origin: Origin,
+    /// Cancelled when nobody waits for the call any more; made for the first request that serves it.
+    given_up: Option<CancellationToken>,
     /// The place of the call among those that may run at once; free when the plugin has really ended it.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -131,6 +136,7 @@ impl Calls {
         delivery: Delivery,
         place: Option<OwnedSemaphorePermit>,
         deadline: tokio::time::Instant,
+        origin: Origin,
     ) -> Result<Waiting, CallError> {
         let (deliver, answer) = oneshot::channel();
         let (sink, events) = match delivery {
@@ -141,8 +147,17 @@ impl Calls {
                 (Sink::Forward { events, waiting: Arc::clone(&waiting) }, Some(Events { receiver, waiting }))
             }
         };
-        let pending =
-            PendingCall { call, deliver: Some(deliver), sink, next_seq: 0, abandoned: None, deadline, _place: place };
+        let pending = PendingCall {
+            call,
+            deliver: Some(deliver),
+            sink,
+            next_seq: 0,
+            abandoned: None,
+            deadline,
+            origin,
+            given_up: None,
+            _place: place,
+        };
         let mut table = self.table();
         if let Some(end) = &table.ended {
             return Err(CallError::Ended(Arc::clone(end)));
@@ -216,9 +231,21 @@ impl Calls {
         pending.take_part(|| StreamEvent::Progress(progress), self.max_bytes, |_, _| false)
     }
 
-    /// When the time of a call is over, if somebody still waits for it.
-    pub(super) fn deadline_of(&self, call: CallId) -> Option<tokio::time::Instant> {
-        self.table().find(call).filter(|call| call.abandoned.is_none()).map(|call| call.deadline)
+    /// What a request finds that serves a call, if somebody still waits for that.
+    pub(super) fn serve(&self, call: CallId) -> Option<Served> {
+        let mut table = self.table();
+        let call = table.find(call).filter(|call| call.abandoned.is_none())?;
+        let given_up = call.given_up.get_or_insert_default().clone();
+        Some(Served { deadline: call.deadline, origin: call.origin, given_up })
+    }
+
+    /// How deep the deepest call is: what is asked outside of any call may come of it.
+    pub(super) fn deepest(&self) -> u8 {
+        let depth = |pending: &Pending| match pending {
+            Pending::Call(call) => call.origin.depth,
+            Pending::Own(_) => 0,
+        };
+        self.table().by_id.values().map(depth).max().unwrap_or_default()
     }
 
     /// Nobody waits for this call any more. True if it was still open.
@@ -280,7 +307,9 @@ impl Calls {
         drop(table);
         for (_, pending) in pending {
             // Dropping the others' senders tells them.
-            if let Pending::Call(PendingCall { deliver: Some(deliver), .. }) = pending {
+            if let Pending::Call(mut call) = pending
+                && let Some(deliver) = call.give_up()
+            {
                 deliver.send(Err(CallError::Ended(Arc::clone(end)))).ok();
             }
         }
@@ -314,6 +343,9 @@ impl PendingCall {
     fn give_up(&mut self) -> Option<oneshot::Sender<Delivered>> {
         self.sink = Sink::Nowhere;
         self.abandoned.get_or_insert_with(Instant::now);
+        if let Some(given_up) = self.given_up.take() {
+            given_up.cancel();
+        }
         self.deliver.take()
     }
 

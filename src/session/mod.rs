@@ -41,7 +41,7 @@ pub use launch::{LaunchOrder, SessionLimits, Surroundings, WayOut, launch};
 pub use plugin_log::{LogLine, PluginLog};
 pub use start_failure::{LaunchError, StartFailure};
 
-use crate::domain::{CallId, SessionId, Timestamp};
+use crate::domain::{CallId, Origin, SessionId, Timestamp};
 use crate::protocol::{CancelReason, Invoke, Outgoing, Payload, Ready};
 use crate::sandbox::{RunningSandbox, SandboxSpec};
 
@@ -81,6 +81,8 @@ pub struct NewCall<'a> {
     pub params: (&'a str, &'a Payload),
     /// When nobody waits any more.
     pub deadline: Instant,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The caller's traceparent.
     pub trace: Option<&'a str>,
     /// Whether chunks are wanted as they come.
@@ -175,8 +177,8 @@ impl Session {
 
     /// Sends a call to the plugin.
     pub fn begin(&self, call: NewCall<'_>) -> Result<RunningCall, CallError> {
-        let NewCall { id, method, params, deadline, trace, delivery, place } = call;
-        let waiting = self.0.calls.insert(id, delivery, place, deadline)?;
+        let NewCall { id, method, params, deadline, origin, trace, delivery, place } = call;
+        let waiting = self.0.calls.insert(id, delivery, place, deadline, origin)?;
         let left = deadline.saturating_duration_since(Instant::now());
         let deadline_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
         let stream = delivery == Delivery::Stream;

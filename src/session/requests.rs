@@ -6,10 +6,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::calls::Calls;
 use super::outbound::Outbound;
-use crate::domain::{CallId, escape};
+use crate::domain::{CallId, Origin, escape};
 use crate::host::{Asked, Host, HostError, OWN_TIME};
 use crate::protocol::Outgoing;
 use crate::shutdown::Shutdown;
@@ -23,6 +24,15 @@ pub(super) struct Requests {
     outbound: Arc<Outbound>,
     shutdown: Shutdown,
     room: Arc<Semaphore>,
+}
+
+/// What a request of the plugin has of the call that it serves.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) deadline: Instant,
+    pub(super) origin: Origin,
+    /// Cancelled when nobody waits for the call any more.
+    pub(super) given_up: CancellationToken,
 }
 
 /// What every request may say beside its own parameters: the call it serves.
@@ -46,10 +56,12 @@ impl Requests {
         let serving = self.serving(&params);
         self.shutdown.spawn("session.host", |stop| async move {
             let answer = async {
-                let (call, deadline) = serving?;
-                let asked = Asked { function: &function, params: &params, call, deadline };
-                let answered = tokio::time::timeout_at(deadline, host.answer(asked)).await;
-                answered.unwrap_or_else(|_elapsed| Err(HostError::TooLate { function: escape(&function) }))
+                let (call, Served { deadline, origin, given_up }) = serving?;
+                let asked = Asked { function: &function, params: &params, call, deadline, origin };
+                // What nobody waits for is not done to its end, and what it waits for learns of it by being dropped.
+                let answered = given_up.run_until_cancelled(tokio::time::timeout_at(deadline, host.answer(asked)));
+                let answered = answered.await.and_then(Result::ok);
+                answered.unwrap_or_else(|| Err(HostError::TooLate { function: escape(&function) }))
             };
             let Some(answer) = stop.run_until_cancelled(answer).await else { return };
             let frame = match answer {
@@ -66,15 +78,19 @@ impl Requests {
         });
     }
 
-    /// The call that a request serves, and when nobody waits for the answer any more.
-    fn serving(&self, params: &str) -> Result<(Option<CallId>, Instant), HostError> {
+    /// The call that a request serves, and what it has of it.
+    fn serving(&self, params: &str) -> Result<(Option<CallId>, Served), HostError> {
         let invalid = |error: serde_json::Error| HostError::Invalid { rule: escape(&error.to_string()) };
         match serde_json::from_str(params).map_err(invalid)? {
-            Serving { call: None } => Ok((None, Instant::now() + OWN_TIME)),
+            Serving { call: None } => {
+                let origin = Origin { conversation: None, depth: self.calls.deepest() };
+                let (deadline, given_up) = (Instant::now() + OWN_TIME, CancellationToken::new());
+                Ok((None, Served { deadline, origin, given_up }))
+            }
             Serving { call: Some(call) } => self
                 .calls
-                .deadline_of(call)
-                .map(|deadline| (Some(call), deadline))
+                .serve(call)
+                .map(|served| (Some(call), served))
                 .ok_or_else(|| HostError::Invalid { rule: format!("{call} is over, nothing can be asked for it") }),
         }
     }

@@ -1,9 +1,10 @@
-//! Our own database: plugins, versions, configuration and sealed secrets, keys, tokens, the audit chain. The only user of sqlx.
+//! Our own database: plugins, versions, configuration and sealed secrets, keys, tokens, chat, the audit chain. The only user of sqlx.
 //!
 //! One connection writes, a few read. Functions take a connection, so that a use case opens one
 //! transaction and its change and the audit row that reports it are kept or lost together.
 
 pub mod audit;
+pub mod chat;
 pub mod configs;
 mod error;
 pub mod grants;

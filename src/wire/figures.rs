@@ -22,6 +22,8 @@ pub struct Stats {
     pub memory_limit_mb: u64,
     /// Processes and threads.
     pub pids: Option<u64>,
+    /// Connections to other hosts that were opened for it since the service started.
+    pub network_connections: Option<u64>,
     /// Bytes it has received from other hosts since the service started.
     pub network_rx_bytes: Option<u64>,
     /// Bytes it has sent to other hosts since the service started.

@@ -1,6 +1,7 @@
 //! What travels over REST, shared by the service and its command line client.
 
 mod audit;
+mod chat;
 mod config;
 mod figures;
 mod keys;
@@ -16,6 +17,10 @@ mod tokens;
 pub const INSECURE_DEV_HEADER: &str = "x-plugbay-insecure-dev";
 
 pub use audit::{AuditEntry, AuditList, AuditVerified};
+pub use chat::{
+    AnswerView, ConversationList, ConversationView, FileView, HookErrorView, MessageList, MessagePosted, MessageView,
+    NewConversation, NewFile, NewMessage,
+};
 pub use config::{ConfigView, PendingConfig, SecretState};
 pub use figures::{FailureCount, PluginHealthView, PluginMetrics, SandboxPlan, SandboxView, Stats};
 pub use keys::{KeyList, KeyView, NewKey};

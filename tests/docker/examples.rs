@@ -101,6 +101,11 @@ fn greeter(text: &str) -> &str {
     rest.split_once("```").unwrap().0
 }
 
+/// The plugin of the chat, whose source the page shows.
+fn helper(text: &str) -> &str {
+    greeter(text.split_once("## Chat\n").unwrap().1)
+}
+
 /// The schema that the page shows.
 fn schema(text: &str) -> &str {
     let (_, rest) = text.split_once("```yaml\n").unwrap();
@@ -131,6 +136,13 @@ fn files(author: &Author, text: &str) -> HashMap<String, Vec<u8>> {
     let fetcher = package(&fetcher);
     files.insert("acme-fetcher-1.0.0.tar.gz.minisig".to_owned(), author.sign(&fetcher).into_bytes());
     files.insert("acme-fetcher-1.0.0.tar.gz".to_owned(), fetcher);
+    let helper_manifest = format!(
+        "{}optional_permissions: [chat_access]\nhooks: [on_message]\ncommands: [{{ name: /help }}]\n",
+        manifest_of("acme-helper", "1.0.0")
+    );
+    let helper = pack(&[("plugin.yaml", helper_manifest.as_bytes()), ("main.py", helper(text).as_bytes())]);
+    files.insert("acme-helper-1.0.0.tar.gz.minisig".to_owned(), author.sign(&helper).into_bytes());
+    files.insert("acme-helper-1.0.0.tar.gz".to_owned(), helper);
     let signature = author.sign(&greeter).into_bytes();
     files.insert("greeter-1.0.0.tar.gz.minisig".to_owned(), signature);
     files.insert("greeter-1.0.0.tar.gz".to_owned(), greeter);
@@ -145,11 +157,19 @@ async fn every_example_is_true() {
     let text = text.replace("A1B2C3D4E5F60718", &author.key_id());
     let files = files(&author, &text);
     let app = TestApp::start().await;
-    let mut token_id = String::new();
+    // Ids that the page shows shortened, once they were made.
+    let mut ids = [("/api/tokens", "token", String::new()), ("/api/chat/conversations", "conversation", String::new())];
     let examples = examples(&text);
     assert!(examples.len() >= 25, "{} examples", examples.len());
     for example in examples {
-        let fill = |text: &str| text.replace("RWQ…", &author.public_key()).replace("token_0192…", &token_id);
+        let known = |text: &str| {
+            let fill = |text: String, (_, kind, id): &(&str, &str, String)| {
+                let known = if id.is_empty() { format!("{kind}_…") } else { id.clone() };
+                text.replace(&format!("{kind}_0192…"), &known)
+            };
+            ids.iter().fold(text.to_owned(), fill)
+        };
+        let fill = |text: &str| known(&text.replace("RWQ…", &author.public_key()));
         let mut request = app.request(example.method.clone(), &fill(&example.path));
         for (name, value) in &example.headers {
             request = request.header(name, value);
@@ -168,16 +188,17 @@ async fn every_example_is_true() {
         assert_eq!(answer.status.as_u16(), example.status, "{place}: {}", answer.text);
         match &example.expected {
             Some(expected) => {
-                let id = if token_id.is_empty() { "token_…" } else { &token_id };
-                let expected: Value = serde_json::from_str(&expected.to_string().replace("token_0192…", id)).unwrap();
+                let expected: Value = serde_json::from_str(&known(&expected.to_string())).unwrap();
                 let found =
                     serde_json::from_str(&answer.text).unwrap_or_else(|_text| Value::from(answer.text.as_str()));
                 assert!(fits(&expected, &found), "{place}: {}", answer.text);
             }
             None => assert!(answer.text.is_empty(), "{place}: {}", answer.text),
         }
-        if example.path == "/api/tokens" && example.status == 201 {
-            answer.json()["id"].as_str().unwrap().clone_into(&mut token_id);
+        for (path, _, id) in &mut ids {
+            if example.path == *path && example.status == 201 {
+                answer.json()["id"].as_str().unwrap().clone_into(id);
+            }
         }
     }
 }

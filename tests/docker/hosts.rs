@@ -36,7 +36,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A host whose answers to `/to/…` are redirects to what follows.
+    /// A host whose answers to `/to/…` are redirects to what follows. `/echo` tells what was asked, in JSON.
     pub(crate) fn start(speaks: Speaks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -59,9 +59,14 @@ impl Host {
         self.seen.load(Ordering::SeqCst)
     }
 
+    /// Every request with its body.
+    pub(crate) fn requests_in_full(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+
     /// The first line of every request.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        self.requests_in_full().iter().map(|request| request.lines().next().unwrap_or_default().to_owned()).collect()
     }
 }
 
@@ -112,11 +117,19 @@ fn answer(stream: &mut (impl Read + Write), kept: &Mutex<Vec<String>>) -> io::Re
         head.push(byte[0]);
     }
     let head = String::from_utf8_lossy(&head).into_owned();
-    let first = head.lines().next().unwrap_or_default().to_owned();
-    kept.lock().unwrap().push(first.clone());
-    let path = first.split(' ').nth(1).unwrap_or_default();
+    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body)?;
+    let request = head + &String::from_utf8_lossy(&body);
+    kept.lock().unwrap().push(request.clone());
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let json = "Content-Type: application/json\r\n";
     let (status, more, body) = match path.strip_prefix("/to/") {
         Some(target) => ("302 Found", format!("Location: {target}\r\n"), String::new()),
+        None if path == "/echo" => {
+            let text = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default()["text"].take();
+            ("200 OK", json.to_owned(), serde_json::json!({"request": request, "result": text}).to_string())
+        }
         None => ("200 OK", String::new(), "hello from the host".to_owned()),
     };
     let length = body.len();

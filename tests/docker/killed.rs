@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use plugbay::config::Config;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::bench::{PATIENCE, docker};
 use super::client::fixture;

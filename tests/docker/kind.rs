@@ -13,10 +13,10 @@ use super::bench::{docker, runtime};
 
 /// The engine of this run.
 pub(crate) fn kind() -> Isolation {
-    match std::env::var("PLUGBAY_TEST_ENGINE").as_deref() {
-        Ok("process") => Isolation::Process,
-        Ok("docker") | Err(_) => Isolation::Docker,
-        Ok(other) => panic!("PLUGBAY_TEST_ENGINE is docker or process, not {other}"),
+    match std::env::var_os("PLUGBAY_TEST_ENGINE").as_ref().and_then(|name| name.to_str()) {
+        Some("process") => Isolation::Process,
+        Some("docker") | None => Isolation::Docker,
+        Some(other) => panic!("PLUGBAY_TEST_ENGINE is docker or process, not {other}"),
     }
 }
 

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::client::fixture;
-use super::kind::clean_up;
+use super::kind::{clean_up, sandboxes};
 use super::served::Served;
 use super::support::app::{form, send};
 use super::support::author::pack_folder;

@@ -1,6 +1,7 @@
 //! Whoever is at the other end of the first connection, as an engine of the tests lets anybody be: only the plugin's first
 //! process with its nonce gets in, once.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, future};
 
+use arc_swap::ArcSwap;
 use futures_util::future::FutureExt as _;
-use plugbay::domain::{Isolation, PluginConfig, ResourceLimits, SessionId, SystemClock};
-use plugbay::host::{Host, HostParts};
+use plugbay::config::Config;
+use plugbay::databases::Databases;
+use plugbay::denials::Denials;
+use plugbay::domain::{Grants, Isolation, PluginConfig, PluginName, ResourceLimits, SessionId, SystemClock};
+use plugbay::egress::{Egress, Exit, SystemResolver};
+use plugbay::host::{Asker, Host, HostParts, Uplink, Web};
 use plugbay::protocol::{Initialize, PluginIdentity};
 use plugbay::sandbox::{
     EngineFuture, EngineInfo, EntryPoint, FoundSandbox, Network, RunningSandbox, Sandbox, SandboxError, SandboxEvent,
@@ -141,9 +147,21 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
     };
     let log = Arc::new(PluginLog::new(folder.path().join("log"), clock.clone()));
     let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
-    let host = Host::new(id, HostParts { store, clock: clock.clone(), kv_bytes: 0 });
+    let (denials, _reports) = Denials::new();
+    let config = Config::for_testing(folder.path());
+    let shutdown = Shutdown::default();
+    let databases = Databases::new(&BTreeMap::new(), &config.databases, 0, shutdown.clone());
+    let egress =
+        Egress::new(config.egress.clone(), Arc::new(SystemResolver), denials.clone(), shutdown.clone()).unwrap();
+    let (name, grants): (PluginName, Arc<ArcSwap<Grants>>) = ("introduced".parse().unwrap(), Arc::default());
+    let exit = Arc::new(Exit::new(id, name.clone(), grants.clone(), 1));
+    let asker = Asker { id, name, grants, secrets: Arc::default(), exit };
+    let (uplink, _requests) = Uplink::channel();
+    let web = Web::new(egress, &config);
+    let parts = HostParts { store, clock: clock.clone(), databases, denials, kv_bytes: 0, web, uplink };
+    let host = Host::new(asker, parts);
     let way_out = WayOut(Arc::new(|_, _| unreachable!("it has no network access")));
-    let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown: Shutdown::default(), way_out };
+    let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown, way_out };
     let began = Instant::now();
     let error = launch(order, around, &|_state| {}).await.unwrap_err();
     assert!(began.elapsed() < START * 2, "{:?}", began.elapsed());

@@ -198,11 +198,11 @@ class Chat(_Functions):
     """The chat. Needs `chat_access`; without a wider scope only the conversation of the call it serves."""
 
     def send(self, text: str, conversation: str | None = None) -> HostCall[Any]:
-        """Writes a message."""
+        """Writes a message, and gives it back."""
         return self._call("chat.send", _as_is, text=text, conversation=conversation)
 
     def history(self, limit: int | None = None, conversation: str | None = None) -> HostCall[Any]:
-        """The latest messages."""
+        """The latest messages, oldest first: `{"messages"}`."""
         return self._call("chat.history", _as_is, limit=limit, conversation=conversation)
 
 
@@ -210,11 +210,11 @@ class Plugins(_Functions):
     """Other plugins. Calling one needs it under `requires` or `admin_access`; listing needs `admin_access`."""
 
     def execute(self, name: str, context: dict[str, Any], method: str = "execute") -> HostCall[Any]:
-        """Calls another plugin, within the deadline of this call."""
+        """Calls another plugin within the deadline of this call: `{"success", "result", "error", …}`."""
         return self._call("plugins.execute", _as_is, name=name, method=method, context=context)
 
     def list(self) -> HostCall[Any]:
-        """The installed plugins."""
+        """The installed plugins: `{"plugins"}`."""
         return self._call("plugins.list", _as_is)
 
 

@@ -1,5 +1,6 @@
 //! Turns what the use cases return into what travels.
 
+mod chat;
 mod config;
 mod permissions;
 mod running;
@@ -10,6 +11,7 @@ use crate::service::{
 };
 use crate::wire;
 
+pub(super) use chat::{conversation, message, posted};
 pub(super) use config::config;
 pub(super) use permissions::{decided, permissions_of};
 pub(super) use running::{call, execution, health, limits, metrics, sandbox, state_event, stats, word};

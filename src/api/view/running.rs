@@ -89,6 +89,7 @@ pub(crate) fn stats(view: &StatsView) -> wire::Stats {
         memory_usage_mb: memory,
         memory_limit_mb: view.limits.memory_mb,
         pids: view.usage.map(|usage| usage.pids),
+        network_connections: view.usage.map(|_| view.connections),
         network_rx_bytes: view.usage.map(|_| view.received_bytes),
         network_tx_bytes: view.usage.map(|_| view.sent_bytes),
         data_used_mb: Some(mib(view.data_bytes)),

@@ -8,7 +8,7 @@ use super::PermissionUnit;
 use crate::domain::{NetworkRule, Permission, PluginName};
 
 /// What is done to a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// It is read.
     Read,

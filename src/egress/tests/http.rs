@@ -122,7 +122,7 @@ async fn faults_of_hosts_and_name_servers_are_told_apart() {
         (format!("a.example:{port}"), 502, "unreachable"),
         (format!("a.example:{}", deaf_address.port()), 504, "connect-timeout"),
         (format!("silent.example:{port}"), 504, "resolve-timeout"),
-        (format!("servfail.example:{port}"), 502, "unresolved"),
+        (format!("servfail.example:{port}"), 504, "unresolved"),
     ] {
         let said = rig.answer("proxy", format!("CONNECT {target} HTTP/1.1\r\n\r\n").as_bytes()).await;
         assert!(said.starts_with(&format!("HTTP/1.1 {status} ")) && said.contains(rule), "{said}");

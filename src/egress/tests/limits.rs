@@ -85,6 +85,22 @@ async fn a_host_that_does_not_hang_up_when_the_plugin_did_keeps_no_place() {
     rig.until_free().await;
 }
 
+/// B.56: the answer is complete, and the host leaves the connection open.
+#[tokio::test]
+async fn a_host_that_closes_late_keeps_a_place_no_longer_than_silence_may_last() {
+    let host = Host::start().await;
+    let rules = [format!("http://a.example:{}", host.port)];
+    let rig = Rig::with(&[&rules[0]], &["a.example"], |config| config.idle = Duration::from_millis(300));
+    let mut plugin = rig.connect(&format!("tunnel a.example:{}", host.port)).await;
+    plugin.write_all(format!("GET / HTTP/1.1\r\nHost: a.example:{}\r\n\r\n", host.port).as_bytes()).await.unwrap();
+    let mut server = host.accept().await;
+    server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+    assert!(read_all(&mut plugin).await.ends_with("\r\n\r\nok"));
+    rig.until_free().await;
+    assert_eq!(rig.exit.opened(), 1);
+    drop(server);
+}
+
 #[tokio::test]
 async fn ten_thousand_connections_get_no_more_places_than_there_are() {
     let host = Host::start().await;

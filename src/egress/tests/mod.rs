@@ -84,7 +84,7 @@ impl Rig {
         change(&mut config);
         let (resolver, max_tunnels) = (Arc::<Script>::default(), config.max_tunnels);
         let (denials, reports) = Denials::new();
-        let egress = Egress::new(config, resolver.clone(), denials, Shutdown::default());
+        let egress = Egress::new(config, resolver.clone(), denials, Shutdown::default()).unwrap();
         let grants = Arc::new(ArcSwap::from_pointee(grants(rules)));
         let exit = Exit::new(PluginId::generate(), "weather".parse().unwrap(), Arc::clone(&grants), max_tunnels);
         let exit = Arc::new(exit);

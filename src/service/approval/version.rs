@@ -83,6 +83,7 @@ impl Service {
         // What was wrong was wrong with the version that served before.
         plugin.quarantine = None;
         plugin.updated_at = self.now();
+        self.claim_commands(tx, plugin, &manifest).await?;
         let target = Target { version, manifest: &manifest, carries };
         carry(tx, plugin, &target, &caller.token.to_string(), plugin.updated_at).await?;
         store::plugins::update(tx, plugin).await?;

@@ -1,6 +1,7 @@
 //! One call into a plugin. The path touches no database, takes no lock that plugins share, and copies the payload once.
 
 mod answer;
+mod making;
 mod waiting;
 
 use std::borrow::Cow;
@@ -14,12 +15,15 @@ use tokio::time::Instant;
 
 pub use answer::PluginAnswer;
 use answer::lift;
+pub use making::Event;
+pub(super) use making::Making;
+use making::{AskedBy, Patience};
 use waiting::Waiting;
 
 use super::approval::permissions_problem;
 use super::fleet::{CallRecord, Member, Outcome};
 use super::{Caller, PluginProblem, Service, ServiceError};
-use crate::domain::{CallId, Code, PluginRef, PluginStatus, Timestamp, escape};
+use crate::domain::{CallId, Code, Origin, PluginRef, PluginStatus, Timestamp, escape};
 use crate::protocol::{HygieneError, Payload, RemoteError};
 use crate::session::{CallError, CallOutcome, Delivery, NewCall, RunningCall, SessionEnd, StreamEvent};
 
@@ -187,20 +191,36 @@ impl Service {
         wanted: &str,
         order: ExecuteOrder<'_>,
     ) -> Result<Executing, ServiceError> {
+        let context = match order.context {
+            Some(raw) => Payload::new(raw).map_err(|error| Self::payload_problem("`context`", &error))?,
+            None => Payload::of(&serde_json::json!({})),
+        };
+        let by = AskedBy::Caller(caller);
+        self.make(Making {
+            by,
+            wanted,
+            method: order.method.unwrap_or(EXECUTE),
+            params: ("context", &context),
+            patience: Patience::Exactly(order.timeout),
+            trace: order.trace,
+            delivery: order.delivery,
+            origin: Origin::default(),
+        })
+        .await
+    }
+
+    /// The same, whoever asked for it.
+    pub(super) async fn make(self: &Arc<Self>, making: Making<'_>) -> Result<Executing, ServiceError> {
+        let Making { by, wanted, method, params, patience, trace, delivery, origin } = making;
         let reference = PluginRef::parse(wanted);
         let member = reference.as_ref().and_then(|reference| self.fleet.find(reference));
-        let Some(member) = member.filter(|member| caller.may_see(&member.name)) else {
-            return Err(self.why_not_running(caller, wanted).await);
+        let Some(member) = member.filter(|member| by.may_see(&member.name)) else {
+            return Err(self.why_not_running(by, wanted).await);
         };
-        let method = order.method.unwrap_or(EXECUTE);
         if method.starts_with('_') || LIFECYCLE.contains(&method) {
             let detail = format!("`{}` is not a method for callers", escape(method));
             return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
         }
-        let context = match order.context {
-            Some(raw) => Payload::new(raw).map_err(|error| Self::payload_problem(&error))?,
-            None => Payload::of(&serde_json::json!({})),
-        };
         let in_flight = Arc::clone(&self.fleet.in_flight).try_acquire_owned().map_err(|_none_left| {
             let detail = format!("{} calls are under way, which is `limits.in_flight`", self.config.calls.in_flight);
             PluginProblem::new(Code::PluginBusy, detail)
@@ -208,11 +228,10 @@ impl Service {
                 .retry_after(SOON)
         })?;
         let (began, call) = (Instant::now(), CallId::generate());
-        let mut waiting = Waiting::new(self, caller, wanted, &member, began);
-        let longest = order.timeout;
+        let mut waiting = Waiting::new(self, by, wanted, &member, began);
         loop {
-            let up = waiting.until_up(longest).await?;
-            let timeout = allowed_timeout(&member, longest, up.timeout)?;
+            let up = waiting.until_up(patience.longest(began)).await?;
+            let timeout = patience.timeout(&member, began, up.timeout)?;
             if !up.session.ready().methods.iter().any(|offered| offered == method) {
                 let offered = up.session.ready().methods.join(", ");
                 let detail = format!("`{}` offers {offered}, not `{}`", member.name, escape(method));
@@ -220,15 +239,7 @@ impl Service {
             }
             let deadline = began + timeout;
             let Some(place) = waiting.place(&up, deadline).await? else { continue };
-            let new = NewCall {
-                id: call,
-                method,
-                params: ("context", &context),
-                deadline,
-                trace: order.trace,
-                delivery: order.delivery,
-                place: Some(place),
-            };
+            let new = NewCall { id: call, method, params, deadline, origin, trace, delivery, place: Some(place) };
             match up.session.begin(new) {
                 Ok(running) => {
                     member.running.fetch_add(1, Ordering::Relaxed);
@@ -260,13 +271,13 @@ impl Service {
         }
     }
 
-    fn payload_problem(error: &HygieneError) -> PluginProblem {
-        PluginProblem::new(Code::PayloadInvalid, format!("`context`: {error}"))
+    pub(super) fn payload_problem(what: &str, error: &HygieneError) -> ServiceError {
+        PluginProblem::new(Code::PayloadInvalid, format!("{what}: {error}")).into()
     }
 
     /// Why a plugin takes no calls.
-    async fn why_not_running(&self, caller: &Caller, wanted: &str) -> ServiceError {
-        let plugin = match self.find_plugin(caller, wanted).await {
+    async fn why_not_running(&self, by: AskedBy<'_>, wanted: &str) -> ServiceError {
+        let plugin = match self.find_plugin_of(by, wanted).await {
             Ok(plugin) => plugin,
             Err(error) => return error,
         };
@@ -292,21 +303,6 @@ impl Service {
         PluginProblem::new(Code::PluginNotEnabled, format!("`{name}` is {}", plugin.status.as_str()))
             .with_how(format!("plugbay enable {name}"))
             .into()
-    }
-}
-
-fn allowed_timeout(member: &Member, wanted: Option<Duration>, most: Duration) -> Result<Duration, ServiceError> {
-    match wanted {
-        Some(wanted) if wanted > most => {
-            let detail = format!(
-                "timeout_ms {} is more than the {} ms that calls of `{}` may take",
-                wanted.as_millis(),
-                most.as_millis(),
-                member.name
-            );
-            Err(PluginProblem::new(Code::TimeoutTooLong, detail).into())
-        }
-        wanted => Ok(wanted.unwrap_or(most)),
     }
 }
 

@@ -7,15 +7,15 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::SOON;
+use super::{AskedBy, SOON};
 use crate::domain::Code;
 use crate::service::fleet::{Member, Phase, Up};
-use crate::service::{Caller, PluginProblem, Service, ServiceError};
+use crate::service::{PluginProblem, Service, ServiceError};
 
 /// A call that cannot be sent yet.
 pub(super) struct Waiting<'a> {
     service: &'a Service,
-    caller: &'a Caller,
+    by: AskedBy<'a>,
     wanted: &'a str,
     member: &'a Member,
     began: Instant,
@@ -25,12 +25,12 @@ pub(super) struct Waiting<'a> {
 impl<'a> Waiting<'a> {
     pub(super) fn new(
         service: &'a Service,
-        caller: &'a Caller,
+        by: AskedBy<'a>,
         wanted: &'a str,
         member: &'a Member,
         began: Instant,
     ) -> Self {
-        Self { service, caller, wanted, member, began, place: None }
+        Self { service, by, wanted, member, began, place: None }
     }
 
     /// Waits until the plugin answers. A start is waited for, a pause before a start is not.
@@ -53,7 +53,7 @@ impl<'a> Waiting<'a> {
                     let detail = format!("`{name}` is being stopped");
                     return Err(PluginProblem::new(Code::PluginStopping, detail).retry_after(SOON).into());
                 }
-                Phase::Down => return Err(self.service.why_not_running(self.caller, self.wanted).await),
+                Phase::Down => return Err(self.service.why_not_running(self.by, self.wanted).await),
             }
             self.queue()?;
             let patience = longest.unwrap_or(self.service.config.calls.start);

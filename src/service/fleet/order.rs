@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{EngineState, Member};
 use crate::domain::{Manifest, PluginRef, ResourceLimits, ResourceRequest, Runtime, SessionId};
-use crate::host::{Asker, Host, HostParts};
+use crate::host::{Asker, Host, HostParts, Web};
 use crate::protocol::{Initialize, PluginIdentity};
 use crate::sandbox::{EntryPoint, Network, SandboxSpec};
 use crate::service::{Service, ServiceError};
@@ -91,14 +91,18 @@ impl Service {
         let parts = HostParts {
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
+            databases: self.databases.clone(),
             denials: Arc::clone(&self.denials),
             kv_bytes: self.config.storage.kv_bytes,
+            uplink: self.uplink.clone(),
+            web: Web::new(Arc::clone(&self.egress), &self.config),
         };
         let asker = Asker {
             id: member.id,
             name: member.name.clone(),
             grants: Arc::clone(&member.grants),
             secrets: Arc::clone(&member.secrets),
+            exit: Arc::clone(&member.exit),
         };
         Host::new(asker, parts)
     }

@@ -1,0 +1,232 @@
+//! Secrets in what a host sends back. A host may repeat what it was sent, as it is or encoded; a plugin that is not to know a
+//! secret must not read it there.
+//!
+//! This finds values that were encoded in a common way. A host that means to pass a secret on can always do so: it was
+//! trusted with it.
+
+use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
+
+use data_encoding::{BASE64, BASE64URL};
+use secrecy::{ExposeSecret as _, SecretString};
+use zeroize::Zeroizing;
+
+/// What stands in the place of a secret.
+const MASK: &str = "[redacted]";
+
+/// What is not encoded in addresses, by anybody.
+const UNRESERVED: &[u8] = b"-._~";
+
+/// The same where `encodeURIComponent` of JavaScript does it.
+const UNRESERVED_BY_SCRIPTS: &[u8] = b"-_.!~*'()";
+
+/// Finds secrets in bytes that come from outside.
+#[derive(Clone, Default)]
+pub struct Reflected {
+    /// Every form of every secret, the longest first. Each character is one byte.
+    forms: Vec<Zeroizing<String>>,
+}
+
+impl fmt::Debug for Reflected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reflected({} forms)", self.forms.len())
+    }
+}
+
+impl Reflected {
+    /// Shorter secrets stand in any text by chance and cannot be masked.
+    pub const SHORTEST: usize = 8;
+
+    /// Looks for these secrets.
+    pub fn of<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
+        let mut forms = BTreeSet::new();
+        for secret in secrets {
+            let value = secret.expose_secret();
+            if value.len() >= Self::SHORTEST {
+                // Names of headers come in small letters.
+                let written = [value.to_owned(), value.to_lowercase(), value.to_uppercase()];
+                let all = written.iter().flat_map(|value| forms_of(value));
+                forms.extend(all.filter(|form| form.len() >= Self::SHORTEST));
+            }
+        }
+        let mut forms: Vec<_> = forms.iter().map(|form| Zeroizing::new(one_to_one(form))).collect();
+        // One may be a part of another.
+        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+        Self { forms }
+    }
+
+    /// Tells whether nothing is looked for.
+    pub fn is_empty(&self) -> bool {
+        self.forms.is_empty()
+    }
+
+    /// The same bytes without the secrets.
+    pub fn mask(&self, bytes: Vec<u8>) -> Vec<u8> {
+        if self.forms.is_empty() {
+            return bytes;
+        }
+        // Text is searched much faster than bytes by what the language brings.
+        let text = Zeroizing::new(one_to_one(&bytes));
+        if !self.forms.iter().any(|form| text.contains(form.as_str())) {
+            return bytes;
+        }
+        let fold =
+            |text: Zeroizing<String>, form: &Zeroizing<String>| Zeroizing::new(text.replace(form.as_str(), MASK));
+        let masked = self.forms.iter().fold(text, fold);
+        masked.chars().filter_map(|character| u8::try_from(character).ok()).collect()
+    }
+
+    /// The same for a text.
+    pub fn mask_text(&self, text: &str) -> String {
+        String::from_utf8_lossy(&self.mask(text.as_bytes().to_vec())).into_owned()
+    }
+}
+
+/// Each byte as the character of its number.
+fn one_to_one(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| char::from(*byte)).collect()
+}
+
+fn forms_of(value: &str) -> Vec<Vec<u8>> {
+    let json = serde_json::Value::from(value).to_string();
+    let json = json[1..json.len() - 1].to_owned();
+    let mut forms = vec![
+        value.to_owned(),
+        value.trim().to_owned(),
+        ascii_json(&json),
+        ascii_json(&json).replace('/', "\\/"),
+        json.replace('/', "\\/"),
+        json,
+        html(value, "&#39;", "&quot;"),
+        html(value, "&#x27;", "&quot;"),
+        html(value, "'", "\""),
+    ];
+    for kept in [UNRESERVED, UNRESERVED_BY_SCRIPTS, b""] {
+        for is_upper in [true, false] {
+            let encoded = percent(value, kept, is_upper);
+            forms.push(encoded.replace("%20", "+"));
+            forms.push(encoded);
+        }
+    }
+    let hex: String = value.bytes().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("texts can be written to");
+        hex
+    });
+    forms.extend([hex.to_uppercase(), hex]);
+    forms.extend((0..3).flat_map(|shift| base64(value, shift)));
+    forms.extend(value.lines().map(str::to_owned));
+    forms.into_iter().map(String::into_bytes).collect()
+}
+
+/// What stands for the value inside base64 of a longer text, such as `user:password`, when so many bytes are before it.
+fn base64(value: &str, shift: usize) -> [String; 2] {
+    let bytes = [&b"\0\0"[..shift], value.as_bytes()].concat();
+    // The first characters depend on what is before, the last one on what comes after.
+    let start = (shift * 8).div_ceil(6);
+    let end = bytes.len() * 8 / 6;
+    [BASE64.encode(&bytes)[start..end].to_owned(), BASE64URL.encode(&bytes)[start..end].to_owned()]
+}
+
+fn percent(value: &str, kept: &[u8], is_upper: bool) -> String {
+    let mut encoded = String::new();
+    for byte in value.bytes() {
+        if !kept.is_empty() && (byte.is_ascii_alphanumeric() || kept.contains(&byte)) {
+            encoded.push(char::from(byte));
+        } else if is_upper {
+            write!(encoded, "%{byte:02X}").expect("texts can be written to");
+        } else {
+            write!(encoded, "%{byte:02x}").expect("texts can be written to");
+        }
+    }
+    encoded
+}
+
+/// JSON as it is written where nothing but ASCII may pass.
+fn ascii_json(json: &str) -> String {
+    let mut ascii = String::new();
+    for character in json.chars() {
+        if character.is_ascii() {
+            ascii.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(ascii, "\\u{unit:04x}").expect("texts can be written to");
+            }
+        }
+    }
+    ascii
+}
+
+fn html(value: &str, single: &str, double: &str) -> String {
+    let value = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    value.replace('\'', single).replace('"', double)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECRET: &str = "s3cr/t+\"k€y\" & <more>'";
+
+    fn reflected(secret: &str) -> Reflected {
+        Reflected::of([&SecretString::from(secret)])
+    }
+
+    #[test]
+    fn common_encodings_are_masked() {
+        let found = reflected(SECRET);
+        let json = serde_json::Value::from(SECRET).to_string();
+        let url: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
+        let basic = |user: &str| BASE64.encode(format!("{user}:{SECRET}").as_bytes());
+        for text in [
+            SECRET.to_owned(),
+            json.clone(),
+            json.replace('/', "\\/"),
+            json.replace('€', "\\u20ac"),
+            url,
+            "s3cr%2Ft%2B%22k%E2%82%ACy%22%20%26%20%3Cmore%3E'".to_owned(),
+            "s3cr/t+&quot;k€y&quot; &amp; &lt;more&gt;&#x27;".to_owned(),
+            SECRET.to_lowercase(),
+            data_encoding::HEXLOWER.encode(SECRET.as_bytes()),
+        ] {
+            let masked = found.mask_text(&format!("before {text} after"));
+            assert!(masked.starts_with("before ") && masked.ends_with(" after") && masked.contains(MASK), "{masked}");
+            assert!(!masked.contains("s3cr") && !masked.contains("more"), "{masked}");
+        }
+        for user in ["", "a", "ab", "abc", "somebody"] {
+            let masked = found.mask_text(&basic(user));
+            assert!(masked.contains(MASK), "{user}: {masked}");
+            let rest = masked.replace(MASK, "");
+            assert!(rest.len() <= BASE64.encode(format!("{user}:").as_bytes()).len() + 4, "{user}: {masked}");
+        }
+    }
+
+    #[test]
+    fn bytes_around_a_secret_stay_and_short_ones_are_left() {
+        let found = reflected("hunter2hunter2");
+        assert_eq!(found.mask(b"\xff\x00hunter2hunter2\xfe".to_vec()), b"\xff\x00[redacted]\xfe");
+        assert_eq!(found.mask("é hunter2 €".into()), "é hunter2 €".as_bytes());
+        assert!(reflected("seven77").is_empty() && Reflected::of([]).is_empty());
+        assert!(!format!("{found:?}").contains("hunter"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_inside_base64_is_found_wherever_it_stands(
+            before in proptest::collection::vec(any::<u8>(), 0..9),
+            value in "[ -~]{12,40}",
+            after in proptest::collection::vec(any::<u8>(), 0..9),
+        ) {
+            let text = [&before[..], value.as_bytes(), &after[..]].concat();
+            for encoded in [BASE64.encode(&text), BASE64URL.encode(&text)] {
+                prop_assert!(reflected(&value).mask_text(&encoded).contains(MASK));
+            }
+        }
+
+        #[test]
+        fn other_bytes_stay_as_they_are(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_eq!(reflected("not to be met by chance").mask(bytes.clone()), bytes);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `db.query` and `db.execute`: the operator's databases, each by the name the operator gave it. What a statement may do
+//! is judged where it runs, in a process of its own.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::need::Need;
+use super::{Host, HostError};
+use crate::databases::{DatabaseError, Statement, Work};
+use crate::domain::Access;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    name: String,
+    sql: String,
+    #[serde(default)]
+    params: Option<Box<RawValue>>,
+    #[serde(rename = "call", default)]
+    _call: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Execute {
+    name: String,
+    #[serde(default)]
+    sql: Option<String>,
+    #[serde(default)]
+    params: Option<Box<RawValue>>,
+    #[serde(default)]
+    statements: Option<Vec<Statement>>,
+    #[serde(rename = "call", default)]
+    _call: Option<IgnoredAny>,
+}
+
+impl Host {
+    pub(super) async fn db_query(&self, query: Query, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+        let Query { name, sql, params, .. } = query;
+        self.require(Need::Database(&name, Access::Read))?;
+        self.run(&name, Work::Query(Statement { sql, params }), deadline).await
+    }
+
+    pub(super) async fn db_execute(&self, execute: Execute, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+        let Execute { name, sql, params, statements, .. } = execute;
+        self.require(Need::Database(&name, Access::Write))?;
+        let work = match (sql, params, statements) {
+            (Some(sql), params, None) => Work::Execute(Statement { sql, params }),
+            (None, None, Some(statements)) => Work::Transaction(statements),
+            _ => {
+                let rule = "expected `sql` with `params`, or `statements`, a list of such".to_owned();
+                return Err(HostError::Invalid { rule });
+            }
+        };
+        self.run(&name, work, deadline).await
+    }
+
+    async fn run(&self, name: &str, work: Work, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+        let done = self.parts.databases.run(self.asker.id, name, work, deadline).await;
+        done.map_err(|error| match error {
+            DatabaseError::Invalid { text } => HostError::Invalid { rule: text },
+            error => HostError::Refused { code: error.code(), rule: error.to_string() },
+        })
+    }
+}

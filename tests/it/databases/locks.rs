@@ -1,0 +1,65 @@
+//! The operator's own programs use the file at the same time.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use super::{Work, bench, bench_with, statement};
+
+#[tokio::test]
+async fn a_locked_database_is_waited_for_and_then_refused() {
+    let bench = bench_with(|limits| limits.time = Duration::from_secs(1));
+    let theirs = Connection::open(bench.path()).unwrap();
+    theirs.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    for result in [
+        bench.query("SELECT count(*) FROM messages").await,
+        bench.execute("DELETE FROM messages").await,
+        bench.transaction(&[("DELETE FROM messages", json!([]))]).await,
+    ] {
+        let locked = result.unwrap_err();
+        assert_eq!(locked.code().as_str(), "database-locked", "{locked}");
+    }
+    let released = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        theirs.execute_batch("COMMIT").unwrap();
+    };
+    let (count, ()) = tokio::join!(bench.value("SELECT count(*) FROM messages"), released);
+    assert_eq!(count, 3, "it waits");
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_database_with_a_log_is_read_and_written_beside_its_owner() {
+    let bench = bench();
+    let theirs = Connection::open(bench.path()).unwrap();
+    theirs.execute_batch("PRAGMA journal_mode = WAL; INSERT INTO messages (text) VALUES ('four')").unwrap();
+    assert_eq!(bench.value("SELECT count(*) FROM messages").await, 4, "what is in the log only");
+    bench.execute("INSERT INTO messages (text) VALUES ('five')").await.unwrap();
+    let count = |connection: &Connection| {
+        connection.query_row("SELECT count(*) FROM messages", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(count(&theirs), 5);
+    drop(theirs);
+    assert_eq!(bench.value("SELECT count(*) FROM messages").await, 5);
+    assert_eq!(count(&Connection::open(bench.path()).unwrap()), 5);
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_change_that_is_cut_off_is_undone() {
+    let bench = bench_with(|limits| limits.time = Duration::from_millis(700));
+    let endless = "INSERT INTO messages (text) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                   SELECT 'x' FROM n";
+    let began = Instant::now();
+    for work in [
+        Work::Execute(statement(endless, &json!([]))),
+        Work::Transaction(vec![statement("DELETE FROM messages", &json!([])), statement(endless, &json!([]))]),
+    ] {
+        let late = bench.run("chat", work, Duration::from_secs(20)).await.unwrap_err();
+        assert_eq!(late.code().as_str(), "database-timeout", "{late}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert_eq!(bench.value("SELECT group_concat(text) FROM messages").await, "one,two,three");
+    bench.end().await;
+}
