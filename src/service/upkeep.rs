@@ -11,18 +11,19 @@ use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use super::data_dir::KeyNeeded;
+use super::engines::Engines;
 use super::fleet::Fleet;
 use super::idempotency::InFlight;
 use super::name_locks::NameLocks;
 use super::registry::ManifestCache;
 use super::{Actor, DataDir, DataDirError, Service, ServiceError, TokenBook};
-use crate::config::{Config, EngineChoice};
+use crate::config::Config;
 use crate::databases::Databases;
 use crate::denials::Denials;
 use crate::domain::{Chain, Clock};
 use crate::egress::{Egress, Resolver};
 use crate::host::Uplink;
-use crate::sandbox::{AutoEngine, DockerEngine, Place, ProcessEngine, RuntimeFiles, Sandbox};
+use crate::sandbox::{Place, RuntimeFiles};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
 use crate::store::{self, Missing, SealingKey, Store};
@@ -65,7 +66,7 @@ impl Service {
         let runtime_dir = data.runtime();
         let runtime = Self::blocking("runtime files", move || Ok(RuntimeFiles::write_out(&runtime_dir)?)).await?;
         let place = Place { runtime: &runtime, shutdown: shutdown.clone() };
-        let engine = open_engine(&instance, &config, place)?;
+        let (engines, engine) = Engines::open(&instance, &config, place)?;
         let (denials, reports) = Denials::new();
         let (uplink, uplink_requests) = Uplink::channel();
         let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone())?;
@@ -78,6 +79,7 @@ impl Service {
             denial_reports: Mutex::new(Some(reports)),
             uplink,
             uplink_requests: Mutex::new(Some(uplink_requests)),
+            engines,
             fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight),
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             started_at: clock.now(),
@@ -174,20 +176,6 @@ impl Service {
         audit::head(&mut *self.store.reader().await?).await?;
         Ok(())
     }
-}
-
-/// What runs plugins, by the operator's choice.
-fn open_engine(instance: &str, config: &Config, place: Place<'_>) -> Result<Arc<dyn Sandbox>, ServiceError> {
-    let docker = || DockerEngine::new(instance, &config.sandbox, config.calls);
-    let process = move || {
-        let engine = ProcessEngine::new(instance, &config.sandbox, config.calls, place);
-        engine.map_err(|source| ServiceError::File { action: "start the process engine".to_owned(), source })
-    };
-    Ok(match config.sandbox.engine {
-        EngineChoice::Docker => Arc::new(docker()),
-        EngineChoice::Process => Arc::new(process()?),
-        EngineChoice::Auto => Arc::new(AutoEngine::new(Arc::new(docker()), Arc::new(process()?))),
-    })
 }
 
 /// Refuses a master key that is not the one the secrets were sealed with: with another one every secret would be lost,

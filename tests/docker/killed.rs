@@ -15,8 +15,7 @@ use super::served::{Served, inspect};
 
 /// Kills the first process of a plugin's sandbox, as somebody else of the machine.
 async fn kill(served: &Served, plugin: &str) {
-    let pid = first_process(served.instance(), &served.container(plugin).await);
-    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    super::kind::kill(served.instance(), &served.container(plugin).await);
 }
 
 fn median(times: &mut [Duration]) -> Duration {

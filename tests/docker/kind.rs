@@ -8,6 +8,7 @@ use plugbay::config::{CallLimits, EngineChoice, SandboxConfig};
 use plugbay::domain::Isolation;
 use plugbay::sandbox::{DockerEngine, Place, ProcessEngine, Sandbox};
 use plugbay::shutdown::Shutdown;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::bench::{docker, runtime};
 
@@ -115,6 +116,12 @@ pub(crate) fn first_process(instance: &str, sandbox: &str) -> i32 {
     processes(instance, sandbox).into_iter().find(is_first).unwrap()
 }
 
+/// Kills a sandbox from outside.
+pub(crate) fn kill(instance: &str, sandbox: &str) {
+    let pid = Pid::from_raw(first_process(instance, sandbox)).unwrap();
+    kill_process(pid, Signal::KILL).unwrap();
+}
+
 /// Removes whatever is left of a service, also of a test that failed.
 pub(crate) fn clean_up(instance: &str) {
     for sandbox in sandboxes(instance) {
@@ -123,11 +130,7 @@ pub(crate) fn clean_up(instance: &str) {
         } else {
             // The rest of it ends with its first process; its cgroups are removed by the next service.
             for pid in processes(instance, &sandbox) {
-                rustix::process::kill_process(
-                    rustix::process::Pid::from_raw(pid).unwrap(),
-                    rustix::process::Signal::KILL,
-                )
-                .ok();
+                kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).ok();
             }
         }
     }

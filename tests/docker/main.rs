@@ -36,6 +36,7 @@ mod observed;
 mod outside;
 mod plugin_calls;
 mod pressure;
+mod process;
 mod refused;
 mod required_example;
 mod served;
