@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib/docker.sh
 . scripts/lib/docker.sh
+# shellcheck source=scripts/lib/bubblewrap.sh
+. scripts/lib/bubblewrap.sh
 
 usage() {
     cat <<'USAGE'
@@ -15,7 +17,8 @@ Usage: scripts/quickstart.sh [--once] [--no-install] [--engine E] [--dir DIR]
   --once        stop the service after the demonstration
   --stop        stop the service of an earlier run and do nothing else
   --no-install  install nothing; say what is missing and fail
-  --engine E    what plugins run in: auto or docker (default: what the service chooses)
+  --engine E    what plugins run in: docker, process (bubblewrap, without Docker) or auto (default: auto,
+                after Docker was made ready)
   --dir DIR     where everything is kept (default: .plugbay), seen from the repository's top folder
   --help        print this
 
@@ -38,6 +41,10 @@ while [ $# -gt 0 ]; do
             exit 2
         fi
         if [ "$1" = --dir ]; then dir=${2%/}; else engine=$2; fi
+        if [ "$1" = --engine ] && [[ $2 != @(auto|docker|process) ]]; then
+            echo "error: --engine is auto, docker or process, not $2" >&2
+            exit 2
+        fi
         shift
         ;;
     -h | --help) usage; exit 0 ;;
@@ -136,11 +143,17 @@ packages=()
 if ! printf 'int main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null; then packages+=(gcc libc6-dev); fi
 if ! command -v python3 >/dev/null; then packages+=(python3); fi
 
+needed="Docker are there, and start Docker"
+image_plan="make the image for sandboxes from Debian packages, 100 MB, no image registry needed"
+if [ "$engine" = process ]; then
+    needed="bubblewrap are there"
+    image_plan="make no image: plugins see this machine's own /usr, read-only"
+fi
 cat <<PLAN
 This will
-  1. check that Rust $wanted_rust or later, a C compiler, Python 3 and Docker are there, and start Docker
+  1. check that Rust $wanted_rust or later, a C compiler, Python 3 and $needed
   2. build plugbay (cargo build; some minutes the first time)
-  3. make the image for sandboxes from Debian packages, 100 MB, no image registry needed
+  3. $image_plan
   4. start the service on a free port of this machine, with its data in $data/
   5. make a signing key and an example plugin, pack it and sign it, all in $dir/
   6. install the plugin, enable it and call it
@@ -149,7 +162,7 @@ case $mode in
 once) echo "  7. stop the service" ;;
 *) echo "and leave the service running. Stop it with: $stop_command" ;;
 esac
-if ! docker_ready; then echo "Docker does not answer yet."; fi
+if [ "$engine" != process ] && ! docker_ready; then echo "Docker does not answer yet."; fi
 if [ ${#packages[@]} -gt 0 ]; then echo "Missing on this machine: ${packages[*]}"; fi
 
 step "Tools"
@@ -164,18 +177,25 @@ fi
 if [ ${#packages[@]} -gt 0 ]; then
     install_packages "$may_install" "${packages[@]}" || exit 1
 fi
-ensure_docker "$may_install" || exit 1
-echo "Rust $rust, $(cc --version | head -n 1), $(python3 --version)," \
-    "Docker $(docker version --format '{{.Server.Version}}')"
+if [ "$engine" = process ]; then
+    ensure_bubblewrap "$may_install" || exit 1
+    sandboxes=$(/usr/bin/bwrap --version)
+else
+    ensure_docker "$may_install" || exit 1
+    sandboxes="Docker $(docker version --format '{{.Server.Version}}')"
+fi
+echo "Rust $rust, $(cc --version | head -n 1), $(python3 --version), $sandboxes"
 
 step "Build"
 echo "A debug build: it takes a third of the time of a release build, and nothing shown here needs more speed."
 run cargo build --locked --bin plugbay
 
-step "The image for sandboxes"
-image=(docker/python/build.sh)
-if [ "$may_install" = no ]; then image+=(--no-install); fi
-run "${image[@]}"
+if [ "$engine" != process ]; then
+    step "The image for sandboxes"
+    image=(docker/python/build.sh)
+    if [ "$may_install" = no ]; then image+=(--no-install); fi
+    run "${image[@]}"
+fi
 
 # -- The service --------------------------------------------------------------------------------------------------
 
@@ -317,7 +337,13 @@ if listed.count("hello") != 1:
 PYTHON
 
 step "It worked"
+isolation=$(field "$dir/show.json" isolation)
+case $engine in
+'' | auto) why="the strongest engine that answers is taken; $log tells more" ;;
+*) why="--engine $engine was said" ;;
+esac
 echo "hello $version is signed and installed, and it answered from its sandbox."
+echo "Isolation: $isolation, because $why."
 if [ "$mode" = once ]; then exit 0; fi
 cat <<NEXT
 The service runs at $url (process $(cat "$pid_file")); API documentation: $url/docs

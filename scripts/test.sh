@@ -6,6 +6,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib/docker.sh
 . scripts/lib/docker.sh
+# shellcheck source=scripts/lib/bubblewrap.sh
+. scripts/lib/bubblewrap.sh
 
 usage() {
     cat <<'USAGE'
@@ -25,10 +27,10 @@ USAGE
 }
 
 budget=5400
-steps=(fmt shell clippy queries build test docker hostile mutation doc template sdk plugins fixtures schemathesis quickstart
+steps=(fmt shell clippy queries build test docker hostile process mutation doc template sdk plugins fixtures schemathesis quickstart
     readme chaos)
 # What makes no sense without a binary.
-after_build=" test docker hostile mutation plugins schemathesis quickstart readme chaos "
+after_build=" test docker hostile process mutation plugins schemathesis quickstart readme chaos "
 # What starts sandboxes.
 with_docker=" docker hostile quickstart readme "
 bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
@@ -61,6 +63,8 @@ step_test() {
 }
 step_docker() { cargo test --locked --no-fail-fast --test docker; }
 step_hostile() { cargo test --locked --no-fail-fast --test hostile; }
+# The same tests against bubblewrap.
+step_process() { PLUGBAY_TEST_ENGINE=process cargo test --locked --no-fail-fast --test docker --test hostile; }
 step_mutation() { PLUGBAY_FUZZ_SECONDS=${PLUGBAY_FUZZ_SECONDS:-20} cargo test --locked --test mutation; }
 step_doc() { RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --locked --no-deps; }
 step_template() { (cd plugin-template/python && python3 -B -m unittest discover -s tests); }
@@ -211,6 +215,10 @@ if [ "$needs_docker" = yes ]; then
         exit 1
     fi
 fi
+
+for step in "${chosen[@]}"; do
+    if [ "$step" = process ]; then ensure_bubblewrap "$may_install" || exit 1; fi
+done
 
 # -- The steps ----------------------------------------------------------------------------------------------------
 

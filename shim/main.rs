@@ -5,6 +5,7 @@
 //! ```text
 //! shim --runtime python|stdio|exec [--run-dir DIR] [--egress] [for exec: --methods A,B --timeout-ms N --output-bytes N --calls N]
 //!      -- PROGRAM ARG…
+//! shim launch … (outside of sandboxes, see `launch.rs`)
 //! ```
 //!
 //! It connects to `DIR/host.sock` and `DIR/log.sock` (DIR is `/run/plugbay` unless told), and sends `hello` with the
@@ -34,10 +35,13 @@ mod args;
 mod bridge;
 mod call;
 mod children;
+#[expect(unsafe_code, reason = "std has no mount, unshare, setrlimit and setresuid")]
+mod confine;
 mod dns;
 mod entry;
 mod exec;
 mod json;
+mod launch;
 mod lines;
 mod log;
 mod names;
@@ -73,7 +77,11 @@ const MAX_NONCE_BYTES: usize = 256;
 fn main() {
     // Descriptors that the engine left open would reach the plugin.
     sys::close_inherited();
-    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
+    let mut words = std::env::args_os().skip(1).peekable();
+    if words.next_if(|word| word == "launch").is_some() {
+        end(exit::USAGE, &format!("launch: {}", launch::run(words)));
+    }
+    let arguments = match Arguments::parse(words) {
         Ok(arguments) => arguments,
         Err(problem) => end(exit::USAGE, &problem),
     };

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::json::Value;
 
-const MOUNTS: [&str; 5] = ["/", "/tmp", "/data", "/plugin", "/run/plugbay"];
+const MOUNTS: [&str; 7] = ["/", "/tmp", "/data", "/plugin", "/run/plugbay", "/dev/shm", "/proc/sys"];
 const LIMITS: [(&str, &str); 4] = [
     ("nofile", "Max open files"),
     ("core", "Max core file size"),

@@ -164,7 +164,7 @@ pub(super) async fn sandbox(
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let sandbox = app.service.plugin_sandbox(&permit.0, &id).await?;
-    Ok(HttpResponse::Ok().json(view::sandbox(app.service.isolation(), sandbox)))
+    Ok(HttpResponse::Ok().json(view::sandbox(app.service.engine_name(), sandbox)))
 }
 
 /// Shows exactly what would be sent to the engine to start a plugin now.
@@ -177,7 +177,7 @@ pub(super) async fn plan(
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let body = app.service.plan(&permit.0, &id).await?;
-    Ok(HttpResponse::Ok().json(SandboxPlan { engine: app.service.isolation().to_string(), body }))
+    Ok(HttpResponse::Ok().json(SandboxPlan { engine: app.service.engine_name().to_owned(), body }))
 }
 
 /// Which lines of a log to show.

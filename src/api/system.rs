@@ -10,7 +10,7 @@ use super::permit::{NoBody, Permit, Read};
 use super::problem::Problem;
 use super::{App, view};
 use crate::domain::{Chain, Code, PluginState, PluginStatus, SignaturePolicy};
-use crate::service::EngineState;
+use crate::service::{EngineInfo, EngineReport, EngineState};
 use crate::wire::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 
 /// Tells that the process answers.
@@ -55,8 +55,8 @@ pub(super) async fn system(_permit: Permit<Read>, _body: NoBody, app: Data<App>)
     let config = app.service.config();
     HttpResponse::Ok().json(System {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        engine: app.service.isolation().to_string(),
-        isolation: Some(app.service.isolation().to_string()),
+        engine: app.service.engine_name().to_owned(),
+        isolation: app.service.isolation().map(|isolation| isolation.to_string()),
         insecure_dev: config.insecure_dev,
         signatures: match config.security.signatures {
             SignaturePolicy::Required => "required".to_owned(),
@@ -65,10 +65,30 @@ pub(super) async fn system(_permit: Permit<Read>, _body: NoBody, app: Data<App>)
         started_at: app.service.started_at().to_string(),
         doctor: {
             let mut doctor = checks(&app).await;
+            doctor.extend(engines(&app).await);
             doctor.extend(ending_grants(&app).await);
             doctor
         },
     })
+}
+
+/// What each engine can do here. Only the one in use is needed, and that is a check of its own.
+async fn engines(app: &App) -> Vec<Check> {
+    let check = |report: EngineReport| {
+        let check = report.isolation.to_string();
+        match report.found {
+            Ok(info) => Check { check, ok: true, detail: engine_text(&info), how: None },
+            Err((detail, how)) => Check { check, ok: false, detail, how: Some(how) },
+        }
+    };
+    app.service.examine_engines().await.into_iter().map(check).collect()
+}
+
+fn engine_text(info: &EngineInfo) -> String {
+    match info.cgroup_version {
+        0 => format!("{}, without cgroups: nothing limits memory and processes", info.name),
+        version => format!("{}, cgroup v{version}", info.name),
+    }
 }
 
 /// Grants that end soon. Nothing is missing yet, so the check is fine and says what is to be done.
@@ -87,10 +107,7 @@ async fn checks(app: &App) -> Vec<Check> {
         how: None,
     };
     let engine = match app.service.engine_state() {
-        EngineState::Up(info) => {
-            let detail = format!("{}, cgroup v{}", info.name, info.cgroup_version);
-            Check { check: "engine".to_owned(), ok: true, detail, how: None }
-        }
+        EngineState::Up(info) => Check { check: "engine".to_owned(), ok: true, detail: engine_text(&info), how: None },
         EngineState::Away { text, how, .. } => {
             Check { check: "engine".to_owned(), ok: false, detail: text, how: Some(how) }
         }

@@ -25,7 +25,7 @@ pub(super) struct ServeArguments {
     /// Where everything is kept
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// What plugins run in: auto or docker
+    /// What plugins run in: auto, docker or process
     #[arg(long, value_name = "ENGINE", value_parser = parse_engine)]
     engine: Option<EngineChoice>,
     /// Check the configuration, show every mistake, and end
@@ -48,7 +48,7 @@ fn parse_engine(text: &str) -> Result<EngineChoice, String> {
         .iter()
         .copied()
         .find(|engine| engine.as_str() == text)
-        .ok_or_else(|| "expected auto or docker".to_owned())
+        .ok_or_else(|| "expected auto, docker or process".to_owned())
 }
 
 pub(super) fn serve(arguments: ServeArguments, context: &Context) -> Result<(), Failure> {

@@ -12,10 +12,12 @@ use super::choices::{EngineChoice, LogFormat, LogLevel};
 use super::kind::word;
 use super::{
     ApiConfig, BreakerConfig, CallLimits, Config, DatabaseConfig, DatabaseLimits, EgressConfig, FolderConfig,
-    HealthConfig, ImagesConfig, InstallConfig, LoggingConfig, ResourcesConfig, SandboxConfig, SecurityConfig,
-    ServerConfig, StorageConfig,
+    HealthConfig, ImagesConfig, InstallConfig, LoggingConfig, MinIsolation, ProcessConfig, ResourcesConfig,
+    SandboxConfig, SecurityConfig, ServerConfig, StorageConfig,
 };
-use crate::domain::{AllowedHost, ArchiveLimits, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy};
+use crate::domain::{
+    AllowedHost, ArchiveLimits, Isolation, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy,
+};
 
 /// The value of every key by its path; each was read by the rules of its setting.
 #[derive(Clone, Copy)]
@@ -79,6 +81,11 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
             } else {
                 SignaturePolicy::Required
             },
+            min_isolation: MinIsolation {
+                unsigned: isolation(values, "security.min_isolation.unsigned"),
+                networked: isolation(values, "security.min_isolation.networked"),
+                all: isolation(values, "security.min_isolation.all"),
+            },
         },
         limits: ArchiveLimits {
             upload_bytes: values.mib("limits.upload_mb"),
@@ -135,6 +142,11 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
     }
 }
 
+fn isolation(values: Values<'_>, path: &str) -> Isolation {
+    // The rules of the setting leave nothing else; where they did not hold, the strongest.
+    word(values.get(path)).unwrap_or(Isolation::Docker)
+}
+
 fn resources(values: Values<'_>) -> ResourcesConfig {
     let text = |fields: &Value, name: &str| fields[name].as_str().unwrap_or_default().to_owned();
     ResourcesConfig {
@@ -175,6 +187,11 @@ fn sandbox(values: Values<'_>) -> SandboxConfig {
         runtime: values.text("sandbox.runtime").to_owned(),
         uid_base: values.small("sandbox.uid_base"),
         images: ImagesConfig { python: values.text("sandbox.images.python").to_owned() },
+        process: ProcessConfig {
+            python: values.text("sandbox.process.python").to_owned(),
+            root: Some(values.text("sandbox.process.root")).filter(|root| !root.is_empty()).map(PathBuf::from),
+            allow_without_cgroups: values.get("sandbox.process.allow_without_cgroups") == true,
+        },
         defaults: ResourceLimits {
             memory_mb: values.whole("sandbox.defaults.memory_mb"),
             cpus: values.number("sandbox.defaults.cpus"),

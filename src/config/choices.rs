@@ -9,6 +9,8 @@ words! {
         Auto = "auto",
         /// Containers of Docker.
         Docker = "docker",
+        /// Processes under bubblewrap.
+        Process = "process",
     }
 }
 

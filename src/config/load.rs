@@ -32,7 +32,7 @@ const FILES: [&str; 2] = ["./plugbay.yaml", "/etc/plugbay/plugbay.yaml"];
 /// Reads everything and reports every mistake.
 pub(super) fn load(overrides: Overrides, environment: &Environment) -> Result<Config, ConfigError> {
     let file = find_file(&overrides, environment);
-    let mut sources = Sources::default();
+    let mut sources = Sources::of(overrides.insecure_dev);
     if let Some(path) = &file {
         let bytes = read_file(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
         sources.file(&bytes, environment);
@@ -43,7 +43,7 @@ pub(super) fn load(overrides: Overrides, environment: &Environment) -> Result<Co
 
 /// The defaults with these flags, which are taken as they are.
 pub(super) fn defaults(overrides: Overrides) -> Config {
-    let mut config = assemble(&Sources::default().values);
+    let mut config = assemble(&Sources::of(overrides.insecure_dev).values);
     apply(&mut config, overrides);
     config.server.run_dir = config.server.data_dir.join("run");
     config
@@ -73,14 +73,17 @@ struct Sources {
     mistakes: Vec<FieldError>,
 }
 
-impl Default for Sources {
-    fn default() -> Self {
-        let values = settings().map(|setting| (setting.path, (setting.default)())).collect();
+impl Sources {
+    /// The defaults. For development everything may run in the weakest isolation, unless something else is said.
+    fn of(insecure_dev: bool) -> Self {
+        let default = |setting: &Setting| {
+            let is_isolation = setting.path.starts_with("security.min_isolation.");
+            if insecure_dev && is_isolation { "process".into() } else { (setting.default)() }
+        };
+        let values = settings().map(|setting| (setting.path, default(setting))).collect();
         Self { values, mistakes: Vec::new() }
     }
-}
 
-impl Sources {
     fn file(&mut self, bytes: &[u8], environment: &Environment) {
         let is_blank = |line: &[u8]| line.trim_ascii().is_empty() || line.trim_ascii().starts_with(b"#");
         if bytes.split(|byte| *byte == b'\n').all(is_blank) {
@@ -256,6 +259,13 @@ fn check(config: &Config, allow_plain_http: bool, mistakes: &mut Vec<FieldError>
                 crate::domain::escape(&config.sandbox.docker_host)
             ),
         );
+    }
+    let process = &config.sandbox.process;
+    if process.root.as_ref().is_some_and(|root| !root.is_absolute()) {
+        fail("sandbox.process.root", "expected an absolute path such as `/srv/plugbay/python`".to_owned());
+    }
+    if !process.python.starts_with('/') {
+        fail("sandbox.process.python", "expected an absolute path such as `/usr/bin/python3`".to_owned());
     }
     if config.limits.file_bytes > config.limits.unpacked_bytes {
         fail(

@@ -12,6 +12,7 @@ mod environment;
 mod error;
 mod kind;
 mod load;
+mod sandbox_settings;
 mod settings;
 mod substitute;
 #[cfg(test)]
@@ -29,7 +30,9 @@ pub use docs::{config_schema, configuration_page};
 pub use environment::Environment;
 pub use error::ConfigError;
 
-use crate::domain::{AllowedHost, ArchiveLimits, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy};
+use crate::domain::{
+    AllowedHost, ArchiveLimits, Isolation, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy,
+};
 
 /// The configuration of one service.
 #[derive(Clone, Debug)]
@@ -104,6 +107,8 @@ pub struct SandboxConfig {
     pub uid_base: u32,
     /// Which images plugins run from.
     pub images: ImagesConfig,
+    /// What plugins run in without Docker.
+    pub process: ProcessConfig,
     /// What a plugin gets where its manifest is silent.
     pub defaults: ResourceLimits,
     /// The most a manifest may ask for.
@@ -115,6 +120,17 @@ pub struct SandboxConfig {
 pub struct ImagesConfig {
     /// Image of the runtime python.
     pub python: String,
+}
+
+/// `sandbox.process`.
+#[derive(Clone, Debug)]
+pub struct ProcessConfig {
+    /// Where Python is, below the root.
+    pub python: String,
+    /// A folder that takes the place of this machine's programs.
+    pub root: Option<PathBuf>,
+    /// Whether plugins run where nothing can be limited.
+    pub allow_without_cgroups: bool,
 }
 
 /// What `limits` says about calls.
@@ -151,6 +167,19 @@ pub struct HealthConfig {
 pub struct SecurityConfig {
     /// Whether archives must be signed.
     pub signatures: SignaturePolicy,
+    /// In what plugins must run at least.
+    pub min_isolation: MinIsolation,
+}
+
+/// `security.min_isolation`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MinIsolation {
+    /// Plugins without the signature of a trusted key.
+    pub unsigned: Isolation,
+    /// Plugins with network access.
+    pub networked: Isolation,
+    /// Every plugin.
+    pub all: Isolation,
 }
 
 /// `install`.

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::database_settings::DATABASE_SETTINGS;
 use super::kind::{FieldKind, Kind, ResourceField};
-use crate::domain::{ArchiveLimits, ResourceCeiling, ResourceLimits};
+use super::sandbox_settings::SANDBOX_SETTINGS;
+use crate::domain::ArchiveLimits;
 
 /// One key.
 pub(super) struct Setting {
@@ -22,15 +23,14 @@ pub(super) const fn setting(path: &'static str, kind: Kind, default: fn() -> Val
 
 /// Largest whole number of MiB: as bytes it fits 64 bits.
 pub(super) const MIB: Kind = Kind::Whole(1, 1 << 40);
-const COUNT: Kind = Kind::Whole(1, 1 << 40);
-const CPUS: Kind = Kind::Number(0.01, 1_000_000.0);
+pub(super) const COUNT: Kind = Kind::Whole(1, 1 << 40);
 
 /// Every key, in the order of the documentation.
 pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().chain(DATABASE_SETTINGS)
+    SERVER_SETTINGS.iter().chain(SANDBOX_SETTINGS).chain(SETTINGS).chain(DATABASE_SETTINGS)
 }
 
-const SETTINGS: &[Setting] = &[
+const SERVER_SETTINGS: &[Setting] = &[
     setting(
         "server.listen",
         Kind::Listen,
@@ -91,127 +91,9 @@ const SETTINGS: &[Setting] = &[
         || json!(100),
         "Requests per second and token. More get 429 `rate-limited` with Retry-After.",
     ),
-    setting(
-        "sandbox.engine",
-        Kind::Words(&["auto", "docker"]),
-        || json!("auto"),
-        "What plugins run in. `auto` takes Docker.",
-    ),
-    setting(
-        "sandbox.docker_host",
-        Kind::Text,
-        || json!("unix:///var/run/docker.sock"),
-        "Where Docker listens: `unix://` and the path of a socket. Without Docker nothing can be enabled: 503 `engine-unavailable`.",
-    ),
-    setting("sandbox.runtime", Kind::Text, || json!("runc"), "Docker's name of the OCI runtime that starts sandboxes."),
-    setting(
-        "sandbox.uid_base",
-        Kind::Whole(10_000, 2_000_000_000),
-        || json!(200_000),
-        "The users of plugins are counted from here; nobody else on the machine may have these. 20000 where Docker maps users and this is outside its map.",
-    ),
-    setting(
-        "sandbox.images.python",
-        Kind::Text,
-        || json!("plugbay/python:3"),
-        "Image of plugins with the runtime python. Never fetched by plugbay; where it is missing nothing starts: 503 `image-missing`.",
-    ),
-    setting(
-        "sandbox.defaults.memory_mb",
-        Kind::Whole(6, 1 << 40),
-        || json!(ResourceLimits::default().memory_mb),
-        "MiB of memory where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.cpus",
-        CPUS,
-        || json!(ResourceLimits::default().cpus),
-        "Processors where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.cpu_shares",
-        Kind::Whole(2, 262_144),
-        || json!(ResourceLimits::default().cpu_shares),
-        "Weight against other plugins where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.pids",
-        COUNT,
-        || json!(ResourceLimits::default().pids),
-        "Processes and threads where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.tmp_mb",
-        MIB,
-        || json!(ResourceLimits::default().tmp_mb),
-        "MiB of /tmp where a manifest is silent; they count as memory.",
-    ),
-    setting(
-        "sandbox.defaults.data_mb",
-        MIB,
-        || json!(ResourceLimits::default().data_mb),
-        "MiB of /data where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.timeout_seconds",
-        COUNT,
-        || json!(ResourceLimits::default().timeout_seconds),
-        "Seconds for one call where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.defaults.max_concurrency",
-        COUNT,
-        || json!(ResourceLimits::default().max_concurrency),
-        "Calls in flight where a manifest is silent.",
-    ),
-    setting(
-        "sandbox.ceiling.memory_mb",
-        Kind::Whole(6, 1 << 40),
-        || json!(ResourceCeiling::default().memory_mb),
-        "The most MiB of memory a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.cpus",
-        CPUS,
-        || json!(ResourceCeiling::default().cpus),
-        "The most processors a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.pids",
-        COUNT,
-        || json!(ResourceCeiling::default().pids),
-        "The most processes and threads a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.tmp_mb",
-        MIB,
-        || json!(ResourceCeiling::default().tmp_mb),
-        "The most MiB of /tmp a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.data_mb",
-        MIB,
-        || json!(ResourceCeiling::default().data_mb),
-        "The most MiB of /data a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.timeout_seconds",
-        COUNT,
-        || json!(ResourceCeiling::default().timeout_seconds),
-        "The most seconds for one call a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "sandbox.ceiling.max_concurrency",
-        COUNT,
-        || json!(ResourceCeiling::default().max_concurrency),
-        "The most calls in flight a manifest may ask for; more is 422 `limits-exceed-ceiling`.",
-    ),
-    setting(
-        "security.signatures",
-        Kind::Words(&["required", "off"]),
-        || json!("required"),
-        "`required`: only archives that a trusted key has signed are installed, others get 422 `signature-missing` or `signature-untrusted`. `off`: only with `--insecure-dev` on a loopback address.",
-    ),
+];
+
+const SETTINGS: &[Setting] = &[
     setting(
         "limits.upload_mb",
         MIB,

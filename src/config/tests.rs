@@ -131,7 +131,41 @@ fn the_engine_is_chosen_and_local() {
     assert_eq!(load_with("# nothing", &none, flags).unwrap().sandbox.engine, EngineChoice::Docker);
     let remote = "sandbox: { docker_host: 'tcp://10.0.0.1:2375' }";
     assert!(mistakes(remote, &none, Overrides::default())[0].contains("is not a Unix socket"));
-    assert!(mistakes("sandbox: { engine: podman }", &none, Overrides::default())[0].contains("auto, docker"));
+    assert!(mistakes("sandbox: { engine: podman }", &none, Overrides::default())[0].contains("auto, docker, process"));
+}
+
+#[test]
+fn development_lowers_the_isolation_that_nobody_set() {
+    use crate::domain::Isolation::{Docker, Process};
+    let least = |text: &str, insecure_dev| {
+        let flags = Overrides { insecure_dev, ..Overrides::default() };
+        let MinIsolation { unsigned, networked, all } =
+            load_with(text, &Environment::default(), flags).unwrap().security.min_isolation;
+        (unsigned, networked, all)
+    };
+    assert_eq!(least("# nothing", false), (Docker, Process, Process));
+    assert_eq!(least("# nothing", true), (Process, Process, Process));
+    let written = "security: { min_isolation: { unsigned: docker, all: docker } }";
+    assert_eq!(least(written, true), (Docker, Process, Docker));
+    let wrong = "security: { min_isolation: { all: none } }";
+    assert!(mistakes(wrong, &Environment::default(), Overrides::default())[0].contains("process, docker"));
+}
+
+#[test]
+fn the_process_engine_takes_absolute_paths_and_a_switch() {
+    let none = Environment::default();
+    let text = "sandbox: { process: { python: /usr/bin/python3.11, root: /srv/python, allow_without_cgroups: true } }";
+    let process = load_with(text, &none, Overrides::default()).unwrap().sandbox.process;
+    assert_eq!(
+        (&*process.python, process.root, process.allow_without_cgroups),
+        ("/usr/bin/python3.11", Some("/srv/python".into()), true)
+    );
+    let process = load_with("# nothing", &none, Overrides::default()).unwrap().sandbox.process;
+    assert_eq!((&*process.python, process.root, process.allow_without_cgroups), ("/usr/bin/python3", None, false));
+    let wrong = "sandbox: { process: { python: python3, root: python, allow_without_cgroups: maybe } }";
+    assert_eq!(mistakes(wrong, &none, Overrides::default()).len(), 3);
+    let by_variable = Environment::from([("PLUGBAY__SANDBOX__PROCESS__ALLOW_WITHOUT_CGROUPS", "true")]);
+    assert!(load_with("# nothing", &by_variable, Overrides::default()).unwrap().sandbox.process.allow_without_cgroups);
 }
 
 #[test]

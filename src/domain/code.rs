@@ -166,8 +166,9 @@ codes! {
     BreakerOpen "breaker-open" Unavailable "The plugin failed too often in a row" "wait as long as Retry-After says; plugbay logs NAME shows why it fails; POST /api/plugins/NAME/breaker/reset lets calls through at once";
     PluginRestarting "plugin-restarting" Unavailable "The plugin is being restarted" "wait as long as Retry-After says";
     PluginStopping "plugin-stopping" Unavailable "The plugin is being stopped" "enable it again";
-    EngineUnavailable "engine-unavailable" Unavailable "Docker does not answer" "start Docker: systemctl start docker; or install it: apt-get install docker.io";
-    EngineTooOld "engine-too-old" Unavailable "Docker is too old, or lacks what a sandbox needs" "install Docker Engine 20.10 or later";
+    EngineUnavailable "engine-unavailable" Unavailable "Nothing that runs plugins answers" "start Docker: systemctl start docker; or install it: apt-get install docker.io; or set sandbox.engine: process";
+    EngineTooOld "engine-too-old" Unavailable "The engine is too old, or lacks what a sandbox needs" "plugbay doctor tells what is missing; Docker Engine 20.10 or later has everything";
+    IsolationTooWeak "isolation-too-weak" Conflict "The isolation is weaker than the operator allows" "use Docker, or lower `security.min_isolation` in plugbay.yaml";
     ImageMissing "image-missing" Unavailable "The image of the runtime is not there" "docker/python/build.sh";
     SandboxWeaker "sandbox-weaker-than-specified" BadGateway "The sandbox came out weaker than specified" "plugbay doctor shows what the engine cannot do; nothing was started";
     PayloadInvalid "payload-invalid" Refused "The payload is not accepted" "send JSON without duplicate keys, lone surrogates, numbers beyond 1e308, and not deeper than 64 levels";

@@ -30,8 +30,10 @@ words! {
 }
 
 words! {
-    /// What stands between a plugin and the machine.
+    /// What stands between a plugin and the machine; the weaker one comes first.
     Isolation {
+        /// Namespaces and limits of the kernel, arranged by bubblewrap around the machine's own programs.
+        Process = "process",
         /// A container of Docker.
         Docker = "docker",
     }

@@ -1,10 +1,17 @@
 //! What plugins run in. [`SandboxSpec`] says what a sandbox must be and starts fully closed; an engine makes it so and
 //! proves it. The caller owns the instance directory with its sockets, and ends what it started.
 
+mod auto;
 mod docker;
+mod inside;
+mod process;
+mod report;
 mod runtime;
+mod samples;
 mod seccomp;
 mod spec;
+#[cfg(test)]
+mod testing;
 mod volume;
 
 use std::fmt;
@@ -15,7 +22,9 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use crate::domain::FolderAccess;
+pub use auto::AutoEngine;
 pub use docker::DockerEngine;
+pub use process::{Place, ProcessEngine};
 pub use runtime::{RuntimeFiles, RuntimeFilesError};
 pub use spec::{EntryPoint, FolderMount, Network, SandboxSpec};
 pub use volume::{DataMount, DataQuota, Measured, VolumeError, VolumeLease, VolumeOrder, Volumes};
@@ -27,8 +36,8 @@ pub type EngineFuture<'a, T> = BoxFuture<'a, Result<T, SandboxError>>;
 
 /// What runs sandboxes.
 pub trait Sandbox: fmt::Debug + Send + Sync {
-    /// What stands between its plugins and the machine.
-    fn isolation(&self) -> Isolation;
+    /// What stands between its plugins and the machine; `None` while that is not decided.
+    fn isolation(&self) -> Option<Isolation>;
 
     /// Asks the engine who it is and whether it can do what a sandbox needs.
     fn probe(&self) -> EngineFuture<'_, EngineInfo>;
@@ -148,6 +157,14 @@ pub enum SandboxError {
         /// What helps.
         how: &'static str,
     },
+    /// Neither engine works.
+    #[error("{docker}; {process}")]
+    NoEngine {
+        /// Why Docker does not.
+        docker: Box<SandboxError>,
+        /// Why the process engine does not.
+        process: Box<SandboxError>,
+    },
     /// The image is not there.
     #[error("the image `{image}` is not there")]
     ImageMissing {
@@ -179,7 +196,7 @@ pub enum SandboxError {
 impl Refusal for SandboxError {
     fn code(&self) -> Code {
         match self {
-            Self::Unavailable { .. } => Code::EngineUnavailable,
+            Self::Unavailable { .. } | Self::NoEngine { .. } => Code::EngineUnavailable,
             Self::TooOld { .. } => Code::EngineTooOld,
             Self::ImageMissing { .. } => Code::ImageMissing,
             Self::Weaker { .. } => Code::SandboxWeaker,
@@ -192,6 +209,7 @@ impl Refusal for SandboxError {
             Self::Unavailable { source, .. } => {
                 source.downcast_ref::<docker::Unreachable>().map(|why| why.how().to_owned())
             }
+            Self::NoEngine { docker, process } => Some(Self::how_of_both(docker, process)),
             Self::TooOld { how, .. } => Some((*how).to_owned()),
             Self::ImageMissing { image } if image.starts_with("plugbay/python:") => {
                 Some("docker/python/build.sh".to_owned())
@@ -200,4 +218,9 @@ impl Refusal for SandboxError {
             Self::Weaker { .. } | Self::EndedAtOnce(_) | Self::Failed { .. } => None,
         }
     }
+}
+
+/// Engines run on this machine, so its kernel is theirs. What cannot be read counts as swap.
+fn machine_has_swap() -> bool {
+    std::fs::read_to_string("/proc/swaps").map_or(true, |text| text.lines().count() > 1)
 }

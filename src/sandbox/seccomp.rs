@@ -33,7 +33,8 @@ pub(super) struct Rule {
     pub(super) action: Action,
 }
 
-const EPERM: u32 = 1;
+/// What a call that no rule allows fails with: EPERM.
+pub(super) const DEFAULT_ERRNO: u32 = 1;
 const ENOSYS: u32 = 38;
 const EAFNOSUPPORT: u32 = 97;
 
@@ -116,7 +117,7 @@ pub(super) fn docker_profile() -> Value {
     calls.extend(conditional.iter().map(docker_rule));
     json!({
         "defaultAction": "SCMP_ACT_ERRNO",
-        "defaultErrnoRet": EPERM,
+        "defaultErrnoRet": DEFAULT_ERRNO,
         // This architecture alone: by the 32-bit calls of the same machine a plugin would pass under the table.
         "archMap": [{ "architecture": architecture(), "subArchitectures": [] }],
         "syscalls": calls,
@@ -163,7 +164,7 @@ mod tests {
         };
         let found: Vec<_> = rules().into_iter().filter(|rule| rule.name == name && holds(rule)).collect();
         assert!(found.len() <= 1, "{name} {argument}: {found:?}");
-        found.first().map_or(Action::Errno(EPERM), |rule| rule.action)
+        found.first().map_or(Action::Errno(DEFAULT_ERRNO), |rule| rule.action)
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
             delete_module kexec_load reboot swapon quotactl acct syslog sethostname iopl ioperm modify_ldt \
             capset pidfd_getfd process_madvise lookup_dcookie vhangup nfsservctl ustat sysfs uselib";
         for name in denied.split_whitespace() {
-            assert_eq!(answer(name, 0), Action::Errno(EPERM), "{name}");
+            assert_eq!(answer(name, 0), Action::Errno(DEFAULT_ERRNO), "{name}");
         }
     }
 
@@ -207,7 +208,7 @@ mod tests {
             assert_eq!(answer("socket", family), Action::Errno(EAFNOSUPPORT), "{family}");
         }
         assert_eq!(answer("socketpair", AF_UNIX), Action::Allow);
-        assert_eq!(answer("socketpair", AF_INET), Action::Errno(EPERM));
+        assert_eq!(answer("socketpair", AF_INET), Action::Errno(DEFAULT_ERRNO));
     }
 
     #[test]
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(answer("clone3", 0), Action::Errno(ENOSYS));
         assert_eq!(answer("clone", 0x003D_0F00), Action::Allow);
         for bit in [0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000] {
-            assert_eq!(answer("clone", 0x11 | bit), Action::Errno(EPERM), "{bit:x}");
+            assert_eq!(answer("clone", 0x11 | bit), Action::Errno(DEFAULT_ERRNO), "{bit:x}");
         }
     }
 

@@ -13,6 +13,7 @@ mod denials;
 mod disk;
 mod download;
 mod egress;
+mod engines;
 mod error;
 mod execute;
 mod fleet;
@@ -66,6 +67,7 @@ pub use caller::{Actor, Caller};
 pub use configuration::{ConfigView, IfMatch, PendingConfig};
 pub use data_dir::{DataDir, DataDirError};
 pub use download::Download;
+pub use engines::EngineReport;
 pub use error::ServiceError;
 pub use execute::{Event, ExecuteOrder, Executing, Execution, PluginAnswer};
 pub use fleet::{BreakerState, BreakerView, CallRecord, EngineState, Failure, LastFailure, Metrics, StateEvent};
@@ -97,6 +99,7 @@ pub struct Service {
     idempotency: idempotency::InFlight,
     uploads: Arc<Semaphore>,
     manifests: registry::ManifestCache,
+    engines: engines::Engines,
     fleet: fleet::Fleet,
     egress: Arc<Egress>,
     databases: Databases,

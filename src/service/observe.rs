@@ -74,7 +74,7 @@ pub struct StatsView {
 #[derive(Clone, Debug)]
 pub struct SandboxView {
     /// What it runs in.
-    pub isolation: Isolation,
+    pub isolation: Option<Isolation>,
     /// The engine's id.
     pub container: String,
     /// The image, by content.
@@ -110,18 +110,13 @@ impl Service {
         let session = member.session();
         RuntimeView {
             state: member.state(),
-            isolation: session.as_ref().map(|_| self.fleet.engine.isolation()),
+            isolation: session.as_ref().and_then(|_| self.isolation()),
             up_since: session.as_ref().map(crate::session::Session::started_at),
             restarts: member.record.restarts(),
             last_failure: member.record.last_failure(),
             breaker: member.breaker_view(),
             methods: session.map(|session| session.ready().methods.clone()),
         }
-    }
-
-    /// What plugins run in.
-    pub fn isolation(&self) -> Isolation {
-        self.fleet.engine.isolation()
     }
 
     /// How a plugin is.
@@ -217,7 +212,7 @@ impl Service {
     pub async fn plugin_sandbox(&self, caller: &Caller, wanted: &str) -> Result<Option<SandboxView>, ServiceError> {
         let member = self.member_of(caller, wanted).await?;
         Ok(member.session().map(|session| SandboxView {
-            isolation: self.fleet.engine.isolation(),
+            isolation: self.isolation(),
             container: session.sandbox().id.clone(),
             image: session.sandbox().image.clone(),
             spec: session.spec().clone(),

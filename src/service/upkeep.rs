@@ -11,6 +11,7 @@ use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use super::data_dir::KeyNeeded;
+use super::engines::Engines;
 use super::fleet::Fleet;
 use super::idempotency::InFlight;
 use super::name_locks::NameLocks;
@@ -22,7 +23,7 @@ use crate::denials::Denials;
 use crate::domain::{Chain, Clock};
 use crate::egress::{Egress, Resolver};
 use crate::host::Uplink;
-use crate::sandbox::{DockerEngine, RuntimeFiles, Volumes};
+use crate::sandbox::{Place, RuntimeFiles, Volumes};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
 use crate::store::{self, Missing, SealingKey, Store};
@@ -72,7 +73,8 @@ impl Service {
         })?;
         let runtime_dir = data.runtime();
         let runtime = Self::blocking("runtime files", move || Ok(RuntimeFiles::write_out(&runtime_dir)?)).await?;
-        let engine = Arc::new(DockerEngine::new(&instance, &config.sandbox, config.calls));
+        let place = Place { runtime: &runtime, shutdown: shutdown.clone() };
+        let (engines, engine) = Engines::open(&instance, &config, place)?;
         let (denials, reports) = Denials::new();
         let (uplink, uplink_requests) = Uplink::channel();
         let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(&denials), shutdown.clone())?;
@@ -85,6 +87,7 @@ impl Service {
             denial_reports: Mutex::new(Some(reports)),
             uplink,
             uplink_requests: Mutex::new(Some(uplink_requests)),
+            engines,
             fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight),
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             started_at: clock.now(),

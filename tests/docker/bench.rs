@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use plugbay::config::{Config, SandboxConfig};
 use plugbay::domain::{ResourceLimits, SessionId};
-use plugbay::sandbox::{DockerEngine, EntryPoint, Network, RunningSandbox, RuntimeFiles, Sandbox as _, SandboxSpec};
+use plugbay::sandbox::{EntryPoint, Network, RunningSandbox, RuntimeFiles, Sandbox, SandboxSpec};
 use semver::Version;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
+
+use super::kind;
 
 /// Longest wait for anything in these tests.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,20 +33,8 @@ pub(crate) fn docker(arguments: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// Whether these tests can run. Panics where they must.
-pub(crate) fn docker_is_there() -> bool {
-    let may_be_left_out = std::env::var_os("PLUGBAY_TEST_WITHOUT_DOCKER").is_some_and(|value| value == "1");
-    if may_be_left_out {
-        return false;
-    }
-    docker(&["version"]).expect("these tests need Docker; PLUGBAY_TEST_WITHOUT_DOCKER=1 leaves them out");
-    docker(&["image", "inspect", "plugbay/python:3"])
-        .expect("these tests need the image plugbay/python:3: docker/python/build.sh");
-    true
-}
-
 /// The runtime files, written once for all tests.
-fn runtime() -> &'static Path {
+pub(crate) fn runtime() -> &'static Path {
     static RUNTIME: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = RUNTIME.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
@@ -60,13 +50,13 @@ pub(crate) fn config() -> SandboxConfig {
 }
 
 /// The engine of one service.
-pub(crate) fn engine(instance: &str, config: &SandboxConfig) -> DockerEngine {
-    DockerEngine::new(instance, config, Config::for_testing(Path::new("/tmp/unused")).calls)
+pub(crate) fn engine(instance: &str, config: &SandboxConfig) -> Box<dyn Sandbox> {
+    kind::make(instance, config, Config::for_testing(Path::new("/tmp/unused")).calls)
 }
 
 /// A service with one sandbox, not yet started. Its containers are removed when it is dropped.
 pub(crate) struct Bench {
-    pub(crate) engine: DockerEngine,
+    pub(crate) engine: Box<dyn Sandbox>,
     pub(crate) spec: SandboxSpec,
     pub(crate) folder: TempDir,
     host: UnixListener,
@@ -84,9 +74,9 @@ pub(crate) struct Started {
 }
 
 impl Bench {
-    /// A plugin of these files; `None` where Docker may be left out and is.
+    /// A plugin of these files; `None` where the engine may be left out and is.
     pub(crate) fn new(entry_point: EntryPoint, files: &[(&str, &str)]) -> Option<Self> {
-        docker_is_there().then(|| Self::make(entry_point, files))
+        kind::engine_is_there().then(|| Self::make(entry_point, files))
     }
 
     /// A program that is started for each call.
@@ -172,19 +162,15 @@ impl Bench {
         started
     }
 
-    /// How many containers of this service Docker knows.
-    pub(crate) fn container_count(&self) -> usize {
-        let filter = format!("label=plugbay.instance={}", self.spec.instance);
-        docker(&["ps", "--all", "--quiet", "--filter", &filter]).unwrap().lines().count()
+    /// How many sandboxes of this service there are.
+    pub(crate) fn sandbox_count(&self) -> usize {
+        kind::sandboxes(&self.spec.instance).len()
     }
 }
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        let filter = format!("label=plugbay.instance={}", self.spec.instance);
-        for id in docker(&["ps", "--all", "--quiet", "--filter", &filter]).unwrap_or_default().lines() {
-            docker(&["rm", "--force", id]).ok();
-        }
+        kind::clean_up(&self.spec.instance);
     }
 }
 

@@ -183,7 +183,7 @@ async fn a_greedy_plugin_holds_up_itself_alone_and_nothing_runs_for_one_that_has
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_worker_outlives_a_killed_service() {
     let (_folder, path) = database();
-    if !super::bench::docker_is_there() {
+    if !super::kind::engine_is_there() {
         return;
     }
     let named = format!("resources: {{ databases: {{ chat: {{ url: \"sqlite://{}\" }} }} }}\n", path.display());

@@ -7,11 +7,11 @@ use std::time::Instant;
 use plugbay::config::Config;
 use serde_json::{Value, json};
 
-use super::bench::{docker, docker_is_there};
+use super::bench::docker;
 use super::client::fixture;
 use super::hosts::{Host, Names, Speaks, tls_file};
-use super::served::{Served, short_folder};
-use super::support::app::TestApp;
+use super::kind::engine_is_there;
+use super::served::{Served, setup, short_folder};
 use super::support::author::pack_folder;
 
 pub(crate) const NAME: &str = "outgoing";
@@ -31,15 +31,14 @@ impl World {
     pub(crate) async fn start(rules: &[&str]) -> Option<Self> {
         let ca = fs::read_to_string(tls_file("ca.pem")).unwrap();
         let archive = pack_folder(&fixture(NAME), &[("ca.pem", &ca)]);
-        if docker_is_there() { Some(Self::start_archive(&archive, rules, |_| {}).await) } else { None }
+        if engine_is_there() { Some(Self::start_archive(&archive, rules, |_| {}).await) } else { None }
     }
 
     /// The same with another archive and configuration.
     pub(crate) async fn start_archive(archive: &[u8], rules: &[&str], change: impl FnOnce(&mut Config)) -> Self {
         let (allowed, sentinel) = (Host::start(Speaks::Tls), Host::start(Speaks::Plain));
         let (names, run_dir) = (Arc::<Names>::default(), short_folder());
-        let setup = TestApp::setup().unsigned().resolving(names.clone()).with(|config| {
-            run_dir.path().clone_into(&mut config.server.run_dir);
+        let setup = setup(&run_dir).resolving(names.clone()).with(|config| {
             let listed = ["allowed.test", "second.test", "a.wild.test", "b.wild.test"];
             config.egress.allow_private = listed.map(|host| host.parse().unwrap()).into();
             change(config);

@@ -9,10 +9,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::json;
 
-use super::bench::{docker, docker_is_there};
+use super::bench::docker;
 use super::client::fixture;
 use super::egress::{NAME, World};
 use super::hosts::tls_file;
+use super::kind::docker_is_there;
 
 /// What a plugin of so many programs needs.
 const RESOURCES: &str = "resources: { memory_mb: 512, tmp_mb: 8, timeout_seconds: 40, pids: 128 }";

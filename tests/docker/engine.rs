@@ -4,17 +4,23 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use plugbay::config::{Config, SandboxConfig};
 use plugbay::domain::{Code, Refusal as _};
 use plugbay::sandbox::{DockerEngine, Sandbox as _, SandboxError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 
-use super::bench::{config, docker_is_there, engine};
+use super::bench::config;
+use super::kind::docker_is_there;
 
 fn engine_at(socket: &Path) -> DockerEngine {
     let mut config = config();
     config.docker_host = format!("unix://{}", socket.display());
-    engine("test", &config)
+    docker_engine(&config)
+}
+
+fn docker_engine(config: &SandboxConfig) -> DockerEngine {
+    DockerEngine::new("test", config, Config::for_testing(Path::new("/tmp/unused")).calls)
 }
 
 #[tokio::test]
@@ -22,7 +28,7 @@ async fn docker_tells_who_it_is() {
     if !docker_is_there() {
         return;
     }
-    let info = engine("test", &config()).probe().await.unwrap();
+    let info = docker_engine(&config()).probe().await.unwrap();
     assert!(info.name.starts_with("Docker ") && !info.name.contains('+'), "{info:?}");
     assert!([1, 2].contains(&info.cgroup_version) && info.cpus > 0 && info.uid_base >= 20_000, "{info:?}");
 }

@@ -11,8 +11,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::bench::{docker, docker_is_there};
+use super::bench::docker;
 use super::client::{Client, fixture};
+use super::kind::docker_is_there;
 use super::machine::Machine;
 use super::served::short_folder;
 use super::support::process::until;

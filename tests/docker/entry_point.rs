@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::client::fixture;
-use super::served::{Served, containers};
+use super::kind::sandboxes;
+use super::served::Served;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_class_with_its_life_and_handlers_beside_it_runs_as_it_is() {
@@ -143,7 +144,7 @@ async fn what_is_wrong_with_a_plugin_that_does_not_start_is_told_with_its_traceb
         assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
         let plugin = served.plugin(&name).await;
         assert_eq!((&plugin["status"], &plugin["state"]), (&json!("installed"), &json!("unloaded")));
-        assert_eq!(containers(served.instance()), Vec::<String>::new());
+        assert_eq!(sandboxes(served.instance()), Vec::<String>::new());
         assert_eq!(std::fs::read_dir(served.run_dir()).unwrap().count(), 0);
         served.call(&name, "execute", json!({})).await.expect_problem(409, "plugin-not-enabled");
         served.delete(&format!("/api/plugins/{name}?purge=true")).await.expect(204);
@@ -182,7 +183,7 @@ async fn a_program_that_cannot_be_started_is_told() {
         let problem = served.enable(&name).await.expect_problem(502, "plugin-start-failed");
         assert_eq!((&problem["reason"], &problem["exit_code"]), (&json!(reason), &json!(exit_code)), "{problem}");
         assert!(problem["log_tail"].to_string().contains(tells), "{problem}");
-        assert_eq!(containers(served.instance()), Vec::<String>::new());
+        assert_eq!(sandboxes(served.instance()), Vec::<String>::new());
         served.delete(&format!("/api/plugins/{name}?purge=true")).await;
     }
     served.end().await;

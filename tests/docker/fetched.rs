@@ -8,11 +8,11 @@ use plugbay::config::ApiConfig;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::bench::docker_is_there;
 use super::client::fixture;
 use super::hosts::{Host, Names, Speaks, tls_file};
-use super::served::{Served, inspect, short_folder};
-use super::support::app::{TestApp, send};
+use super::kind::engine_is_there;
+use super::served::{Served, inspect, setup, short_folder};
+use super::support::app::send;
 use super::support::author::pack_folder;
 
 const NAME: &str = "asker";
@@ -33,13 +33,12 @@ struct World {
 
 impl World {
     async fn start() -> Option<Self> {
-        if !docker_is_there() {
+        if !engine_is_there() {
             return None;
         }
         let (allowed, api, sentinel) = (Host::start(Speaks::Tls), Host::start(Speaks::Plain), Host::start(Speaks::Tls));
         let (names, run_dir) = (Arc::<Names>::default(), short_folder());
-        let setup = TestApp::setup().unsigned().resolving(names.clone()).with(|config| {
-            run_dir.path().clone_into(&mut config.server.run_dir);
+        let setup = setup(&run_dir).resolving(names.clone()).with(|config| {
             config.egress.allow_private = vec!["allowed.test".parse().unwrap(), "second.test".parse().unwrap()];
             config.egress.ca_file = Some(tls_file("ca.pem"));
             let allow = vec!["GET /echo".parse().unwrap(), "POST /v1/messages/*".parse().unwrap()];

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::client::fixture;
-use super::served::{Served, containers, inspect};
+use super::kind::docker_is_there;
+use super::kind::sandboxes;
+use super::served::{Served, inspect};
 use super::support::app::{Answer, form, send};
 use super::support::author::pack_folder;
 
@@ -67,6 +69,9 @@ const NOTHING: fn() -> Value = || json!({"grants": [], "docs": null, "drop": nul
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn folders_are_there_as_they_were_granted_and_only_then() {
+    if !docker_is_there() {
+        return;
+    }
     let folders = folders();
     let Some(served) = served(folders.path()).await else { return };
     served.run(&fixture("granted")).await;
@@ -144,7 +149,7 @@ async fn an_admitted_call_is_answered_when_a_folder_is_taken_back() {
     let new = served.container("granted").await;
     assert_ne!(old, new);
     let deadline = Instant::now() + Duration::from_secs(20);
-    while containers(served.instance()) != [new.as_str()] {
+    while sandboxes(served.instance()) != [new.as_str()] {
         assert!(Instant::now() < deadline, "the old sandbox is removed");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -271,7 +276,7 @@ async fn a_plugin_that_lost_what_it_requires_stops_and_starts_again_when_it_is_g
     assert_eq!(answered["docs"], json!(null), "the call under way is answered");
     let problem = served.call("granted", "execute", json!({})).await.expect_problem(409, "permissions-pending");
     assert_eq!(problem["how"], "plugbay approve granted --grant chat_access");
-    assert_eq!(containers(served.instance()), Vec::<String>::new());
+    assert_eq!(sandboxes(served.instance()), Vec::<String>::new());
     let plugin = served.plugin("granted").await;
     assert_eq!((&plugin["status"], &plugin["state"]), (&json!("enabled"), &json!("unloaded")), "the wish stays");
     served.decide(&json!({"grant": ["chat_access"]})).await.expect(200);

@@ -129,7 +129,7 @@ print(json.dumps({"families": families, "calls": calls, "clone3": call(435, 0, 0
 async fn there_is_no_network() {
     let code = r#"
 import json, os, socket
-found = {"interfaces": sorted(os.listdir("/sys/class/net")), "hosts": open("/etc/hosts").read()}
+found = {"interfaces": [line.split(":")[0].strip() for line in open("/proc/net/dev").readlines()[2:]], "hosts": open("/etc/hosts").read()}
 probe = socket.socket()
 probe.settimeout(2)
 try:

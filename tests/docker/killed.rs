@@ -4,15 +4,18 @@ use std::time::{Duration, Instant};
 
 use plugbay::config::Config;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::bench::{PATIENCE, docker};
 use super::client::fixture;
-use super::served::{Served, containers, inspect};
+use super::kind::docker_is_there;
+use super::kind::first_process;
+use super::kind::sandboxes;
+use super::served::{Served, inspect};
 
-fn kill(container: &Value) {
-    let pid = i32::try_from(container["State"]["Pid"].as_i64().unwrap()).unwrap();
-    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+/// Kills the first process of a plugin's sandbox, as somebody else of the machine.
+async fn kill(served: &Served, plugin: &str) {
+    super::kind::kill(served.instance(), &served.container(plugin).await);
 }
 
 fn median(times: &mut [Duration]) -> Duration {
@@ -26,9 +29,8 @@ async fn a_plugin_that_is_killed_from_outside_is_soon_back_and_not_held_back() {
     let Some(served) = Served::with("probe").await else { return };
     let (mut noticed, mut active) = (Vec::new(), Vec::new());
     for number in 1..=KILLS {
-        let container = inspect(&served.container("probe").await);
         let began = Instant::now();
-        kill(&container);
+        kill(&served, "probe").await;
         while served.plugin("probe").await["state"] == "active" {
             assert!(began.elapsed() < PATIENCE, "kill {number} was not noticed");
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -51,11 +53,10 @@ async fn a_plugin_that_is_killed_from_outside_is_soon_back_and_not_held_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_in_flight_hear_of_a_kill_and_calls_meanwhile_wait() {
     let Some(served) = Served::with("probe").await else { return };
-    let container = inspect(&served.container("probe").await);
     let waiting = served.call("probe", "sleep", json!({"seconds": 15}));
     let killing = async {
         served.until_in_flight("probe", 1).await;
-        kill(&container);
+        kill(&served, "probe").await;
         served.until("probe", |plugin| plugin["state"] != "active").await;
         served.result("probe", "execute", json!({"a": 1})).await
     };
@@ -69,7 +70,7 @@ async fn calls_in_flight_hear_of_a_kill_and_calls_meanwhile_wait() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_whose_own_process_is_killed_is_started_again() {
     let Some(served) = Served::with("probe").await else { return };
-    let shim = inspect(&served.container("probe").await)["State"]["Pid"].as_i64().unwrap();
+    let shim = first_process(served.instance(), &served.container("probe").await);
     let children = std::fs::read_to_string(format!("/proc/{shim}/task/{shim}/children")).unwrap();
     let plugin = children.split(' ').next().unwrap().parse().unwrap();
     let waiting = served.call("probe", "sleep", json!({"seconds": 15}));
@@ -86,6 +87,9 @@ async fn a_plugin_whose_own_process_is_killed_is_started_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_operator_does_with_docker_is_noticed() {
+    if !docker_is_there() {
+        return;
+    }
     let Some(served) = Served::with("probe").await else { return };
     let first = served.container("probe").await;
     docker(&["rm", "--force", &first]).unwrap();
@@ -116,6 +120,9 @@ async fn what_an_operator_does_with_docker_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_plugin_can_be_disabled() {
+    if !docker_is_there() {
+        return;
+    }
     let Some(served) = Served::with("probe").await else { return };
     docker(&["pause", &served.container("probe").await]).unwrap();
     served.until("probe", |plugin| plugin["state"] == "paused").await;
@@ -123,12 +130,15 @@ async fn a_paused_plugin_can_be_disabled() {
     served.disable("probe").await.expect(200);
     println!("a paused plugin was disabled after {:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(5), "what is frozen is not waited for");
-    assert_eq!(containers(served.instance()), Vec::<String>::new());
+    assert_eq!(sandboxes(served.instance()), Vec::<String>::new());
     served.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn containers_of_others_are_left_alone_and_left_over_ones_removed() {
+    if !docker_is_there() {
+        return;
+    }
     let Some(mut served) = Served::with("probe").await else { return };
     let create = |labels: &[&str]| {
         let mut arguments = vec!["run", "--detach", "--network", "none"];

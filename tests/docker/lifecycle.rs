@@ -2,11 +2,12 @@
 
 use futures_util::StreamExt as _;
 use plugbay::domain::SessionId;
-use plugbay::sandbox::{EntryPoint, FoundSandbox, Sandbox as _};
+use plugbay::sandbox::{EntryPoint, FoundSandbox};
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::bench::{Bench, PATIENCE, config, docker, engine};
+use super::kind::docker_is_there;
 
 const SCRIPT: &str = "#!/bin/sh\necho 1\n";
 
@@ -63,7 +64,7 @@ async fn removing_ends_the_wait_and_can_be_repeated() {
     second.unwrap();
     let exit = exit.unwrap();
     assert_eq!((exit.exit_code, exit.out_of_memory), (137, false));
-    assert_eq!(started.bench.container_count(), 0);
+    assert_eq!(started.bench.sandbox_count(), 0);
     engine.remove(id).await.unwrap();
     assert!(engine.wait(id).await.is_err());
     assert!(engine.usage(id).await.is_err());
@@ -71,6 +72,9 @@ async fn removing_ends_the_wait_and_can_be_repeated() {
 
 #[tokio::test]
 async fn only_sandboxes_of_this_service_are_listed() {
+    if !docker_is_there() {
+        return;
+    }
     let Some(bench) = Bench::exec(SCRIPT) else { return };
     let other = SessionId::generate();
     let label = format!("plugbay.instance=other-{other}");
@@ -113,6 +117,9 @@ async fn usage_is_sane() {
 
 #[tokio::test]
 async fn events_tell_of_own_sandboxes_alone() {
+    if !docker_is_there() {
+        return;
+    }
     let Some(bench) = Bench::exec(SCRIPT) else { return };
     let other = engine(&format!("other-{}", bench.spec.session), &config());
     let mut events = bench.engine.events().await.unwrap();

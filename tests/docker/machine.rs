@@ -1,13 +1,13 @@
-//! A service in a process of its own, with its folders, and Docker around it.
+//! A service in a process of its own, with its folders, and the engine around it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::bench::{docker, docker_is_there};
 use super::client::Client;
-use super::served::{containers, short_folder};
+use super::kind::{choice, clean_up, engine_is_there, running};
+use super::served::short_folder;
 use super::support::process::Process;
 
 /// A service's folders, and the service while it runs.
@@ -17,9 +17,9 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Folders for a service; `None` where Docker may be left out and is.
+    /// Folders for a service; `None` where the engine may be left out and is.
     pub(crate) fn new() -> Option<Self> {
-        docker_is_there().then(|| Self::with_config(""))
+        engine_is_there().then(|| Self::with_config(""))
     }
 
     /// Folders for a service with more in its configuration.
@@ -42,7 +42,7 @@ impl Machine {
 
     pub(crate) fn serve(&self) -> (Process, Client) {
         let config = self.config();
-        let process = Process::serve(&self.data(), &config, &["--insecure-dev"]);
+        let process = Process::serve(&self.data(), &config, &["--insecure-dev", "--engine", choice().as_str()]);
         let token = fs::read_to_string(self.data().join("admin.token")).unwrap();
         let client = Client::new(process.address.parse().unwrap(), token.trim());
         (process, client)
@@ -66,10 +66,9 @@ impl Machine {
         }
     }
 
-    /// How many containers of the service run now.
+    /// How many sandboxes of the service run now.
     pub(crate) fn running(&self) -> usize {
-        let filter = format!("label=plugbay.instance={}", self.instance());
-        docker(&["ps", "--quiet", "--filter", &filter]).unwrap().lines().count()
+        running(&self.instance())
     }
 }
 
@@ -78,8 +77,6 @@ impl Drop for Machine {
         if !self.data().join("instance").exists() {
             return;
         }
-        for id in containers(&self.instance()) {
-            docker(&["rm", "--force", &id]).ok();
-        }
+        clean_up(&self.instance());
     }
 }

@@ -13,11 +13,10 @@ use plugbay::domain::Operation;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::bench::docker_is_there;
 use super::client::fixture;
 use super::hosts::{Host, Names, Speaks};
-use super::served::{Served, short_folder};
-use super::support::app::TestApp;
+use super::kind::engine_is_there;
+use super::served::{Served, setup, short_folder};
 use super::support::author::pack_folder;
 
 const NAME: &str = "everything";
@@ -43,15 +42,14 @@ struct World {
 }
 
 impl World {
-    /// `None` where Docker may be left out and is.
+    /// `None` where the engine may be left out and is.
     async fn start() -> Option<Self> {
-        if !docker_is_there() {
+        if !engine_is_there() {
             return None;
         }
         let (echo, api) = (Host::start(Speaks::Echo), Host::start(Speaks::Plain));
         let (resources, run_dir) = (resources(), short_folder());
-        let setup = TestApp::setup().unsigned().resolving(Arc::<Names>::default()).with(|config| {
-            run_dir.path().clone_into(&mut config.server.run_dir);
+        let setup = setup(&run_dir).resolving(Arc::<Names>::default()).with(|config| {
             name_resources(config, resources.path(), api.port);
         });
         let served = Served::of(setup.start().await, run_dir);

@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{events_of, fixture};
+use super::kind::docker_is_there;
 use super::served::{Served, inspect};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,6 +105,9 @@ async fn what_a_plugin_prints_can_be_read_and_followed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sandbox_and_its_plan_are_shown_as_docker_has_them() {
+    if !docker_is_there() {
+        return;
+    }
     let Some(served) = Served::start().await else { return };
     served.add(&fixture("probe"), &[]).await;
     assert_eq!(served.about("probe", "sandbox").await["container_id"], Value::Null);

@@ -268,7 +268,7 @@ async fn a_call_that_is_given_up_is_given_up_all_the_way_down() {
     let container = served.container("a").await;
     let killing = async {
         served.until_in_flight("b", 1).await;
-        super::bench::docker(&["kill", &container]).unwrap();
+        super::kind::kill(served.instance(), &container);
     };
     let (answer, ()) = tokio::join!(served.call("a", "execute", slow), killing);
     answer.expect_problem(502, "plugin-crashed");

@@ -9,9 +9,9 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 
-use super::bench::docker;
 use super::client::fixture;
-use super::served::{Served, containers};
+use super::kind::{clean_up, sandboxes};
+use super::served::Served;
 use super::support::app::{form, send};
 use super::support::author::pack_folder;
 
@@ -104,7 +104,7 @@ async fn ten_plugins_start_together_and_come_back_together() {
         answer.expect(200);
     }
     println!("ten plugins were enabled in {:?}", began.elapsed());
-    assert_eq!(containers(served.instance()).len(), 10);
+    assert_eq!(sandboxes(served.instance()).len(), 10);
     let began = Instant::now();
     served.restart().await;
     join_all(names.iter().map(|name| served.until_active(name))).await;
@@ -141,7 +141,7 @@ async fn a_sandbox_that_is_removed_while_it_starts_is_a_failed_start() {
     served.add(&fixture("probe"), &[("main.py", main)]).await;
     let removing = async {
         served.until("probe", |plugin| plugin["state"] == "initializing").await;
-        docker(&["rm", "--force", &containers(served.instance())[0]]).unwrap();
+        clean_up(served.instance());
         Instant::now()
     };
     let (enabled, removed) = tokio::join!(served.enable("probe"), removing);

@@ -1,21 +1,25 @@
 //! Sandboxes that must not start, and what is said about them.
 
 use plugbay::domain::{Code, Refusal as _};
-use plugbay::sandbox::{Sandbox as _, SandboxError, SandboxSpec};
+use plugbay::sandbox::{SandboxError, SandboxSpec};
 
 use super::bench::{Bench, config, docker, engine};
+use super::kind::docker_is_there;
 
 const SCRIPT: &str = "#!/bin/sh\necho 1\n";
 
 /// Why this sandbox does not start. Nothing of it may be left.
 async fn refusal(bench: &Bench) -> SandboxError {
     let error = bench.engine.start(&bench.spec).await.unwrap_err();
-    assert_eq!(bench.container_count(), 0);
+    assert_eq!(bench.sandbox_count(), 0);
     error
 }
 
 #[tokio::test]
 async fn a_missing_image_is_named_with_the_command_that_makes_it() {
+    if !docker_is_there() {
+        return;
+    }
     let Some(mut bench) = Bench::exec(SCRIPT) else { return };
     bench.spec.image = "plugbay/python:none".to_owned();
     let error = refusal(&bench).await;
@@ -37,6 +41,9 @@ impl Drop for Image {
 
 #[tokio::test]
 async fn an_image_with_a_volume_of_its_own_is_too_weak() {
+    if !docker_is_there() {
+        return;
+    }
     let Some(mut bench) = Bench::exec(SCRIPT) else { return };
     let image = Image(format!("plugbay-test:{}", bench.spec.session));
     let base = docker(&["create", "plugbay/python:3", "true"]).unwrap();
@@ -52,12 +59,15 @@ async fn an_image_with_a_volume_of_its_own_is_too_weak() {
 
 #[tokio::test]
 async fn what_docker_refuses_is_told_in_its_words() {
+    if !docker_is_there() {
+        return;
+    }
     let Some(bench) = Bench::exec(SCRIPT) else { return };
     let refuse = async |change: fn(&mut SandboxSpec)| {
         let mut spec = bench.spec.clone();
         change(&mut spec);
         let error = bench.engine.start(&spec).await.unwrap_err();
-        assert_eq!(bench.container_count(), 0);
+        assert_eq!(bench.sandbox_count(), 0);
         assert_eq!(error.code(), Code::PluginStartFailed, "{error}");
         format!("{error}: {}", std::error::Error::source(&error).unwrap())
     };
@@ -75,7 +85,7 @@ async fn a_sandbox_that_ends_at_once_is_not_left_behind() {
     match bench.engine.start(&bench.spec).await {
         Err(error) => {
             assert_eq!(error.to_string(), "the sandbox ended at once with exit code 72");
-            assert_eq!(bench.container_count(), 0);
+            assert_eq!(bench.sandbox_count(), 0);
         }
         // It ended only after Docker was asked.
         Ok(sandbox) => assert_eq!(bench.engine.wait(&sandbox.id).await.unwrap().exit_code, 72),
@@ -84,6 +94,9 @@ async fn a_sandbox_that_ends_at_once_is_not_left_behind() {
 
 #[tokio::test]
 async fn an_unknown_runtime_is_refused_before_anything_is_made() {
+    if !docker_is_there() {
+        return;
+    }
     let Some(bench) = Bench::exec(SCRIPT) else { return };
     let mut config = config();
     config.runtime = "unheard-of".to_owned();

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::bench::{docker, docker_is_there};
+use super::bench::docker;
 use super::client::fixture;
 use super::hosts::{Host, Names, Speaks, tls_file};
-use super::served::{Served, short_folder};
-use super::support::app::{TestApp, send};
+use super::kind::docker_is_there;
+use super::served::{Served, setup, short_folder};
+use super::support::app::send;
 
 const NAME: &str = "summarizer";
 
@@ -48,8 +49,7 @@ async fn a_plugin_of_the_usual_kind_gets_its_answer_from_the_one_host_it_was_app
     let archive = packed();
     let (allowed, sentinel) = (Host::start(Speaks::Tls), Host::start(Speaks::Tls));
     let (names, run_dir) = (Arc::<Names>::default(), short_folder());
-    let setup = TestApp::setup().unsigned().resolving(names.clone()).with(|config| {
-        run_dir.path().clone_into(&mut config.server.run_dir);
+    let setup = setup(&run_dir).resolving(names.clone()).with(|config| {
         config.egress.allow_private = vec!["allowed.test".parse().unwrap(), "second.test".parse().unwrap()];
     });
     let served = Served::of(setup.start().await, run_dir);

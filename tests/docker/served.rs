@@ -1,4 +1,4 @@
-//! The whole service over HTTP, with plugins in a real Docker.
+//! The whole service over HTTP, with plugins in real sandboxes.
 
 use std::fs;
 use std::ops::Deref;
@@ -8,11 +8,12 @@ use plugbay::config::Config;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::bench::{docker, docker_is_there};
+use super::bench::docker;
 use super::client::{Client, fixture};
+use super::kind::{choice, clean_up, engine_is_there, sandboxes};
 use super::support::app::{Setup, TestApp};
 
-/// A running service whose containers are gone when its test has ended.
+/// A running service whose sandboxes are gone when its test has ended.
 pub(crate) struct Served {
     /// Taken by `end` and `restart`.
     app: Option<TestApp>,
@@ -30,16 +31,17 @@ impl Deref for Served {
     }
 }
 
+/// A service with this folder for sockets, and the engine of this run.
+pub(crate) fn setup(run_dir: &TempDir) -> Setup {
+    TestApp::setup().unsigned().with(|config| {
+        run_dir.path().clone_into(&mut config.server.run_dir);
+        config.sandbox.engine = choice();
+    })
+}
+
 /// A folder for sockets.
 pub(crate) fn short_folder() -> TempDir {
     tempfile::Builder::new().prefix("pb-").tempdir_in("/tmp").unwrap()
-}
-
-/// The containers of a service, running or not.
-pub(crate) fn containers(instance: &str) -> Vec<String> {
-    let filter = format!("label=plugbay.instance={instance}");
-    let found = docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]).unwrap();
-    found.lines().map(str::to_owned).collect()
 }
 
 /// What Docker says of a container.
@@ -49,21 +51,18 @@ pub(crate) fn inspect(container: &str) -> Value {
 }
 
 impl Served {
-    /// A service; `None` where Docker may be left out and is.
+    /// A service; `None` where the engine may be left out and is.
     pub(crate) async fn start() -> Option<Self> {
         Self::start_with(|_| {}).await
     }
 
     /// A service with another configuration.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Option<Self> {
-        if !docker_is_there() {
+        if !engine_is_there() {
             return None;
         }
         let run_dir = short_folder();
-        let setup = TestApp::setup().unsigned().with(|config| {
-            run_dir.path().clone_into(&mut config.server.run_dir);
-            change(config);
-        });
+        let setup = setup(&run_dir).with(change);
         Some(Self::of(setup.start().await, run_dir))
     }
 
@@ -88,10 +87,10 @@ impl Served {
         self.app = Some(app);
     }
 
-    /// Stops the service. None of its containers may be left, and no folder of a session.
+    /// Stops the service. None of its sandboxes may be left, and no folder of a session.
     pub(crate) async fn stop_service(&mut self) -> Setup {
         let setup = self.app.take().unwrap().stop().await;
-        assert_eq!(containers(&self.instance), Vec::<String>::new(), "left behind");
+        assert_eq!(sandboxes(&self.instance), Vec::<String>::new(), "left behind");
         assert_eq!(fs::read_dir(self.run_dir.path()).unwrap().count(), 0, "instance directories are left");
         setup
     }
@@ -118,13 +117,11 @@ impl Served {
     }
 }
 
-/// Nothing stays in Docker, also of a test that failed.
+/// No sandbox stays, also of a test that failed.
 impl Drop for Served {
     fn drop(&mut self) {
-        let left = containers(&self.instance);
-        for id in &left {
-            docker(&["rm", "--force", id]).ok();
-        }
+        let left = sandboxes(&self.instance);
+        clean_up(&self.instance);
         if !std::thread::panicking() {
             assert!(self.app.is_none(), "a test ends with `end`");
             assert_eq!(left, Vec::<String>::new(), "left behind");

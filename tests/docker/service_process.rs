@@ -7,8 +7,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::client::{Client, fixture};
+use super::kind::sandboxes;
 use super::machine::Machine;
-use super::served::containers;
 use super::support::process::until;
 
 /// What a test machine runs: one plugin under its own name, the others beside it.
@@ -41,7 +41,7 @@ async fn a_killed_service_leaves_nothing_running_and_comes_back_with_its_plugins
     assert!(answers.iter().all(Result::is_err), "the service is gone");
     tokio::task::block_in_place(|| until("no container runs", Duration::from_secs(5), || machine.running() == 0));
     println!("no container ran {:?} after the service was killed", killed.elapsed());
-    assert_eq!((containers(&machine.instance()).len(), machine.run_dirs()), (3, 3), "a killed service removes nothing");
+    assert_eq!((sandboxes(&machine.instance()).len(), machine.run_dirs()), (3, 3), "a killed service removes nothing");
 
     let began = Instant::now();
     let (mut process, client) = machine.serve();
@@ -50,10 +50,10 @@ async fn a_killed_service_leaves_nothing_running_and_comes_back_with_its_plugins
         assert_eq!(client.result(name, "execute", json!({})).await, json!({"echo": {}}));
     }
     println!("three plugins answer {:?} after the restart", began.elapsed());
-    let swept = || containers(&machine.instance()).len() == 3 && machine.run_dirs() == 3;
+    let swept = || sandboxes(&machine.instance()).len() == 3 && machine.run_dirs() == 3;
     tokio::task::block_in_place(|| until("left-overs are gone", Duration::from_secs(5), swept));
     assert!(tokio::task::block_in_place(|| process.stop()).success(), "{}", process.log());
-    assert_eq!((containers(&machine.instance()), machine.run_dirs()), (Vec::new(), 0));
+    assert_eq!((sandboxes(&machine.instance()), machine.run_dirs()), (Vec::new(), 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,5 +102,5 @@ async fn a_service_that_is_stopped_under_load_ends_in_time_and_tells_every_calle
     assert_eq!(status.code(), Some(0), "{}", process.log());
     assert!(told.iter().all(|code| ["plugin-stopping", "stopping"].contains(&code.as_str())), "{told:?}");
     assert!(!calls[0].1.is_empty(), "the call that does not end is told");
-    assert_eq!((containers(&machine.instance()), machine.run_dirs()), (Vec::new(), 0));
+    assert_eq!((sandboxes(&machine.instance()), machine.run_dirs()), (Vec::new(), 0));
 }

@@ -33,7 +33,7 @@ impl Drop for Tag {
 
 #[tokio::test]
 async fn a_missing_image_stops_a_plugin_and_never_quarantines_it() {
-    if !super::bench::docker_is_there() {
+    if !super::kind::docker_is_there() {
         return;
     }
     let tag = Tag::make();

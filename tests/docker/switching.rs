@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::client::fixture;
-use super::served::{Served, containers, inspect};
+use super::kind::docker_is_there;
+use super::kind::sandboxes;
+use super::served::{Served, inspect};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_is_enabled_and_disabled_as_often_as_somebody_likes() {
@@ -19,14 +21,14 @@ async fn a_plugin_is_enabled_and_disabled_as_often_as_somebody_likes() {
         let answer = answer.expect(200);
         assert_eq!((&answer["status"], &answer["state"]), (&json!("disabled"), &json!("unloaded")));
     }
-    assert_eq!(containers(served.instance()), Vec::<String>::new());
+    assert_eq!(sandboxes(served.instance()), Vec::<String>::new());
     served.until_logged("probe", "cleaned up").await;
     served.call("probe", "execute", json!({})).await.expect_problem(409, "plugin-not-enabled");
     let (one, other) = tokio::join!(served.enable("probe"), served.enable("probe"));
     for answer in [one, other] {
         assert_eq!(answer.expect(200)["state"], "active");
     }
-    assert_eq!(containers(served.instance()).len(), 1);
+    assert_eq!(sandboxes(served.instance()).len(), 1);
     let log = served.log("probe").await;
     let count = |text: &str| log.iter().filter(|line| line["text"] == text).count();
     assert_eq!((count("initialized"), count("cleaned up")), (2, 1));
@@ -86,13 +88,13 @@ async fn uninstalling_stops_and_removes_and_purging_forgets() {
     let count = || std::fs::read_dir(&volumes).unwrap().count();
     assert_eq!(count(), 1);
     served.delete("/api/plugins/probe").await.expect(204);
-    assert_eq!((containers(served.instance()).len(), count()), (0, 1), "without purge the data stays");
+    assert_eq!((sandboxes(served.instance()).len(), count()), (0, 1), "without purge the data stays");
     served.call("probe", "execute", json!({})).await.expect_problem(404, "plugin-unknown");
     served.add_as(&fixture("probe"), "other").await;
     served.enable("other").await.expect(200);
     served.result("other", "store", json!({"text": "gone"})).await;
     served.delete("/api/plugins/other?purge=true").await.expect(204);
-    assert_eq!((containers(served.instance()).len(), count()), (0, 1));
+    assert_eq!((sandboxes(served.instance()).len(), count()), (0, 1));
     let logs = std::fs::read_dir(served.data().join("logs")).unwrap().count();
     assert_eq!(logs, 0);
     served.end().await;
@@ -100,6 +102,9 @@ async fn uninstalling_stops_and_removes_and_purging_forgets() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_limits_are_in_force_at_once_and_stay_so() {
+    if !docker_is_there() {
+        return;
+    }
     let Some(mut served) = Served::with("probe").await else { return };
     let memory = |container: &str| inspect(container)["HostConfig"]["Memory"].as_i64().unwrap();
     let before = served.container("probe").await;

@@ -3,8 +3,10 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use futures_util::future::FutureExt as _;
+use plugbay::domain::Isolation;
 use serde_json::json;
 
+use super::kind::kind;
 use super::target::{Attack, Target, attack};
 
 pub(crate) const TABLE: &[Attack] = &[
@@ -59,7 +61,12 @@ async fn disk(target: &Target) {
     assert!((4_000..=4_096).contains(&made[0].as_u64().unwrap()) && made[1] == NO_SPACE, "{made}");
     victim.works().await;
     victim.expect_restarts(0).await;
-    // It has no limit of files; each counts as memory.
+    if kind() == Isolation::Process {
+        let made = victim.result("greed.files", json!({"folder": "/dev/shm"})).await;
+        assert!((1_000..=1_024).contains(&made[0].as_u64().unwrap()) && made[1] == NO_SPACE, "{made}");
+        return;
+    }
+    // Docker's has no limit of files; each counts as memory.
     let full = victim.perform("greed.files", json!({"folder": "/dev/shm"})).await;
     full.expect_problem(502, "plugin-out-of-memory");
     victim.works().await;

@@ -6,9 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use futures_util::future::FutureExt as _;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::served::inspect;
 use super::target::{Attack, Target, Victim, attack};
 
 const EPERM: i64 = 1;
@@ -60,21 +59,22 @@ async fn system_calls(target: &Target) {
     }
 }
 
-/// The stored package of a plugin, which is what its sandbox shows as `/plugin`.
-fn package_of(container: &Value) -> PathBuf {
-    source_of(container, "/plugin").unwrap().into()
-}
-
-fn source_of(container: &Value, destination: &str) -> Option<String> {
-    let mounts = container["Mounts"].as_array().unwrap();
-    let found = mounts.iter().find(|mount| mount["Destination"] == destination)?;
-    Some(found["Source"].as_str().unwrap().to_owned())
+/// Where a folder of a plugin's sandbox is on the machine.
+async fn source_of(target: &Target, plugin: &str, destination: &str) -> String {
+    let field = match destination {
+        "/plugin" => "package",
+        "/opt/plugbay" => "runtime",
+        "/run/plugbay" => "instance_dir",
+        _ => "data",
+    };
+    let sandbox = target.about(plugin, "sandbox").await;
+    sandbox["spec"][field].as_str().unwrap_or_else(|| panic!("{destination}: {sandbox}")).to_owned()
 }
 
 /// No archive can bring a setuid program; somebody who can write to the data directory can.
 async fn devices(target: &Target) {
     let victim = target.raw().await;
-    let path = package_of(&inspect(&target.container(&victim.name).await)).join("id");
+    let path = PathBuf::from(source_of(target, &victim.name, "/plugin").await).join("id");
     fs::copy("/usr/bin/id", &path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
     let found = victim.result("look.devices", json!({})).await;
@@ -124,7 +124,7 @@ async fn sockets(target: &Target) {
     let found = victim.result("look.sockets", json!({})).await;
     // Its own were removed when they had been connected to.
     assert_eq!(found["files"], json!([]));
-    let folder = source_of(&inspect(&target.container(&victim.name).await), "/run/plugbay").unwrap();
+    let folder = source_of(target, &victim.name, "/run/plugbay").await;
     let own = ["host.sock", "log.sock"].map(|name| format!("{folder}/{name}"));
     for name in found["named"].as_array().unwrap() {
         // The other ends of its own connections are all that has a name here; nothing abstract, nothing of others.
@@ -134,13 +134,12 @@ async fn sockets(target: &Target) {
 
 async fn surroundings(target: &Target) {
     let (victim, other) = (target.raw().await, target.raw().await);
-    let (mine, others) =
-        (inspect(&target.container(&victim.name).await), inspect(&target.container(&other.name).await));
-    fs::write(PathBuf::from(source_of(&others, "/data").unwrap()).join("secret"), "x").unwrap();
+    let others_data = source_of(target, &other.name, "/data").await;
+    fs::write(PathBuf::from(&others_data).join("secret"), "x").unwrap();
     let paths = [
-        source_of(&others, "/run/plugbay").unwrap(),
-        source_of(&others, "/data").unwrap(),
-        source_of(&mine, "/run/plugbay").unwrap(),
+        source_of(target, &other.name, "/run/plugbay").await,
+        others_data,
+        source_of(target, &victim.name, "/run/plugbay").await,
         target.machine.data().to_str().unwrap().to_owned(),
         target.machine.run_dir().to_str().unwrap().to_owned(),
         "/data/secret".to_owned(),
@@ -151,8 +150,10 @@ async fn surroundings(target: &Target) {
     assert_eq!((&found["exists"], &found["readable"]), (&json!([]), &json!([])), "{found}");
     assert_eq!(found["pids"], 2, "the shim and itself");
     // What of the machine's paths can be read is where its own folders come from.
-    let own: Vec<String> =
-        ["/plugin", "/opt/plugbay", "/run/plugbay", "/data"].iter().filter_map(|path| source_of(&mine, path)).collect();
+    let mut own = Vec::new();
+    for path in ["/plugin", "/opt/plugbay", "/run/plugbay", "/data"] {
+        own.push(source_of(target, &victim.name, path).await);
+    }
     let folders = [target.machine.data(), target.machine.run_dir().to_owned()].map(|path| path.display().to_string());
     for mount in found["mounts"].as_array().unwrap() {
         let (root, inside) = (mount[0].as_str().unwrap(), mount[1].as_str().unwrap());

@@ -48,8 +48,8 @@ fn nobody<'a, T: Send + 'a>() -> EngineFuture<'a, T> {
 }
 
 impl Sandbox for Impostor {
-    fn isolation(&self) -> Isolation {
-        Isolation::Docker
+    fn isolation(&self) -> Option<Isolation> {
+        Some(Isolation::Docker)
     }
 
     fn probe(&self) -> EngineFuture<'_, EngineInfo> {

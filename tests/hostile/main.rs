@@ -12,6 +12,9 @@ mod bench;
 #[path = "../docker/client.rs"]
 #[expect(dead_code, reason = "shared with tests/docker")]
 mod client;
+#[path = "../docker/kind.rs"]
+#[expect(dead_code, reason = "shared with tests/docker")]
+mod kind;
 #[path = "../docker/machine.rs"]
 #[expect(dead_code, reason = "shared with tests/docker")]
 mod machine;

@@ -16,9 +16,9 @@ use tokio::task::block_in_place;
 
 use super::bench::{PATIENCE, docker};
 use super::client::{Client, fixture};
+use super::kind::sandboxes;
 use super::machine::Machine;
 use super::neighbour::{self, Caller};
-use super::served::containers;
 use super::support::app::Answer;
 use super::support::process::{Process, until};
 
@@ -162,7 +162,7 @@ impl Target {
 
     fn expect_nothing_left(&self, what: &str, before: &Usage) {
         let (data, instance) = (self.machine.data(), self.machine.instance());
-        until(&format!("{what}: containers go"), PATIENCE, || containers(&instance).len() == 1);
+        until(&format!("{what}: containers go"), PATIENCE, || sandboxes(&instance).len() == 1);
         until(&format!("{what}: folders of sessions go"), PATIENCE, || self.machine.run_dirs() == 1);
         let made = events(&instance, before.since, &["create"], "{{.ID}}");
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -193,7 +193,7 @@ impl Target {
     /// Stops the service: in order, with everything gone.
     fn finish(mut self) {
         assert!(block_in_place(|| self.process.stop()).success(), "{}", self.process.log());
-        assert_eq!((containers(&self.machine.instance()), self.machine.run_dirs()), (Vec::new(), 0));
+        assert_eq!((sandboxes(&self.machine.instance()), self.machine.run_dirs()), (Vec::new(), 0));
         assert!(!self.process.log().contains("panicked"), "{}", self.process.log());
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugbay::config::Config;
-use plugbay::domain::{ManualClock, SignaturePolicy, Timestamp};
+use plugbay::domain::{Isolation, ManualClock, SignaturePolicy, Timestamp};
 use plugbay::egress::{Resolver, SystemResolver};
 use plugbay::shutdown::Shutdown;
 use plugbay::startup::Running;
@@ -88,6 +88,8 @@ impl Setup {
     pub fn unsigned(self) -> Self {
         self.with(|config| {
             config.insecure_dev = true;
+            // As the flag does it.
+            config.security.min_isolation.unsigned = Isolation::Process;
             config.security.signatures = SignaturePolicy::Off;
         })
     }

@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::domain::Isolation;
 use crate::service::{
     BreakerView, CallRecord, Execution, HealthView, LastFailure, LimitsView, MetricsView, SandboxSpec, SandboxView,
     StateEvent, StatsView,
@@ -139,13 +138,13 @@ pub(crate) fn call(call: &CallRecord) -> wire::CallView {
     }
 }
 
-pub(crate) fn sandbox(isolation: Isolation, view: Option<SandboxView>) -> wire::SandboxView {
-    let engine = isolation.to_string();
+pub(crate) fn sandbox(engine: &str, view: Option<SandboxView>) -> wire::SandboxView {
+    let engine = engine.to_owned();
     match view {
         None => wire::SandboxView { engine, ..wire::SandboxView::default() },
         Some(SandboxView { isolation, container, image, spec: wanted, report }) => wire::SandboxView {
             engine,
-            isolation: Some(isolation.to_string()),
+            isolation: isolation.map(|isolation| isolation.to_string()),
             container_id: Some(container),
             image: Some(image),
             spec: Some(spec(&wanted)),

@@ -1,6 +1,7 @@
 //! `plugbay doctor`: whether the service has what it needs.
 
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -11,6 +12,12 @@ use crate::wire::{Check, System};
 
 /// Where Docker listens unless told otherwise.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// Where bubblewrap is.
+const BUBBLEWRAP: &str = "/usr/bin/bwrap";
+
+/// Checks of single engines.
+const ENGINES: [&str; 2] = ["docker", "process"];
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -44,13 +51,18 @@ pub(in crate::cli) fn doctor(_arguments: &DoctorArguments, context: &Context) ->
     });
     lines.extend(system.doctor.iter().map(check_text));
     context.output.result(&lines.join("\n"), &system);
-    if system.doctor.iter().all(|check| check.ok) { Ok(()) } else { Err(Failure::shown(Local::Failed)) }
+    // An engine that is not in use may be missing.
+    if system.doctor.iter().all(|check| check.ok || ENGINES.contains(&check.check.as_str())) {
+        Ok(())
+    } else {
+        Err(Failure::shown(Local::Failed))
+    }
 }
 
 /// Without a service only this machine can be looked at.
 fn alone(mut failure: Failure, context: &Context) -> Failure {
     let docker = context.environment.get("PLUGBAY__SANDBOX__DOCKER_HOST").unwrap_or(DOCKER_SOCKET);
-    let checks = [check_docker(docker.strip_prefix("unix://").unwrap_or(docker))];
+    let checks = [check_docker(docker.strip_prefix("unix://").unwrap_or(docker)), check_process(Path::new(BUBBLEWRAP))];
     let text: Vec<_> = checks.iter().map(check_text).collect();
     context.output.result(&text.join("\n"), &Alone { failure: &failure, doctor: &checks });
     failure.shown = context.output.is_json();
@@ -74,6 +86,17 @@ fn check_docker(socket: &str) -> Check {
     }
 }
 
+/// The service itself tries much more; this says what to install.
+fn check_process(bubblewrap: &Path) -> Check {
+    let is_root = rustix::process::geteuid().is_root();
+    let (ok, detail, how) = match (bubblewrap.exists(), is_root) {
+        (false, _) => (false, "needs bubblewrap, which is not installed", Some("apt-get install bubblewrap")),
+        (true, false) => (false, "needs a service that is started by root", Some("sudo plugbay serve")),
+        (true, true) => (true, "bubblewrap is installed", None),
+    };
+    Check { check: "process".to_owned(), ok, detail: detail.to_owned(), how: how.map(str::to_owned) }
+}
+
 fn check_text(check: &Check) -> String {
     let mark = if check.ok { "ok     " } else { "missing" };
     let how = check.how.as_ref().map(|how| format!("\n        {how}")).unwrap_or_default();
@@ -92,6 +115,7 @@ mod tests {
         assert!(check_text(&check_docker(path)).contains("\n        apt-get install docker.io"));
         let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert_eq!(check_text(&check_docker(path)), format!("ok      docker: answers at {path}"));
+        assert!(check_text(&check_process(&folder.path().join("bwrap"))).contains("apt-get install bubblewrap"));
         drop(listener);
         assert!(check_text(&check_docker(path)).contains("systemctl start docker"));
     }

@@ -1,9 +1,6 @@
 //! The container of a sandbox, as Docker is asked for it. Pure: a snapshot shows the whole of it, so that a weaker line is
 //! seen in review.
 
-use std::collections::HashMap;
-use std::path::Path;
-
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
     MountBindOptions, MountBindOptionsPropagationEnum, MountType, ResourcesUlimits, RestartPolicy,
@@ -11,25 +8,19 @@ use bollard::models::{
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use std::collections::HashMap;
 
 use crate::domain::Digest;
-use crate::sandbox::runtime::{HOSTS, RESOLV_CONF, SHIM};
-use crate::sandbox::{EntryPoint, FolderAccess, Network, SandboxSpec, seccomp};
+use crate::sandbox::inside::{
+    Binding, HOSTNAME, OOM_SCORE, PACKAGE_DIR, ULIMITS, bindings, entrypoint, environment, memory_bytes, nano_cpus,
+    pids,
+};
+use crate::sandbox::{FolderAccess, SandboxSpec, seccomp};
 
 /// Says which service a container belongs to. Containers without it are never touched.
 pub(super) const INSTANCE_LABEL: &str = "plugbay.instance";
 /// Says which session runs in a container.
 pub(super) const SESSION_LABEL: &str = "plugbay.session";
-
-const PACKAGE_DIR: &str = "/plugin";
-const RUNTIME_DIR: &str = "/opt/plugbay";
-const INSTANCE_DIR: &str = "/run/plugbay";
-/// Where the shim's proxy is. Never `localhost`, which some programs look up as `::1`, and that is not there.
-const PROXY: &str = "http://127.0.0.1:3128";
-const RUNNER: &str = "/opt/plugbay/sdk/plugbay/runner";
-
-/// Name, and soft and hard limit. Without the last one `/dev/mqueue` could be filled.
-pub(super) const ULIMITS: [(&str, i64); 4] = [("nofile", 1024), ("core", 0), ("memlock", 64 << 10), ("msgqueue", 0)];
 
 /// Docker's own list, and what else tells about the machine. Never empty, as that would unmask everything.
 const MASKED_PATHS: [&str; 17] = [
@@ -82,7 +73,7 @@ pub(super) fn create_body(
     let mut body = ContainerCreateBody {
         image: Some(image_id.to_owned()),
         user: Some(format!("{0}:{0}", spec.uid)),
-        entrypoint: Some(entrypoint(spec, settings)),
+        entrypoint: Some(entrypoint(spec, "python3", settings.message_bytes)),
         cmd: Some(Vec::new()),
         tty: Some(false),
         open_stdin: Some(false),
@@ -91,7 +82,7 @@ pub(super) fn create_body(
         attach_stderr: Some(false),
         env: Some(environment(spec)),
         working_dir: Some(PACKAGE_DIR.to_owned()),
-        hostname: Some("plugin".to_owned()),
+        hostname: Some(HOSTNAME.to_owned()),
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
         // Beside network mode `none`: still a namespace of its own with `lo`, in half the time.
         network_disabled: Some(true),
@@ -124,74 +115,6 @@ fn sorted(value: Value) -> Value {
         Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
         other => other,
     }
-}
-
-/// Bytes of memory: `/tmp` lies in memory and is counted with it.
-pub(super) fn memory_bytes(spec: &SandboxSpec) -> i64 {
-    let mib = spec.limits.memory_mb.saturating_add(spec.limits.tmp_mb);
-    i64::try_from(mib.saturating_mul(1 << 20)).unwrap_or(i64::MAX)
-}
-
-/// Processors in billionths.
-pub(super) fn nano_cpus(spec: &SandboxSpec, cpus: u32) -> i64 {
-    let cpus = spec.limits.cpus.min(f64::from(cpus));
-    #[expect(clippy::cast_possible_truncation, reason = "the number of processors bounds it")]
-    let nano = (cpus * 1e9).round() as i64;
-    nano
-}
-
-/// Processes and threads.
-pub(super) fn pids(spec: &SandboxSpec) -> i64 {
-    i64::try_from(spec.limits.pids).unwrap_or(i64::MAX)
-}
-
-fn entrypoint(spec: &SandboxSpec, settings: &Settings) -> Vec<String> {
-    let mut words = vec![format!("{RUNTIME_DIR}/{SHIM}")];
-    if spec.network == Network::Proxied {
-        words.push("--egress".to_owned());
-    }
-    words.push("--runtime".to_owned());
-    let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
-    match &spec.entry_point {
-        EntryPoint::Python { arguments } => {
-            add(&["python", "--", "python3", "-I", "-B", RUNNER]);
-            words.extend(arguments.iter().cloned());
-        }
-        EntryPoint::Stdio { program } => add(&["stdio", "--", &format!("{PACKAGE_DIR}/{program}")]),
-        EntryPoint::Exec { program, methods } => {
-            // The shim takes numbers of 32 bits.
-            let most = |number: u64| number.clamp(1, u64::from(u32::MAX)).to_string();
-            // Half: the frame around a result, and what is escaped in it, must fit into the message too.
-            let output_bytes = most(settings.message_bytes as u64 / 2);
-            let timeout_ms = most(spec.limits.timeout_seconds.saturating_mul(1_000));
-            add(&["exec"]);
-            if !methods.is_empty() {
-                add(&["--methods", &methods.join(",")]);
-            }
-            add(&["--timeout-ms", &timeout_ms, "--output-bytes", &output_bytes]);
-            add(&["--calls", &most(spec.limits.max_concurrency), "--", &format!("{PACKAGE_DIR}/{program}")]);
-        }
-    }
-    words
-}
-
-/// Nothing of the configuration: a plugin's processes, and what they crash into, show their environment.
-fn environment(spec: &SandboxSpec) -> Vec<String> {
-    let mut environment = vec![
-        "PATH=/usr/local/bin:/usr/bin:/bin".to_owned(),
-        "HOME=/tmp".to_owned(),
-        "LANG=C.UTF-8".to_owned(),
-        format!("PLUGIN_ID={}", spec.plugin_id),
-        format!("PLUGIN_DIR={PACKAGE_DIR}"),
-    ];
-    if spec.network == Network::Proxied {
-        // Programs differ in which of them they read.
-        for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-            environment.push(format!("{name}={PROXY}"));
-        }
-        environment.extend(["NO_PROXY", "no_proxy"].map(|name| format!("{name}=localhost,127.0.0.1")));
-    }
-    environment
 }
 
 fn labels(spec: &SandboxSpec) -> HashMap<String, String> {
@@ -237,7 +160,7 @@ fn host_config(spec: &SandboxSpec, machine: Machine, settings: &Settings) -> Hos
         cpu_shares: Some(i64::try_from(spec.limits.cpu_shares).unwrap_or(i64::MAX)),
         pids_limit: Some(pids(spec)),
         ulimits: Some(ULIMITS.map(ulimit).to_vec()),
-        mounts: Some(mounts(spec)),
+        mounts: Some(bindings(spec).into_iter().map(mount).collect()),
         binds: Some(Vec::new()),
         volumes_from: Some(Vec::new()),
         devices: Some(Vec::new()),
@@ -248,8 +171,7 @@ fn host_config(spec: &SandboxSpec, machine: Machine, settings: &Settings) -> Hos
         init: Some(false),
         restart_policy: Some(RestartPolicy { name: Some(RestartPolicyNameEnum::NO), maximum_retry_count: None }),
         auto_remove: Some(false),
-        // Plugins are killed before anything else of the machine when its memory runs out.
-        oom_score_adj: Some(500),
+        oom_score_adj: Some(OOM_SCORE),
         runtime: Some(settings.runtime.clone()),
         ..HostConfig::default()
     }
@@ -263,33 +185,12 @@ fn security_options(machine: Machine) -> Vec<String> {
     options
 }
 
-fn mounts(spec: &SandboxSpec) -> Vec<Mount> {
-    let mut mounts = vec![
-        mount(&spec.package, PACKAGE_DIR, FolderAccess::ReadOnly),
-        mount(&spec.runtime, RUNTIME_DIR, FolderAccess::ReadOnly),
-        mount(&spec.instance_dir, INSTANCE_DIR, FolderAccess::ReadOnly),
-        mount(&spec.runtime.join(HOSTS), "/etc/hosts", FolderAccess::ReadOnly),
-        mount(&spec.instance_dir.join("passwd"), "/etc/passwd", FolderAccess::ReadOnly),
-    ];
-    if spec.network == Network::Proxied {
-        mounts.push(mount(&spec.runtime.join(RESOLV_CONF), "/etc/resolv.conf", FolderAccess::ReadOnly));
-    }
-    if let Some(data) = &spec.data {
-        mounts.push(mount(&data.source, "/data", FolderAccess::ReadWrite));
-    }
-    mounts.extend(
-        spec.folders.iter().map(|folder| mount(&folder.source, &format!("/mnt/{}", folder.name), folder.access)),
-    );
-    mounts
-}
-
-fn mount(source: &Path, target: &str, access: FolderAccess) -> Mount {
-    // Docker knows nothing of the service's current folder.
-    let source = std::path::absolute(source).unwrap_or_else(|_no_current_folder| source.to_owned());
+fn mount(binding: Binding) -> Mount {
+    let Binding { source, target, access, is_executable: _ } = binding;
     Mount {
         typ: Some(MountType::BIND),
         source: Some(source.to_string_lossy().into_owned()),
-        target: Some(target.to_owned()),
+        target: Some(target),
         // Docker leaves `false` out of its answer, which could then not be told from a field it does not know.
         read_only: (access == FolderAccess::ReadOnly).then_some(true),
         bind_options: Some(MountBindOptions {
@@ -305,7 +206,7 @@ fn mount(source: &Path, target: &str, access: FolderAccess) -> Mount {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sandbox::docker::testing::spec;
+    use crate::sandbox::testing::spec;
     use crate::sandbox::{DataMount, DataQuota, FolderMount};
 
     const MACHINE: Machine = Machine { cpus: 2, has_apparmor: true, limits_swap: true };
@@ -350,28 +251,6 @@ mod tests {
         for body in [&closed, &open] {
             assert_eq!((&body["HostConfig"]["NetworkMode"], &body["NetworkDisabled"]), (&"none".into(), &true.into()));
         }
-    }
-
-    #[test]
-    fn each_entry_point_starts_through_the_shim() {
-        let words = |entry_point: EntryPoint| {
-            let spec = SandboxSpec { entry_point, ..spec() };
-            entrypoint(&spec, &settings()).join(" ")
-        };
-        let python = EntryPoint::Python { arguments: vec!["--main".to_owned(), "main.py".to_owned()] };
-        assert_eq!(
-            words(python),
-            "/opt/plugbay/shim --runtime python -- python3 -I -B /opt/plugbay/sdk/plugbay/runner --main main.py"
-        );
-        let stdio = EntryPoint::Stdio { program: "bin/serve".to_owned() };
-        assert_eq!(words(stdio), "/opt/plugbay/shim --runtime stdio -- /plugin/bin/serve");
-        let methods = vec!["execute".to_owned(), "on_message".to_owned()];
-        let exec = EntryPoint::Exec { program: "run.sh".to_owned(), methods };
-        assert_eq!(
-            words(exec),
-            "/opt/plugbay/shim --runtime exec --methods execute,on_message --timeout-ms 30000 --output-bytes 2097152 \
-             --calls 16 -- /plugin/run.sh"
-        );
     }
 
     #[test]

@@ -145,7 +145,7 @@ mod tests {
 
     use super::*;
     use crate::sandbox::docker::config::{Machine, Settings, create_body};
-    use crate::sandbox::docker::testing::spec;
+    use crate::sandbox::testing::spec;
 
     fn body() -> ContainerCreateBody {
         let machine = Machine { cpus: 2, has_apparmor: true, limits_swap: true };

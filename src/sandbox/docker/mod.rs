@@ -6,9 +6,6 @@ mod client;
 mod config;
 mod inspect;
 mod probe;
-mod report;
-#[cfg(test)]
-mod testing;
 mod usage;
 
 use std::collections::HashMap;
@@ -33,6 +30,9 @@ use client::{Client, ENGINE, QUICK, SLOW, Trouble};
 use config::{INSTANCE_LABEL, Machine, SESSION_LABEL, Settings};
 use probe::Probed;
 
+use super::inside;
+use super::report::{self, Expected, ExpectedCgroup};
+use super::samples::Samples;
 use super::{
     EngineFuture, EngineInfo, FoundSandbox, RunningSandbox, Sandbox, SandboxError, SandboxEvent, SandboxExit,
     SandboxSpec, Usage,
@@ -59,7 +59,7 @@ pub struct DockerEngine {
     probed: Mutex<Option<(Instant, Probed)>>,
     /// More starts at once make each of them slower, until all are too slow.
     starts: Semaphore,
-    samples: usage::Samples,
+    samples: Samples,
 }
 
 impl DockerEngine {
@@ -73,7 +73,7 @@ impl DockerEngine {
             uid_base: sandbox.uid_base,
             probed: Mutex::default(),
             starts: Semaphore::new(cores + 2),
-            samples: usage::Samples::default(),
+            samples: Samples::default(),
         }
     }
 
@@ -236,11 +236,12 @@ impl DockerEngine {
             answer.unwrap_or_else(|| Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()))
         });
         let stats = answer.await.map_err(self.failed("tell what the container uses"))?;
-        self.samples.read(id, Instant::now(), &stats).ok_or_else(|| SandboxError::Failed {
+        let counters = usage::counters(&stats).ok_or_else(|| SandboxError::Failed {
             engine: ENGINE,
             action: "tell what the container uses",
             source: "the container does not run".into(),
-        })
+        })?;
+        Ok(self.samples.add(id, Instant::now(), counters))
     }
 
     fn own_filter(&self) -> HashMap<String, Vec<String>> {
@@ -306,8 +307,8 @@ fn ended_at_once(state: &ContainerState) -> SandboxError {
 }
 
 impl Sandbox for DockerEngine {
-    fn isolation(&self) -> Isolation {
-        Isolation::Docker
+    fn isolation(&self) -> Option<Isolation> {
+        Some(Isolation::Docker)
     }
 
     fn probe(&self) -> EngineFuture<'_, EngineInfo> {
@@ -331,7 +332,16 @@ impl Sandbox for DockerEngine {
         let Some((_, probed)) = self.last_probe() else {
             return Err(SandboxError::Weaker { differences: vec!["nothing is known about the engine yet".to_owned()] });
         };
-        let differences = report::differences(spec, probed.machine, report);
+        let machine = probed.machine;
+        let cgroup = ExpectedCgroup {
+            memory: inside::memory_bytes(spec),
+            limits_swap: machine.limits_swap,
+            pids: inside::pids(spec),
+            nano_cpus: inside::nano_cpus(spec, machine.cpus),
+        };
+        // A folder that is bound in has the flags of its disk; Docker can ask for no others.
+        let expected = Expected { cgroup: Some(cgroup), data_is_noexec: false };
+        let differences = report::differences(spec, &expected, report);
         if differences.is_empty() { Ok(()) } else { Err(SandboxError::Weaker { differences }) }
     }
 

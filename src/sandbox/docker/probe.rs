@@ -1,12 +1,10 @@
 //! Whether this Docker can do what a sandbox needs. What it does not tell counts as missing.
 
-use std::fs;
-
 use bollard::models::{SystemInfo, SystemInfoCgroupVersionEnum, SystemVersion};
 
 use super::client::ENGINE;
 use super::config::Machine;
-use crate::sandbox::{EngineInfo, SandboxError};
+use crate::sandbox::{EngineInfo, SandboxError, machine_has_swap};
 
 /// Docker 20.10, the first with a namespace of cgroups for each container.
 const OLDEST_API: (u32, u32) = (1, 41);
@@ -117,11 +115,6 @@ fn require_api(version: &SystemVersion) -> Result<(), SandboxError> {
         }
         None => Err(lacks("does not tell the version of its API".to_owned(), UPGRADE)),
     }
-}
-
-/// Docker runs on this machine, so its kernel is ours. What cannot be read counts as swap.
-fn machine_has_swap() -> bool {
-    fs::read_to_string("/proc/swaps").map_or(true, |text| text.lines().count() > 1)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod backoff;
 mod breaker;
 mod engine;
 mod fault;
+mod isolation;
 mod member;
 mod order;
 mod reconcile;

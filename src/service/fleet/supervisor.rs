@@ -128,6 +128,7 @@ impl Supervisor {
         if let Some(problem) = permissions_problem(&self.member.name, &standing) {
             return Err(problem.into());
         }
+        self.service.check_isolation(&self.member).await?;
         let order = self.service.launch_order(&self.member).await?;
         let opened = self.service.open_volume(&self.member, &order.spec).await;
         let data = opened.inspect_err(|error| self.note_no_volume(error))?;

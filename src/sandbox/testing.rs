@@ -1,4 +1,4 @@
-//! A specification for the tests of this folder.
+//! A specification for the tests of the engines.
 
 use semver::Version;
 

@@ -3,13 +3,35 @@
 
 use serde_json::{Value, json};
 
-use super::config::{Machine, ULIMITS, memory_bytes, nano_cpus, pids};
-use crate::sandbox::{DataQuota, Network, SandboxSpec};
+use super::inside::ULIMITS;
+use super::{DataQuota, Network, SandboxSpec};
 
 /// Tunnels that the kernel puts into every new namespace once their module is loaded. They are down, lead nowhere, and
 /// only the capability to administer networks could change that.
 const FALLBACK_TUNNELS: [&str; 10] =
     ["tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0", "ip6gretap0"];
+
+/// What an engine promised beyond the specification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    /// What cgroups must hold; `None` where there are none.
+    pub(super) cgroup: Option<ExpectedCgroup>,
+    /// Whether no program in `/data` can be started. Docker takes no such option.
+    pub(super) data_is_noexec: bool,
+}
+
+/// What the cgroups of a sandbox must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ExpectedCgroup {
+    /// Bytes of memory.
+    pub(super) memory: i64,
+    /// Whether swap can be limited. Where it cannot, there is none.
+    pub(super) limits_swap: bool,
+    /// Processes and threads.
+    pub(super) pids: i64,
+    /// Processors in billionths.
+    pub(super) nano_cpus: i64,
+}
 
 /// Differences found so far.
 struct Check<'a> {
@@ -18,7 +40,7 @@ struct Check<'a> {
 }
 
 /// Every difference, with what was wanted and what was found.
-pub(super) fn differences(spec: &SandboxSpec, machine: Machine, report: &Value) -> Vec<String> {
+pub(super) fn differences(spec: &SandboxSpec, expected: &Expected, report: &Value) -> Vec<String> {
     let mut check = Check { report, differences: Vec::new() };
     check.equal("/uid", &spec.uid.into());
     check.equal("/gid", &spec.uid.into());
@@ -33,12 +55,14 @@ pub(super) fn differences(spec: &SandboxSpec, machine: Machine, report: &Value) 
     check.equal("/no_new_privs", &true.into());
     // 2 is a filter.
     check.equal("/seccomp", &2.into());
-    check.mounts(spec);
+    check.mounts(spec, expected);
     for (name, value) in ULIMITS {
         check.equal(&format!("/rlimits/{name}/soft"), &value.into());
         check.equal(&format!("/rlimits/{name}/hard"), &value.into());
     }
-    check.cgroup(spec, machine);
+    if let Some(cgroup) = &expected.cgroup {
+        check.cgroup(cgroup);
+    }
     check.that("/interfaces", "lo alone", |found| {
         let names: Option<Vec<&str>> = found.as_array().map(|names| names.iter().filter_map(Value::as_str).collect());
         names.is_some_and(|names| {
@@ -73,39 +97,42 @@ impl Check<'_> {
         });
     }
 
-    fn mounts(&mut self, spec: &SandboxSpec) {
+    fn mounts(&mut self, spec: &SandboxSpec, expected: &Expected) {
         self.mount("/", None, &["ro"]);
         self.mount("/tmp", Some("tmpfs"), &["noexec", "nosuid", "nodev"]);
         self.mount("/plugin", None, &["ro"]);
         self.mount("/run/plugbay", None, &["ro"]);
+        let closed: &[&str] = &["rw", "noexec", "nosuid", "nodev"];
         match spec.data.as_ref().map(|data| data.quota) {
             // The flags of the mount that is bound in. Without them the engine sees another folder than the service.
-            Some(DataQuota::Hard) => self.mount("/data", Some("ext4"), &["rw", "noexec", "nosuid", "nodev"]),
-            // A folder that is bound in has the flags of its disk; Docker can ask for no others.
-            Some(DataQuota::Soft) => self.mount("/data", None, &["rw"]),
+            Some(DataQuota::Hard) => self.mount("/data", Some("ext4"), closed),
+            // A folder that is bound in has the flags of its disk, unless the engine can ask for others.
+            Some(DataQuota::Soft) => self.mount("/data", None, if expected.data_is_noexec { closed } else { &["rw"] }),
             None => self.that("/mounts/~1data", "nothing", Value::is_null),
         }
+        self.mount("/dev/shm", Some("tmpfs"), &["noexec", "nosuid", "nodev"]);
+        self.mount("/proc/sys", None, &["ro"]);
     }
 
-    fn cgroup(&mut self, spec: &SandboxSpec, machine: Machine) {
-        let memory = memory_bytes(spec);
+    fn cgroup(&mut self, wanted: &ExpectedCgroup) {
+        let ExpectedCgroup { memory, limits_swap, pids, nano_cpus } = *wanted;
         self.equal("/cgroup/memory", &memory.into());
         // Version 1 counts memory and swap together, version 2 swap alone.
         let (both, swap) = (&self.report["cgroup"]["memory_and_swap"], &self.report["cgroup"]["swap"]);
         let limited = (*both == memory && swap.is_null()) || (both.is_null() && *swap == 0);
-        if !limited && machine.limits_swap {
+        if !limited && limits_swap {
             self.differences.push(format!(
                 "cgroup.swap: wanted none, found {both} for memory and swap together, {swap} for swap alone"
             ));
         }
-        self.equal("/cgroup/pids", &pids(spec).into());
-        let nano = nano_cpus(spec, machine.cpus);
+        self.equal("/cgroup/pids", &pids.into());
         let period = self.report["cgroup"]["cpu_period_us"].as_i64().filter(|period| *period > 0);
-        let wanted = format!("{} of a processor", spec.limits.cpus.min(f64::from(machine.cpus)));
+        let thousandths = i32::try_from(nano_cpus / 1_000_000).unwrap_or(i32::MAX);
+        let wanted = format!("{} of a processor", f64::from(thousandths) / 1_000.0);
         self.that("/cgroup/cpu_quota_us", &wanted, |quota| {
             let share = |(quota, period): (i64, i64)| {
-                let wanted = i128::from(nano) * i128::from(period) / 1_000_000_000;
-                // Docker rounds down to whole microseconds.
+                let wanted = i128::from(nano_cpus) * i128::from(period) / 1_000_000_000;
+                // Engines round down to whole microseconds.
                 (i128::from(quota) - wanted).abs() <= 1
             };
             quota.as_i64().zip(period).is_some_and(share)
@@ -117,9 +144,11 @@ impl Check<'_> {
 mod tests {
     use super::*;
     use crate::sandbox::DataMount;
-    use crate::sandbox::docker::testing::spec;
+    use crate::sandbox::testing::spec;
 
-    const MACHINE: Machine = Machine { cpus: 2, has_apparmor: false, limits_swap: true };
+    const CGROUP: ExpectedCgroup =
+        ExpectedCgroup { memory: 335_544_320, limits_swap: true, pids: 64, nano_cpus: 500_000_000 };
+    const EXPECTED: Expected = Expected { cgroup: Some(CGROUP), data_is_noexec: false };
 
     fn report() -> Value {
         let mount = |kind: &str, flags: &[&str]| json!({ "type": kind, "flags": flags });
@@ -134,6 +163,8 @@ mod tests {
                 "/": mount("overlay", &["ro", "relatime"]),
                 "/tmp": mount("tmpfs", &["rw", "nosuid", "nodev", "noexec", "relatime"]),
                 "/data": null,
+                "/dev/shm": mount("tmpfs", &["rw", "nosuid", "nodev", "noexec", "relatime"]),
+                "/proc/sys": mount("proc", &["ro", "nosuid", "nodev"]),
                 "/plugin": mount("ext4", &["ro", "relatime"]),
                 "/run/plugbay": mount("tmpfs", &["ro", "nosuid"]),
             },
@@ -150,12 +181,12 @@ mod tests {
     fn changed(pointer: &str, value: Value) -> Vec<String> {
         let mut report = report();
         *report.pointer_mut(pointer).unwrap() = value;
-        differences(&spec(), MACHINE, &report)
+        differences(&spec(), &EXPECTED, &report)
     }
 
     #[test]
     fn a_sandbox_as_specified_has_no_differences() {
-        assert_eq!(differences(&spec(), MACHINE, &report()), Vec::<String>::new());
+        assert_eq!(differences(&spec(), &EXPECTED, &report()), Vec::<String>::new());
     }
 
     #[test]
@@ -180,6 +211,8 @@ mod tests {
                 flags(&["rw", "nosuid", "nodev"]),
                 "mounts./tmp: wanted tmpfs noexec,nosuid,nodev, found",
             ),
+            ("/mounts/~1dev~1shm", flags(&["rw"]), "mounts./dev/shm: wanted tmpfs noexec,nosuid,nodev, found"),
+            ("/mounts/~1proc~1sys", flags(&["rw"]), "mounts./proc/sys: wanted ro, found"),
             ("/mounts/~1plugin", flags(&["rw"]), "mounts./plugin: wanted ro, found"),
             ("/mounts/~1plugin", Value::Null, "mounts./plugin: wanted ro, found null"),
             ("/mounts/~1run~1plugbay", flags(&["rw"]), "mounts./run/plugbay: wanted ro, found"),
@@ -206,7 +239,7 @@ mod tests {
     #[test]
     fn a_report_without_content_differs_everywhere() {
         for report in [Value::Null, json!({}), json!([]), json!("report")] {
-            assert!(differences(&spec(), MACHINE, &report).len() > 20);
+            assert!(differences(&spec(), &EXPECTED, &report).len() > 20);
         }
     }
 
@@ -215,40 +248,46 @@ mod tests {
         let mut second = report();
         second["cgroup"]["memory_and_swap"] = Value::Null;
         second["cgroup"]["swap"] = 0.into();
-        assert_eq!(differences(&spec(), MACHINE, &second), Vec::<String>::new());
+        assert_eq!(differences(&spec(), &EXPECTED, &second), Vec::<String>::new());
         second["cgroup"]["swap"] = Value::Null;
-        let machine = Machine { limits_swap: false, ..MACHINE };
-        assert_eq!(differences(&spec(), machine, &second), Vec::<String>::new());
+        let without_swap = ExpectedCgroup { limits_swap: false, ..CGROUP };
+        let expected = Expected { cgroup: Some(without_swap), ..EXPECTED };
+        assert_eq!(differences(&spec(), &expected, &second), Vec::<String>::new());
         assert_eq!(changed("/interfaces", json!(["lo", "tunl0", "sit0"])), Vec::<String>::new());
         let with_network = spec().with_network();
-        assert_eq!(differences(&with_network, MACHINE, &report()), ["egress: wanted true, found false"]);
+        assert_eq!(differences(&with_network, &EXPECTED, &report()), ["egress: wanted true, found false"]);
         assert_eq!(
-            differences(&with_network, MACHINE, &{
+            differences(&with_network, &EXPECTED, &{
                 let mut report = report();
                 report["egress"] = true.into();
                 report
             }),
             Vec::<String>::new()
         );
+        second["cgroup"] = Value::Null;
+        assert_eq!(differences(&spec(), &Expected { cgroup: None, ..EXPECTED }, &second), Vec::<String>::new());
     }
 
     #[test]
     fn data_shows_the_flags_that_its_quota_promises() {
-        let with = |quota, flags: &[&str]| {
+        let with = |quota, expected: &Expected, flags: &[&str]| {
             let spec = spec().with_data(DataMount { source: "/volumes/1".into(), quota });
             let mut report = report();
             report["mounts"]["/data"] = json!({ "type": "ext4", "flags": flags });
-            differences(&spec, MACHINE, &report)
+            differences(&spec, expected, &report)
         };
         let closed = ["rw", "nosuid", "nodev", "noexec", "noatime"];
-        assert_eq!(with(DataQuota::Hard, &closed), Vec::<String>::new());
-        assert_eq!(with(DataQuota::Soft, &["rw"]), Vec::<String>::new());
+        assert_eq!(with(DataQuota::Hard, &EXPECTED, &closed), Vec::<String>::new());
+        assert_eq!(with(DataQuota::Soft, &EXPECTED, &["rw"]), Vec::<String>::new());
+        let noexec = Expected { data_is_noexec: true, ..EXPECTED };
         for missing in ["rw", "nosuid", "nodev", "noexec"] {
             let flags: Vec<&str> = closed.into_iter().filter(|flag| *flag != missing).collect();
-            let found = with(DataQuota::Hard, &flags);
+            let found = with(DataQuota::Hard, &EXPECTED, &flags);
             let wanted = "mounts./data: wanted ext4 rw,noexec,nosuid,nodev, found";
             assert!(found.len() == 1 && found[0].starts_with(wanted), "{found:?}");
+            let found = with(DataQuota::Soft, &noexec, &flags);
+            assert!(found.len() == 1 && found[0].starts_with("mounts./data: wanted rw,noexec"), "{found:?}");
         }
-        assert_eq!(with(DataQuota::Soft, &["ro"]).len(), 1);
+        assert_eq!(with(DataQuota::Soft, &EXPECTED, &["ro"]).len(), 1);
     }
 }

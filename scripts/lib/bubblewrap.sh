@@ -1,0 +1,13 @@
+# shellcheck shell=bash
+# bubblewrap for scripts, sourced by them after docker.sh: what the process engine needs, installed or named.
+
+# ensure_bubblewrap MAY_INSTALL: afterwards the process engine can be tried; or what to do was printed, and the result is 1.
+ensure_bubblewrap() {
+    local may_install=$1
+    if [ "$(id -u)" != 0 ]; then
+        echo "error: the process engine needs root, to give each plugin a user of its own; run this with sudo" >&2
+        return 1
+    fi
+    if [ -x /usr/bin/bwrap ]; then return 0; fi
+    install_packages "$may_install" bubblewrap
+}

@@ -1,0 +1,305 @@
+//! The cgroups of sandboxes: `plugbay/<instance>/<session>` below the top of each hierarchy. Version 1 has one hierarchy
+//! per controller, version 2 one for all.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::sandbox::inside::{memory_bytes, nano_cpus, pids};
+use crate::sandbox::samples::Counters;
+use crate::sandbox::{SandboxSpec, machine_has_swap};
+
+/// Where hierarchies are mounted, and what a sandbox sees of its own.
+pub(super) const TOP: &str = "/sys/fs/cgroup";
+
+const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
+const PERIOD_US: i64 = 100_000;
+
+/// How long the kernel may take to end what was killed.
+const END: Duration = Duration::from_secs(10);
+
+/// Where cgroups can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hierarchies {
+    pub(super) version: u8,
+    /// Names below [`TOP`]; one empty name in version 2.
+    names: Vec<String>,
+    /// Whether swap can be limited. Where it cannot, there is none.
+    pub(super) limits_swap: bool,
+    /// The folder of this service below each hierarchy.
+    own: PathBuf,
+}
+
+/// The cgroup of one sandbox.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    version: u8,
+    /// Name of the hierarchy, and the folder.
+    pub(super) folders: Vec<(String, PathBuf)>,
+}
+
+impl Hierarchies {
+    /// Finds out what there is; the error says what is missing.
+    pub(super) fn find(instance: &str) -> Result<Self, String> {
+        let own = Path::new("plugbay").join(instance);
+        let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let names = hierarchies_of(&groups, Path::new(TOP))?;
+        let version = if names == [""] { 2 } else { 1 };
+        let mut found = Self { version, names, limits_swap: true, own };
+        found.prepare().map_err(|error| format!("cgroups cannot be made below {TOP}: {error}"))?;
+        found.limits_swap = found.folders("").iter().any(|(_, folder)| {
+            folder.join("memory.memsw.limit_in_bytes").exists() || version == 2 && folder.join("cgroup.procs").exists()
+        });
+        if !found.limits_swap && machine_has_swap() {
+            return Err("swap cannot be limited on this machine, which has swap".to_owned());
+        }
+        Ok(found)
+    }
+
+    /// The service's own folders, with their controllers switched on.
+    fn prepare(&self) -> io::Result<()> {
+        for (_, folder) in self.folders("") {
+            fs::create_dir_all(&folder)?;
+        }
+        if self.version == 2 {
+            let mut folder = PathBuf::from(TOP);
+            for part in std::iter::once(Path::new("")).chain(self.own.iter().map(Path::new)) {
+                folder.push(part);
+                fs::write(folder.join("cgroup.subtree_control"), "+memory +pids +cpu")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folders(&self, session: &str) -> Vec<(String, PathBuf)> {
+        let folder = |name: &String| (name.clone(), Path::new(TOP).join(name).join(&self.own).join(session));
+        self.names.iter().map(folder).collect()
+    }
+
+    /// Makes the cgroup of a sandbox with its limits.
+    pub(super) fn make(&self, spec: &SandboxSpec, cpus: u32) -> io::Result<Group> {
+        self.prepare()?;
+        let group = self.group(&spec.session.to_string());
+        let result = group.fill(spec, cpus);
+        if result.is_err() {
+            group.remove().ok();
+        }
+        result.map(|()| group)
+    }
+
+    /// The cgroup of a session, whether it is there or not.
+    pub(super) fn group(&self, session: &str) -> Group {
+        Group { version: self.version, folders: self.folders(session) }
+    }
+
+    /// The sessions that have cgroups.
+    pub(super) fn sessions(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (_, folder) in self.folders("") {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    found.push(entry.file_name().to_string_lossy().into_owned());
+                }
+            }
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+}
+
+impl Drop for Hierarchies {
+    /// A service that has ended leaves nothing; one with sandboxes keeps its folders, as they are not empty.
+    fn drop(&mut self) {
+        for (_, folder) in self.folders("") {
+            fs::remove_dir(&folder).ok();
+        }
+    }
+}
+
+/// Processes and threads, with the one of bubblewrap that waits outside of the sandbox.
+pub(super) fn pids_with_monitor(spec: &SandboxSpec) -> i64 {
+    pids(spec).saturating_add(1)
+}
+
+impl Group {
+    fn fill(&self, spec: &SandboxSpec, cpus: u32) -> io::Result<()> {
+        let quota = (i128::from(nano_cpus(spec, cpus)) * i128::from(PERIOD_US) / 1_000_000_000).to_string();
+        let memory = memory_bytes(spec).to_string();
+        let shares = spec.limits.cpu_shares;
+        for (_, folder) in &self.folders {
+            fs::create_dir(folder)?;
+        }
+        let values = if self.version == 2 {
+            vec![
+                ("memory.max", memory),
+                ("memory.swap.max", "0".to_owned()),
+                ("pids.max", pids_with_monitor(spec).to_string()),
+                ("cpu.max", format!("{quota} {PERIOD_US}")),
+                // 2 to 262144 as 1 to 10000.
+                ("cpu.weight", (1 + shares.saturating_sub(2).saturating_mul(9_999) / 262_142).to_string()),
+            ]
+        } else {
+            vec![
+                ("memory.limit_in_bytes", memory.clone()),
+                ("memory.memsw.limit_in_bytes", memory),
+                ("pids.max", pids_with_monitor(spec).to_string()),
+                ("cpu.cfs_period_us", PERIOD_US.to_string()),
+                ("cpu.cfs_quota_us", quota),
+                ("cpu.shares", shares.to_string()),
+            ]
+        };
+        for (file, value) in values {
+            match self.file(file) {
+                Some(path) => fs::write(path, value)?,
+                // Where swap is not counted there is none; see `Hierarchies::find`.
+                None if file.contains("swap") || file.contains("memsw") => {}
+                None => return Err(io::Error::new(io::ErrorKind::NotFound, format!("the cgroup has no `{file}`"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// A file of the group, in the hierarchy that has it.
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        self.folders.iter().map(|(_, folder)| folder.join(name)).find(|path| path.exists())
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.file(name)?).ok()
+    }
+
+    /// Processes that are in it now.
+    pub(super) fn processes(&self) -> Vec<Pid> {
+        let texts = self.folders.iter().filter_map(|(_, folder)| fs::read_to_string(folder.join("cgroup.procs")).ok());
+        let numbers = texts.flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>());
+        numbers.filter_map(Pid::from_raw).collect()
+    }
+
+    /// Whether the kernel killed something in it for want of memory.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        let text = self.read("memory.oom_control").or_else(|| self.read("memory.events")).unwrap_or_default();
+        number_after(&text, "oom_kill ").is_some_and(|kills| kills > 0)
+    }
+
+    /// What is used in it. `None` once it is gone.
+    pub(super) fn counters(&self) -> Option<Counters> {
+        let number = |name| self.read(name)?.trim().parse::<u64>().ok();
+        let stat = self.read("memory.stat").unwrap_or_default();
+        let cache = number_after(&stat, "total_inactive_file ").or_else(|| number_after(&stat, "inactive_file "));
+        let usage = number("memory.usage_in_bytes").or_else(|| number("memory.current"))?;
+        let in_version_2 = || Some(number_after(&self.read("cpu.stat")?, "usage_usec ")?.saturating_mul(1_000));
+        Some(Counters {
+            cpu_ns: number("cpuacct.usage").or_else(in_version_2)?,
+            memory_bytes: usage.saturating_sub(cache.unwrap_or_default()),
+            // Without bubblewrap's own.
+            pids: number("pids.current")?.saturating_sub(1),
+        })
+    }
+
+    /// Kills everything in it and removes it. Waits for the kernel, so not for a task.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        let deadline = Instant::now() + END;
+        loop {
+            for pid in self.processes() {
+                // Gone already is as good.
+                kill_process(pid, Signal::KILL).ok();
+            }
+            let mut left = None;
+            for (_, folder) in &self.folders {
+                match fs::remove_dir(folder) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => left = Some(error),
+                    Ok(()) | Err(_) => {}
+                }
+            }
+            match left {
+                None => return Ok(()),
+                Some(error) if Instant::now() > deadline => return Err(error),
+                Some(_) => thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+}
+
+fn number_after(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+}
+
+/// The hierarchies that hold the controllers a sandbox needs, by their names below `top`.
+fn hierarchies_of(groups: &str, top: &Path) -> Result<Vec<String>, String> {
+    if let Ok(controllers) = fs::read_to_string(top.join("cgroup.controllers")) {
+        let missing =
+            ["memory", "pids", "cpu"].into_iter().find(|name| !controllers.split_whitespace().any(|c| c == *name));
+        return missing.map_or_else(|| Ok(vec![String::new()]), |name| Err(lacks(name)));
+    }
+    let mut names: Vec<String> = Vec::new();
+    for controller in CONTROLLERS {
+        let mut fields = groups.lines().filter_map(|line| line.split(':').nth(1));
+        let name = fields.find(|field| field.split(',').any(|name| name == controller));
+        let name = name.filter(|name| top.join(name).join("cgroup.procs").exists()).ok_or_else(|| lacks(controller))?;
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+fn lacks(controller: &str) -> String {
+    format!("the cgroup controller `{controller}` is not there")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let top = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = top.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        top
+    }
+
+    #[test]
+    fn both_versions_are_found_and_what_is_missing_is_named() {
+        let groups = "5:memory:/x\n4:pids:/\n3:cpu,cpuacct:/\n1:name=systemd:/\n0::/\n";
+        let first = folder(&[("memory/cgroup.procs", ""), ("pids/cgroup.procs", ""), ("cpu,cpuacct/cgroup.procs", "")]);
+        assert_eq!(hierarchies_of(groups, first.path()).unwrap(), ["memory", "pids", "cpu,cpuacct"]);
+        let second = folder(&[("cgroup.controllers", "cpuset cpu io memory pids\n")]);
+        assert_eq!(hierarchies_of("0::/\n", second.path()).unwrap(), [""]);
+        let poor = folder(&[("cgroup.controllers", "cpu pids\n")]);
+        assert_eq!(hierarchies_of("0::/\n", poor.path()).unwrap_err(), "the cgroup controller `memory` is not there");
+        let none = folder(&[]);
+        assert_eq!(hierarchies_of(groups, none.path()).unwrap_err(), "the cgroup controller `memory` is not there");
+    }
+
+    #[test]
+    fn counters_are_read_in_both_versions() {
+        let first = folder(&[
+            ("a/cpuacct.usage", "5000\n"),
+            ("b/memory.usage_in_bytes", "9000\n"),
+            ("b/memory.stat", "cache 1\ntotal_inactive_file 2000\n"),
+            ("b/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"),
+            ("c/pids.current", "8\n"),
+        ]);
+        let folders = ["a", "b", "c"].map(|name| (name.to_owned(), first.path().join(name))).to_vec();
+        let group = Group { version: 1, folders };
+        let wanted = Counters { cpu_ns: 5_000, memory_bytes: 7_000, pids: 7 };
+        assert_eq!((group.counters(), group.is_out_of_memory()), (Some(wanted), true));
+        let second = folder(&[
+            ("cpu.stat", "usage_usec 5\nuser_usec 1\n"),
+            ("memory.current", "9000\n"),
+            ("memory.stat", "anon 1\ninactive_file 2000\n"),
+            ("memory.events", "oom 3\noom_kill 0\n"),
+            ("pids.current", "8\n"),
+        ]);
+        let group = Group { version: 2, folders: vec![(String::new(), second.path().to_owned())] };
+        assert_eq!((group.counters(), group.is_out_of_memory()), (Some(wanted), false));
+    }
+}

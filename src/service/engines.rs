@@ -1,0 +1,71 @@
+//! The engines there are: the one that runs plugins, and for whoever asks what is missing, all of them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{Service, ServiceError};
+use crate::config::{Config, EngineChoice};
+use crate::domain::{Chain, Isolation, Refusal as _};
+use crate::sandbox::{AutoEngine, DockerEngine, EngineInfo, Place, ProcessEngine, Sandbox};
+
+/// How long what was found is shown again: looking starts programs.
+const AGE: Duration = Duration::from_secs(10);
+
+/// Every engine.
+#[derive(Debug)]
+pub(super) struct Engines {
+    all: [(Isolation, Arc<dyn Sandbox>); 2],
+    seen: Mutex<Option<(Instant, Vec<EngineReport>)>>,
+}
+
+/// What one engine can do here.
+#[derive(Clone, Debug)]
+pub struct EngineReport {
+    /// What it would be.
+    pub isolation: Isolation,
+    /// Who it is; else what is missing and how to get it.
+    pub found: Result<EngineInfo, (String, String)>,
+}
+
+impl Engines {
+    /// All of them, and the operator's choice.
+    pub(super) fn open(
+        instance: &str,
+        config: &Config,
+        place: Place<'_>,
+    ) -> Result<(Self, Arc<dyn Sandbox>), ServiceError> {
+        let docker: Arc<dyn Sandbox> = Arc::new(DockerEngine::new(instance, &config.sandbox, config.calls));
+        let process = ProcessEngine::new(instance, &config.sandbox, config.calls, place);
+        let process: Arc<dyn Sandbox> = Arc::new(
+            process.map_err(|source| ServiceError::File { action: "start the process engine".to_owned(), source })?,
+        );
+        let chosen: Arc<dyn Sandbox> = match config.sandbox.engine {
+            EngineChoice::Docker => Arc::clone(&docker),
+            EngineChoice::Process => Arc::clone(&process),
+            EngineChoice::Auto => Arc::new(AutoEngine::new(Arc::clone(&docker), Arc::clone(&process))),
+        };
+        let all = [(Isolation::Docker, docker), (Isolation::Process, process)];
+        Ok((Self { all, seen: Mutex::default() }, chosen))
+    }
+}
+
+impl Service {
+    /// What each engine can do here, also those that run nothing.
+    pub async fn examine_engines(&self) -> Vec<EngineReport> {
+        let seen = self.engines.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((_, reports)) = seen.filter(|(at, _)| at.elapsed() < AGE) {
+            return reports;
+        }
+        let mut reports = Vec::new();
+        for (isolation, engine) in &self.engines.all {
+            let found = engine.probe().await.map_err(|error| {
+                let how = error.how().unwrap_or_else(|| error.code().how().to_owned());
+                (Chain(&error).to_string(), how)
+            });
+            reports.push(EngineReport { isolation: *isolation, found });
+        }
+        let seen = Some((Instant::now(), reports.clone()));
+        *self.engines.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        reports
+    }
+}
