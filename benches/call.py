@@ -14,6 +14,7 @@ from typing import Callable
 import report
 from report import MIB, ROOT, Report, Row, ServiceError, memory, progress, table
 import engine
+import engines
 from served import IMAGE, SECONDS, Bench, copies, python_echo
 
 ROUNDS = 5
@@ -293,7 +294,14 @@ def measure(folder: Path) -> Report:
         Row("the same, against the calm p99", attacked / quiet, "×"),
         Row("GET …/health", health, "µs"),
     ]
-    return Report(rows, calls_table(figures))
+    tables = calls_table(figures)
+    if engines.can_compare():
+        both = folder / "both"
+        both.mkdir()
+        more, columns = engines.compare(both)
+        rows += more
+        tables += "\n" + columns
+    return Report(rows, tables)
 
 
 if __name__ == "__main__":

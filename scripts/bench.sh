@@ -4,7 +4,7 @@
 #   scripts/bench.sh install|call|host [--judge] [--record]
 #
 #   install   large archives, the memory they take, the start of the service
-#   call      calls, starts and memory of running plugins beside their floors; needs Docker
+#   call      calls, starts and memory of running plugins beside their floors, and a column per engine; needs Docker
 #   host      what plugins ask of the service, and downloads on their way out; needs Docker
 #
 # Builds the release binary first; PLUGBAY_BIN names another. --judge: exit code 1 if a goal is missed. --record: also
@@ -13,6 +13,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/lib/docker.sh
 . scripts/lib/docker.sh
+# shellcheck source=scripts/lib/bubblewrap.sh
+. scripts/lib/bubblewrap.sh
 
 what=${1:-}
 case $what in
@@ -37,6 +39,8 @@ if [ "$what" != install ]; then
     docker/python/build.sh >&2
 fi
 if [ "$what" = call ]; then
+    # Without it, or without root, the table has no column for the process engine.
+    ensure_bubblewrap yes >&2 || true
     cargo build --release --locked --example load >&2
 fi
 if [ -z "${PLUGBAY_BIN:-}" ]; then cargo build --release --locked --bin plugbay >&2; fi

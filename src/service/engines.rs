@@ -3,6 +3,9 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
 use super::{Service, ServiceError};
 use crate::config::{Config, EngineChoice};
 use crate::domain::{Chain, Isolation, Refusal as _};
@@ -10,6 +13,9 @@ use crate::sandbox::{AutoEngine, DockerEngine, EngineInfo, Place, ProcessEngine,
 
 /// How long what was found is shown again: looking starts programs.
 const AGE: Duration = Duration::from_secs(10);
+
+/// How long one engine is waited for: nobody who looks is to hang with it.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Every engine.
 #[derive(Debug)]
@@ -56,14 +62,20 @@ impl Service {
         if let Some((_, reports)) = seen.filter(|(at, _)| at.elapsed() < AGE) {
             return reports;
         }
-        let mut reports = Vec::new();
-        for (isolation, engine) in &self.engines.all {
-            let found = engine.probe().await.map_err(|error| {
-                let how = error.how().unwrap_or_else(|| error.code().how().to_owned());
-                (Chain(&error).to_string(), how)
-            });
-            reports.push(EngineReport { isolation: *isolation, found });
-        }
+        let look = async |(isolation, engine): &(Isolation, Arc<dyn Sandbox>)| {
+            let found = match timeout(PATIENCE, engine.probe()).await {
+                Ok(found) => found.map_err(|error| {
+                    let how = error.how().unwrap_or_else(|| error.code().how().to_owned());
+                    (Chain(&error).to_string(), how)
+                }),
+                Err(_elapsed) => {
+                    let detail = format!("no answer within {} ms", PATIENCE.as_millis());
+                    Err((detail, "ask again; restart it if that stays so".to_owned()))
+                }
+            };
+            EngineReport { isolation: *isolation, found }
+        };
+        let reports = join_all(self.engines.all.iter().map(look)).await;
         let seen = Some((Instant::now(), reports.clone()));
         *self.engines.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
         reports

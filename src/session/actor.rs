@@ -21,6 +21,9 @@ use crate::domain::Chain;
 use crate::protocol::{CancelReason, Outgoing, RemoteError};
 use crate::sandbox::VolumeLease;
 
+/// How long what a plugin printed last may take once its sandbox is gone.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
+
 /// How long a cancelled call may go on.
 const CANCELLED_GRACE: Duration = Duration::from_secs(10);
 
@@ -176,7 +179,7 @@ impl Actor {
 
     /// Tells everybody, then removes what is left.
     async fn finish(self, end: SessionEnd) {
-        let Self { inner, around, dir, way_out, .. } = self;
+        let Self { inner, around, dir, way_out, mut output_end, .. } = self;
         let end = Arc::new(end);
         inner.outbound.close();
         inner.calls.end(&end);
@@ -189,6 +192,8 @@ impl Actor {
             // The next look at the engine's list finds it.
             tracing::warn!(sandbox = %inner.sandbox.id, error = %Chain(&error), "A sandbox could not be removed");
         }
+        // What it printed last is in the log before anybody removes that.
+        tokio::time::timeout(LAST_OUTPUT, output_end.wait_for(|end| end.closed)).await.ok();
         drop(dir);
         give_back(around.data).await;
         inner.removed.send_replace(true);

@@ -60,7 +60,7 @@ async fn system_calls(target: &Target) {
 }
 
 /// Where a folder of a plugin's sandbox is on the machine.
-async fn source_of(target: &Target, plugin: &str, destination: &str) -> String {
+pub(crate) async fn source_of(target: &Target, plugin: &str, destination: &str) -> String {
     let field = match destination {
         "/plugin" => "package",
         "/opt/plugbay" => "runtime",

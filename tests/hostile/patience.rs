@@ -8,6 +8,7 @@ use plugbay::domain::Isolation;
 use serde_json::json;
 
 use super::bench::docker;
+use super::inside::source_of;
 use super::kind::{kind, sandboxes};
 use super::served::inspect;
 use super::target::{Attack, Target, Victim, attack};
@@ -155,17 +156,13 @@ impl Drop for Freezer {
 
 async fn folder_gone(target: &Target) {
     let victim = target.raw().await;
-    let container = inspect(&target.container(&victim.name).await);
-    let mounts = container["Mounts"].as_array().unwrap();
-    let folder = mounts.iter().find(|mount| mount["Destination"] == "/run/plugbay").unwrap();
-    fs::remove_dir_all(folder["Source"].as_str().unwrap()).unwrap();
+    let folder = source_of(target, &victim.name, "/run/plugbay").await;
+    fs::remove_dir_all(&folder).unwrap();
     victim.works().await;
     victim.perform("bad.end", json!({"code": 4})).await.expect_problem(502, "plugin-crashed");
     victim.works().await;
     victim.expect_restarts(1).await;
     // The one that has taken its place stands where it should.
-    let container = inspect(&target.container(&victim.name).await);
-    let mounts = container["Mounts"].as_array().unwrap();
-    let folder = mounts.iter().find(|mount| mount["Destination"] == "/run/plugbay").unwrap();
-    assert!(fs::exists(folder["Source"].as_str().unwrap()).unwrap());
+    let folder = source_of(target, &victim.name, "/run/plugbay").await;
+    assert!(fs::exists(folder).unwrap());
 }
