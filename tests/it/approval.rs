@@ -13,7 +13,7 @@ const WANTS: &str = "permissions: [network_access, chat_access]\noptional_permis
 /// A service without an engine: what would start answers 503.
 async fn service() -> TestApp {
     let setup = TestApp::setup().unsigned();
-    setup.with(|config| "unix:///nonexistent/docker.sock".clone_into(&mut config.sandbox.docker_host)).start().await
+    setup.without_engine().start().await
 }
 
 async fn install_as(app: &TestApp, name: &str, extra: &str) -> Value {

@@ -8,7 +8,7 @@ use crate::support::author::{manifest, package};
 
 async fn service() -> TestApp {
     let setup = TestApp::setup().unsigned();
-    setup.with(|config| "unix:///nonexistent/docker.sock".clone_into(&mut config.sandbox.docker_host)).start().await
+    setup.without_engine().start().await
 }
 
 async fn conversation(app: &TestApp) -> String {

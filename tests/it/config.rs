@@ -24,7 +24,7 @@ const SCHEMA: &str = "config_schema:\n  $schema: https://json-schema.org/draft/2
 /// A service without an engine: what would start answers 503.
 async fn service() -> TestApp {
     let setup = TestApp::setup().unsigned();
-    setup.with(|config| "unix:///nonexistent/docker.sock".clone_into(&mut config.sandbox.docker_host)).start().await
+    setup.without_engine().start().await
 }
 
 async fn with(extra: &str) -> TestApp {

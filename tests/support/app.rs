@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugbay::config::Config;
+use plugbay::config::{Config, EngineChoice};
 use plugbay::domain::{Isolation, ManualClock, SignaturePolicy, Timestamp};
 use plugbay::egress::{Resolver, SystemResolver};
 use plugbay::shutdown::Shutdown;
@@ -91,6 +91,14 @@ impl Setup {
             // As the flag does it.
             config.security.min_isolation.unsigned = Isolation::Process;
             config.security.signatures = SignaturePolicy::Off;
+        })
+    }
+
+    /// What would start answers 503, whatever this machine has.
+    pub fn without_engine(self) -> Self {
+        self.with(|config| {
+            config.sandbox.engine = EngineChoice::Docker;
+            "unix:///nonexistent/docker.sock".clone_into(&mut config.sandbox.docker_host);
         })
     }
 
