@@ -63,6 +63,8 @@ struct Inner {
     allowance: f64,
     refilled: Instant,
     dropped: u64,
+    /// What comes late must not bring the files back.
+    is_removed: bool,
 }
 
 impl PluginLog {
@@ -75,6 +77,7 @@ impl PluginLog {
             allowance: LINES_PER_SECOND,
             refilled: Instant::now(),
             dropped: 0,
+            is_removed: false,
         };
         Self { path, clock, inner: Mutex::new(inner), hidden: ArcSwap::default() }
     }
@@ -152,6 +155,9 @@ impl PluginLog {
     }
 
     fn try_write(&self, inner: &mut Inner, line: &LogLine) -> io::Result<()> {
+        if inner.is_removed {
+            return Ok(());
+        }
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
         if inner.file.is_some() && inner.bytes + bytes.len() as u64 > FILE_BYTES {
@@ -191,9 +197,10 @@ impl PluginLog {
         inner.followers.get_or_insert_with(|| broadcast::channel(FOLLOWERS_BEHIND).0).subscribe()
     }
 
-    /// Removes what was kept, when the plugin is uninstalled.
+    /// Removes what was kept, when the plugin is uninstalled. Nothing is kept any more.
     pub fn remove(&self) -> io::Result<()> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).file = None;
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        (inner.file, inner.is_removed) = (None, true);
         for path in [self.path.clone(), older(&self.path)] {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -244,7 +251,8 @@ mod tests {
         assert_eq!(again.tail(1)[0].text, "three");
         assert_eq!(again.tail(1)[0].fields.as_ref().unwrap().get(), "{\"a\":1}");
         again.remove().unwrap();
-        assert!(again.tail(10).is_empty());
+        again.note("ERROR", "late");
+        assert!(again.tail(10).is_empty() && fs::read_dir(folder.path()).unwrap().next().is_none());
     }
 
     #[test]
