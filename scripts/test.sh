@@ -185,7 +185,7 @@ if ! command -v minisign >/dev/null; then packages+=(minisign); fi
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3 python3-venv); fi
 if ! python3 -m pip --version >/dev/null 2>&1; then packages+=(python3-pip); fi
 # Volumes of plugins, which only root can mount.
-if [ "$(id -u)" = 0 ] && ! [ -x /usr/sbin/mkfs.ext4 -o -x /sbin/mkfs.ext4 ]; then packages+=(e2fsprogs); fi
+if [ "$(id -u)" = 0 ] && ! [ -x /usr/sbin/mkfs.ext4 ] && ! [ -x /sbin/mkfs.ext4 ]; then packages+=(e2fsprogs); fi
 if [ "$(id -u)" = 0 ] && ! command -v mount >/dev/null; then packages+=(mount); fi
 if [ ${#packages[@]} -gt 0 ]; then
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] && [ "$may_install" = yes ]; then

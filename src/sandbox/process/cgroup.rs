@@ -37,7 +37,7 @@ pub(super) struct Hierarchies {
 /// The cgroup of one sandbox.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    version: u8,
+    pub(super) version: u8,
     /// Name of the hierarchy, and the folder.
     pub(super) folders: Vec<(String, PathBuf)>,
 }

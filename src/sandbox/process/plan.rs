@@ -215,3 +215,50 @@ impl Plan {
         std::iter::once(program).chain(rest).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::sandbox::testing::spec;
+    use crate::sandbox::{DataMount, DataQuota};
+
+    #[test]
+    fn the_whole_command_is_as_reviewed() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["usr", "sbin", "etc/ssl/certs"] {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+        }
+        symlink("usr/bin", root.path().join("bin")).unwrap();
+        symlink("/usr/share/zoneinfo/Etc/UTC", root.path().join("etc/localtime")).unwrap();
+        let settings = Settings {
+            bubblewrap: "/usr/bin/bwrap".into(),
+            root: root.path().to_owned(),
+            python: "/usr/bin/python3".to_owned(),
+            message_bytes: 4_194_304,
+        };
+        let group = Group {
+            version: 1,
+            folders: vec![("pids".to_owned(), "/sys/fs/cgroup/pids/plugbay/instance-1/session".into())],
+        };
+        let spec =
+            spec().with_network().with_data(DataMount { source: "/run/volumes/1".into(), quota: DataQuota::Hard });
+        let mut lines = vec![String::new()];
+        for word in plan(&spec, &settings, Some(&group)).readable() {
+            let word = word.replace(&*root.path().to_string_lossy(), "ROOT");
+            let line = lines.last_mut().unwrap();
+            if word.starts_with("--") && !line.is_empty() {
+                lines.push(word);
+            } else {
+                line.push_str(if line.is_empty() { "" } else { " " });
+                line.push_str(&word);
+            }
+        }
+        // Which of these files there are is the kernel's affair.
+        lines.retain(|line| !line.contains("/dev/null /proc/") && !line.contains("tmpfs /proc/"));
+        lines.retain(|line| !line.starts_with("--remount-ro /proc/"));
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+}
