@@ -9,6 +9,7 @@
 mod support;
 
 mod asked;
+mod backup;
 mod bench;
 mod calls;
 mod chat;
