@@ -190,6 +190,22 @@ async fn another_key_or_a_readable_one_is_refused() {
 }
 
 #[tokio::test]
+async fn a_folder_that_cannot_be_held_still_refuses_the_backup_before_it_begins() {
+    let setup = service().await.stop().await;
+    let plugin = "plugin_00000000000070008000000000000000";
+    database::run(&setup.data(), &format!("INSERT INTO sandbox_users (number, plugin_id) VALUES (1, '{plugin}')"))
+        .await;
+    fs::create_dir(setup.data().join("volumes").join(plugin)).unwrap();
+    let app = setup.start().await;
+    let problem = send(app.request(Method::POST, "/api/system/backup")).await.expect_problem(503, "data-unavailable");
+    assert!(problem["how"].as_str().unwrap().contains("copy the data directory"), "{problem}");
+    assert!(!app.audit_actions().await.contains(&"system.backup_begun".to_owned()));
+    // Its place is free again.
+    fs::remove_dir(app.data().join("volumes").join(plugin)).unwrap();
+    backup(&app).await;
+}
+
+#[tokio::test]
 async fn only_the_owner_takes_backups() {
     let app = service().await;
     for scopes in [&["read", "execute", "operate", "install", "approve", "trust", "audit"][..], &["read"]] {

@@ -1,9 +1,9 @@
 //! Copies of volumes, also of ones in use: those are frozen while they are read, which makes whoever writes wait.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -72,8 +72,12 @@ impl Frozen {
     fn freeze(mount_point: &Path) -> Result<Self, VolumeError> {
         let program = find("fsfreeze", "util-linux");
         let failed = |said| VolumeError::Program { action: "freeze", path: mount_point.to_owned(), said };
-        let frozen = Self { program: program.map_err(failed)?, mount_point: mount_point.to_owned() };
+        // Where nothing is mounted, the file system around it would be frozen: the machine's own.
+        if !is_mount_point(mount_point).map_err(|source| VolumeError::file("look at", mount_point, source))? {
+            return Err(failed("nothing is mounted there".to_owned()));
+        }
         // The value exists before the file system is frozen, so that it thaws whatever happens.
+        let frozen = Self { program: program.map_err(failed)?, mount_point: mount_point.to_owned() };
         let done = run(&frozen.program, &[OsStr::new("--freeze"), mount_point.as_os_str()]);
         match done {
             Ok(done) if done.is_good() => Ok(frozen),
@@ -89,6 +93,12 @@ impl Drop for Frozen {
             error!(error = %Chain(&error), path = %self.mount_point.display(), "A volume could not be thawed");
         }
     }
+}
+
+/// Whether a file system begins at this folder.
+fn is_mount_point(folder: &Path) -> io::Result<bool> {
+    let around = folder.parent().unwrap_or(folder);
+    Ok(fs::metadata(folder)?.dev() != fs::metadata(around)?.dev())
 }
 
 /// Lets a file system go on; one that is not frozen stays as it is.
@@ -130,5 +140,35 @@ fn sparsely(from: &Path, into: &Path, deadline: Option<Instant>) -> Result<(), V
         Ok(true) => Ok(()),
         Ok(false) => Err(VolumeError::TooSlow { image: from.to_owned(), seconds: LONGEST_FREEZE.as_secs() }),
         Err(source) => Err(VolumeError::file("copy", from, source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_a_file_system_of_its_own_is_not_frozen() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("volume");
+        fs::create_dir(&inner).unwrap();
+        assert!(!is_mount_point(&inner).unwrap() && is_mount_point(Path::new("/proc")).unwrap());
+        let error = Frozen::freeze(&inner).err().unwrap();
+        assert!(error.to_string().contains("nothing is mounted there"), "{error}");
+        fs::write(inner.join("file"), "goes on").unwrap();
+    }
+
+    #[test]
+    fn copies_have_the_same_holes_and_take_no_longer_than_they_may() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, into) = (folder.path().join("from"), folder.path().join("into"));
+        let file = File::create(&from).unwrap();
+        file.set_len(64 << 20).unwrap();
+        file.write_all_at(b"content", 8 << 20).unwrap();
+        let late = sparsely(&from, &folder.path().join("late"), Some(Instant::now())).unwrap_err();
+        assert!(late.to_string().contains("took more than 10 s"), "{late}");
+        sparsely(&from, &into, None).unwrap();
+        assert!(fs::read(&from).unwrap() == fs::read(&into).unwrap());
+        assert!(fs::metadata(&into).unwrap().blocks() < 100);
     }
 }
