@@ -11,7 +11,7 @@ use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 use tracing::error;
 
-use super::tools::{find, run};
+use super::tools::{Done, find, run};
 use super::{Means, VolumeError, Volumes, image, lock};
 use crate::domain::{Chain, PluginId};
 
@@ -66,6 +66,7 @@ impl Volumes {
 struct Frozen {
     program: PathBuf,
     mount_point: PathBuf,
+    holds: bool,
 }
 
 impl Frozen {
@@ -77,10 +78,14 @@ impl Frozen {
             return Err(failed("nothing is mounted there".to_owned()));
         }
         // The value exists before the file system is frozen, so that it thaws whatever happens.
-        let frozen = Self { program: program.map_err(failed)?, mount_point: mount_point.to_owned() };
+        let program = program.map_err(failed)?;
+        let mut frozen = Self { program, mount_point: mount_point.to_owned(), holds: false };
         let done = run(&frozen.program, &[OsStr::new("--freeze"), mount_point.as_os_str()]);
         match done {
-            Ok(done) if done.is_good() => Ok(frozen),
+            Ok(done) if done.is_good() => {
+                frozen.holds = true;
+                Ok(frozen)
+            }
             Ok(done) => Err(failed(done.said)),
             Err(source) => Err(VolumeError::file("freeze", mount_point, source)),
         }
@@ -89,8 +94,14 @@ impl Frozen {
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        if let Err(error) = thaw(&self.program, &self.mount_point) {
-            error!(error = %Chain(&error), path = %self.mount_point.display(), "A volume could not be thawed");
+        let path = self.mount_point.display();
+        match thaw(&self.program, &self.mount_point) {
+            // Where freezing has failed, there is nothing to thaw.
+            Ok(done) if done.is_good() || !self.holds => {}
+            Ok(done) => {
+                error!(%path, said = done.said, "`{path}` stays frozen: `fsfreeze -u {path}` lets its plugin go on");
+            }
+            Err(error) => error!(%path, error = %Chain(&error), "`{path}` may stay frozen: `fsfreeze -u {path}`"),
         }
     }
 }
@@ -102,8 +113,8 @@ fn is_mount_point(folder: &Path) -> io::Result<bool> {
 }
 
 /// Lets a file system go on; one that is not frozen stays as it is.
-pub(super) fn thaw(program: &Path, mount_point: &Path) -> io::Result<()> {
-    run(program, &[OsStr::new("--unfreeze"), mount_point.as_os_str()]).map(drop)
+pub(super) fn thaw(program: &Path, mount_point: &Path) -> io::Result<Done> {
+    run(program, &[OsStr::new("--unfreeze"), mount_point.as_os_str()])
 }
 
 fn sparsely(from: &Path, into: &Path, deadline: Option<Instant>) -> Result<(), VolumeError> {
