@@ -9,6 +9,7 @@ pub mod config;
 pub mod denials;
 pub mod telemetry;
 pub mod wire;
+pub mod backup;
 pub mod package;
 pub mod store;
 pub mod databases;

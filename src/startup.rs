@@ -17,6 +17,8 @@ use crate::service::{Service, ServiceError};
 use crate::shutdown::{DrainTimeout, Shutdown};
 use crate::store::audit::Head;
 
+pub use crate::service::{LostSecret, RestoreOrder, Restored};
+
 /// How long everything may take to stop; a second signal does not wait.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -175,6 +177,11 @@ fn announce(service: &Service, address: SocketAddr) {
         warn!("Signatures are off: anybody with a token of scope install decides what is installed");
     }
     info!(listen = %address, data_dir = %config.server.data_dir.display(), "Listening on http://{address}");
+}
+
+/// Restores a backup into an empty directory, for a service that is not running.
+pub async fn restore(order: &RestoreOrder) -> Result<Restored, ServiceError> {
+    crate::service::restore(order).await
 }
 
 /// The OpenAPI document of the service.

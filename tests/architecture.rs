@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["domain"]),
     ("denials", &["domain"]),
     ("telemetry", &["config"]),
+    ("backup", &["domain"]),
     ("wire", &["domain"]),
     ("package", &["config", "domain"]),
     ("store", &["config", "domain"]),
@@ -24,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "service",
         &[
+            "backup",
             "config",
             "databases",
             "denials",
@@ -41,7 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("chat", &["config", "domain", "service", "store"]),
     ("api", &["chat", "config", "domain", "service", "shutdown", "wire"]),
     ("startup", &["api", "config", "domain", "egress", "package", "service", "shutdown", "store", "telemetry", "wire"]),
-    ("cli", &["config", "databases", "domain", "package", "startup", "telemetry", "wire"]),
+    ("cli", &["backup", "config", "databases", "domain", "package", "startup", "telemetry", "wire"]),
 ];
 
 /// Crates that one module alone may name.

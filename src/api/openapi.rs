@@ -23,7 +23,8 @@ use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     paths(
-        system::healthz, system::health, system::readyz, system::system, problems::show,
+        system::healthz, system::health, system::readyz, system::system, system::backup,
+        problems::show,
         plugins::list, install::install, plugins::show, plugins::uninstall, plugins::manifest, plugins::versions,
         update::update,
         running::enable, running::disable, running::reset_breaker, execute::execute, running::limits, running::set_limits, running::health,

@@ -27,6 +27,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(at("/readyz", "GET").route(get().to(system::readyz)))
         .service(at("/problems/{code}", "GET").route(get().to(problems::show)))
         .service(at("/api/system", "GET").route(get().to(system::system)))
+        .service(at("/api/system/backup", "POST").route(post().to(system::backup)))
         .service(at("/api/plugins", "GET").route(get().to(plugins::list)))
         .service(at("/api/plugins/install", "POST").route(post().to(install::install)))
         .service(

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING};
 use actix_web::web::Data;
 
-use super::openapi::{LookProblems, OpenProblems};
-use super::permit::{NoBody, Permit, Read};
+use super::openapi::{ChangeProblems, LookProblems, OpenProblems};
+use super::permit::{Admin, NoBody, Permit, Read};
 use super::problem::Problem;
 use super::{App, view};
 use crate::domain::{Chain, Code, PluginState, PluginStatus, SignaturePolicy};
-use crate::service::{EngineInfo, EngineReport, EngineState};
+use crate::service::{BackupStream, EngineInfo, EngineReport, EngineState};
 use crate::wire::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 
 /// Tells that the process answers.
@@ -89,6 +90,24 @@ fn engine_text(info: &EngineInfo) -> String {
         0 => format!("{}, without cgroups: nothing limits memory and processes", info.name),
         version => format!("{}, cgroup v{version}", info.name),
     }
+}
+
+/// Streams a backup: everything but keys and tokens, consistent, as a tar. One at a time.
+#[utoipa::path(post, path = "/api/system/backup", tag = "system",
+    responses((status = 200, description = "The backup; complete when its last entry is manifest.json", content_type = "application/x-tar"),
+        ChangeProblems))]
+pub(super) async fn backup(permit: Permit<Admin>, _body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let BackupStream { file_name, pieces } = app.service.begin_backup(&permit.0).await?;
+    let pieces = futures_util::stream::unfold(pieces, |mut pieces| async move {
+        let piece = pieces.recv().await?;
+        Some((piece, pieces))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("application/x-tar")
+        .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{file_name}\"")))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CONTENT_ENCODING, "identity"))
+        .streaming(pieces))
 }
 
 /// Grants that end soon. Nothing is missing yet, so the check is fine and says what is to be done.

@@ -10,6 +10,7 @@ mod exit;
 mod failure;
 mod moments;
 mod output;
+mod restore;
 mod serve;
 mod shown;
 mod trial;
@@ -107,6 +108,10 @@ enum Command {
     Audit(client::AuditArguments),
     /// Check whether the service has what it needs
     Doctor(client::DoctorArguments),
+    /// Take a backup of the service while it runs
+    Backup(client::BackupArguments),
+    /// Make a data directory of a backup, for a service that does not run
+    Restore(restore::RestoreArguments),
     /// Write the OpenAPI document to stdout
     #[command(after_help = "Example: plugbay openapi > openapi.json")]
     Openapi,
@@ -192,6 +197,8 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Token(arguments) => client::token(arguments, context),
         Command::Audit(arguments) => client::audit(arguments, context),
         Command::Doctor(arguments) => client::doctor(&arguments, context),
+        Command::Backup(arguments) => client::backup(&arguments, context),
+        Command::Restore(arguments) => restore::restore(arguments, context),
         Command::DbWorker => {
             crate::databases::run_worker().map_err(|error| Failure::io("hold a database open", &error))
         }

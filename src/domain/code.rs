@@ -204,6 +204,9 @@ codes! {
     DatabaseCorrupt "database-corrupt" Internal "The database is damaged" "stop the service and restore plugbay.db from a backup; it is never re-created by itself";
     SchemaNewer "schema-newer" Internal "The database was written by a newer plugbay" "start a plugbay of that version or newer";
     DataDirInUse "data-dir-in-use" Conflict "Another plugbay uses this data directory" "stop the other service, or choose another `server.data_dir`";
+    BackupInvalid "backup-invalid" Refused "The backup cannot be restored" "take another backup; this one is damaged, cut off, or was changed";
+    BackupNewer "backup-newer" Refused "The backup was made by a later plugbay" "restore it with a plugbay of that version or newer";
+    DataDirNotEmpty "data-dir-not-empty" Conflict "The directory is not empty" "restore into a directory that is empty or does not exist";
     Unavailable "unavailable" Unavailable "The service is stopping or overloaded" "try again as Retry-After says";
     Internal "internal" Internal "Something went wrong inside plugbay" "look for the request id in the service's log";
 }

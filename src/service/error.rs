@@ -7,6 +7,7 @@ use semver::Version;
 use super::PluginProblem;
 use super::data_dir::DataDirError;
 use super::download::DownloadError;
+use crate::backup::BackupError;
 use crate::domain::{Code, Digest, FieldError, KeyError, KeyId, ManifestError, PluginName, Refusal, Scope, TokenId};
 use crate::egress::TrustError;
 use crate::package::PackageError;
@@ -43,6 +44,12 @@ pub enum ServiceError {
     /// What a plugin keeps could not be moved or removed.
     #[error(transparent)]
     Volume(#[from] VolumeError),
+    /// A backup cannot be written or read.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// One backup is enough.
+    #[error("another backup is under way")]
+    BackupUnderWay,
     /// A plugin did not do as asked, or cannot.
     #[error(transparent)]
     Plugin(Box<PluginProblem>),
@@ -265,6 +272,7 @@ impl Refusal for ServiceError {
             Self::Download(error) => error.code(),
             Self::Runtime(error) => error.code(),
             Self::Volume(error) => error.code(),
+            Self::Backup(error) => error.code(),
             Self::Plugin(problem) => problem.code,
             Self::PluginUnknown { .. } => Code::PluginUnknown,
             Self::PluginExists { .. } => Code::PluginExists,
@@ -292,7 +300,7 @@ impl Refusal for ServiceError {
             Self::IdempotencyMismatch { .. } => Code::IdempotencyMismatch,
             Self::IdempotencyBusy { .. } => Code::IdempotencyBusy,
             Self::DiskFull { .. } => Code::StorageFull,
-            Self::TooManyUploads => Code::Unavailable,
+            Self::TooManyUploads | Self::BackupUnderWay => Code::Unavailable,
             Self::File { source, .. } => file_code(source),
             Self::TaskDied { .. } => Code::Internal,
         }
@@ -306,6 +314,8 @@ impl Refusal for ServiceError {
             Self::Download(error) => error.how(),
             Self::Runtime(error) => error.how(),
             Self::Volume(error) => error.how(),
+            Self::Backup(error) => error.how(),
+            Self::BackupUnderWay => Some("wait as long as Retry-After says".to_owned()),
             Self::Plugin(problem) => problem.how.clone(),
             Self::PluginExists { name, .. } => Some(format!("plugbay update {name} FILE, or install with --or-update")),
             Self::DowngradeRefused { name, floor, .. } => {

@@ -5,6 +5,7 @@
 
 mod approval;
 mod audit;
+mod backup;
 mod caller;
 mod commands;
 mod configuration;
@@ -63,6 +64,7 @@ pub use crate::store::idempotency::IdempotencyKey;
 pub use crate::store::tokens::TokenRecord;
 pub use approval::{Approval, ApprovalOutcome, PendingVersion, PermissionsOf, Signed};
 pub use audit::verify_offline;
+pub use backup::{AuditFound, BackupStream, LostSecret, RestoreOrder, Restored, restore};
 pub use caller::{Actor, Caller};
 pub use configuration::{ConfigView, IfMatch, PendingConfig};
 pub use data_dir::{DataDir, DataDirError};
@@ -98,6 +100,8 @@ pub struct Service {
     names: name_locks::NameLocks,
     idempotency: idempotency::InFlight,
     uploads: Arc<Semaphore>,
+    /// One place: for the one backup at a time.
+    backups: Arc<Semaphore>,
     manifests: registry::ManifestCache,
     engines: engines::Engines,
     fleet: fleet::Fleet,

@@ -99,7 +99,7 @@ impl TokenBook {
 }
 
 /// Draws a new secret.
-fn draw_secret() -> Result<String, ServiceError> {
+pub(super) fn draw_secret() -> Result<String, ServiceError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|error| ServiceError::File {
         action: "draw random bytes".to_owned(),
@@ -123,7 +123,7 @@ fn base62(mut number: [u8; 32]) -> String {
     digits.iter().map(|digit| char::from(*digit)).collect()
 }
 
-fn hash(secret: &str) -> Digest {
+pub(super) fn hash(secret: &str) -> Digest {
     Digest::from_bytes(Sha256::digest(secret.as_bytes()).into())
 }
 

@@ -90,6 +90,7 @@ impl Service {
             engines,
             fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight),
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
+            backups: Arc::new(Semaphore::new(1)),
             started_at: clock.now(),
             config,
             clock,

@@ -122,6 +122,11 @@ impl AuditKey {
         HEXLOWER.encode(&keyed(&self.rows, &[before.as_bytes(), &bytes]))
     }
 
+    fn link_of(&self, before: &str, row: &Row) -> String {
+        let (plugin, request_id) = (optional(row.plugin.as_deref()), optional(row.request_id.as_deref()));
+        self.link(before, row.seq, row.at, [&row.actor, &row.action, &plugin, &row.detail, &request_id])
+    }
+
     fn seal(&self, head: &Head) -> String {
         HEXLOWER.encode(&keyed(&self.head, &[&head.seq.to_be_bytes(), head.hash.as_bytes()]))
     }
@@ -162,7 +167,12 @@ pub async fn append(connection: &mut SqliteConnection, key: &AuditKey, entry: &N
     .execute(&mut *connection)
     .await?;
     let head = Head { seq, hash };
-    let seal = key.seal(&head);
+    store_head(connection, key, &head).await?;
+    Ok(head)
+}
+
+async fn store_head(connection: &mut SqliteConnection, key: &AuditKey, head: &Head) -> Result<(), StoreError> {
+    let seal = key.seal(head);
     sqlx::query!(
         "INSERT INTO audit_head (one, seq, hash, seal) VALUES (1, ?, ?, ?)
          ON CONFLICT (one) DO UPDATE SET seq = excluded.seq, hash = excluded.hash, seal = excluded.seal",
@@ -172,7 +182,7 @@ pub async fn append(connection: &mut SqliteConnection, key: &AuditKey, entry: &N
     )
     .execute(connection)
     .await?;
-    Ok(head)
+    Ok(())
 }
 
 /// An absent field must not hash like an empty one.
@@ -282,14 +292,7 @@ pub async fn verify(
             if row.seq != last.seq + 1 {
                 return Ok(Verdict::Broken(format!("row {} is missing", last.seq + 1)));
             }
-            let fields: [&str; 5] = [
-                &row.actor,
-                &row.action,
-                &optional(row.plugin.as_deref()),
-                &row.detail,
-                &optional(row.request_id.as_deref()),
-            ];
-            if key.link(&last.hash, row.seq, row.at, fields) != row.hash {
+            if key.link_of(&last.hash, &row) != row.hash {
                 return Ok(Verdict::Broken(format!("row {} does not match its hash", row.seq)));
             }
             last = Head { seq: row.seq, hash: row.hash };
@@ -315,6 +318,34 @@ pub async fn verify(
         return Ok(Verdict::Broken(format!("the chain does not contain the expected row {expected}")));
     }
     Ok(Verdict::Whole(last))
+}
+
+/// Gives every row a new link, under another key, and seals the head.
+pub(super) async fn link_anew(connection: &mut SqliteConnection, key: &AuditKey) -> Result<(), StoreError> {
+    let mut last = Head { seq: 0, hash: String::new() };
+    loop {
+        let rows = sqlx::query_as!(
+            Row,
+            "SELECT seq, at, actor, action, plugin, detail, request_id, hash
+             FROM audit
+             WHERE seq > ?
+             ORDER BY seq
+             LIMIT ?",
+            last.seq,
+            BATCH,
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            let hash = key.link_of(&last.hash, &row);
+            sqlx::query!("UPDATE audit SET hash = ? WHERE seq = ?", hash, row.seq).execute(&mut *connection).await?;
+            last = Head { seq: row.seq, hash };
+        }
+    }
+    store_head(connection, key, &last).await
 }
 
 async fn sealed_head(connection: &mut SqliteConnection) -> Result<Option<(Head, String)>, StoreError> {

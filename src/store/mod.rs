@@ -4,6 +4,7 @@
 //! transaction and its change and the audit row that reports it are kept or lost together.
 
 pub mod audit;
+pub mod backup;
 pub mod chat;
 pub mod configs;
 mod error;

@@ -101,8 +101,13 @@ async fn check_whole(connection: &mut SqliteConnection, path: &Path) -> Result<(
     if found == "ok" { Ok(()) } else { Err(corrupt(found)) }
 }
 
+/// Newest migration that this program knows.
+pub(super) fn newest_schema() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
 async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default();
+    let newest = newest_schema();
     sqlx::query("PRAGMA application_id = 1886156130").execute(&mut *connection).await?;
     connection.ensure_migrations_table(&MIGRATIONS.table_name).await.map_err(StoreError::Migrate)?;
     let applied = connection.list_applied_migrations(&MIGRATIONS.table_name).await.map_err(StoreError::Migrate)?;

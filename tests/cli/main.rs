@@ -5,6 +5,7 @@
 mod support;
 
 mod approve;
+mod backup;
 mod client;
 mod client_access;
 mod config;

@@ -9,6 +9,7 @@
 mod support;
 
 mod asked;
+mod backup;
 mod bench;
 mod breaker;
 mod calls;

@@ -141,6 +141,9 @@ async fn a_full_disk_loses_nothing_and_is_forgotten_when_there_is_room() {
             refused += 1;
         }
     }
+    let backup = app.request(reqwest::Method::POST, "/api/system/backup");
+    crate::support::app::send(backup).await.expect_problem(507, "storage-full");
+    assert_eq!(fs::read_dir(data.join("staging")).unwrap().count(), 0, "nothing of the backup is left");
     app.delete("/api/plugins/my-plugin").await.expect_problem(507, "storage-full");
     app.get("/api/plugins/my-plugin").await.expect(200);
 

@@ -7,6 +7,7 @@ mod support;
 mod approval;
 mod approved_updates;
 mod audit;
+mod backup;
 mod chat;
 mod config;
 mod data_dir;

@@ -2,6 +2,7 @@
 
 mod approve;
 mod audit;
+mod backup;
 mod config;
 mod connection;
 mod consent;
@@ -22,6 +23,7 @@ mod upload;
 
 pub(super) use approve::{ApproveArguments, RevokeArguments, approve, revoke};
 pub(super) use audit::{AuditArguments, audit};
+pub(super) use backup::{BackupArguments, backup};
 pub(super) use config::{ConfigArguments, config, read_config_file};
 pub(super) use connection::{Connection, plugin_path};
 pub(super) use doctor::{DoctorArguments, doctor};

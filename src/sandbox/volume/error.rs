@@ -49,6 +49,20 @@ pub enum VolumeError {
         /// What is missing.
         why: String,
     },
+    /// A folder cannot be held still.
+    #[error("`{}` is a folder, which cannot be copied while plugins write into it", folder.display())]
+    NotCopied {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// Whoever writes into it must not wait longer.
+    #[error("copying `{}` took more than {seconds} s, for which its plugin can be held up", image.display())]
+    TooSlow {
+        /// The image.
+        image: PathBuf,
+        /// The longest time.
+        seconds: u64,
+    },
     /// Only a hard quota is accepted.
     #[error("`storage.require_hard_quota` is set, and there is none: {why}")]
     HardQuotaMissing {
@@ -92,6 +106,8 @@ impl Refusal for VolumeError {
             Self::Damaged { .. }
             | Self::InUse { .. }
             | Self::NeedsImages { .. }
+            | Self::NotCopied { .. }
+            | Self::TooSlow { .. }
             | Self::Program { .. }
             | Self::File { .. } => Code::DataUnavailable,
         }
@@ -112,6 +128,10 @@ impl Refusal for VolumeError {
             ),
             Self::InUse { .. } => "try again when the sandbox before is gone".to_owned(),
             Self::NeedsImages { .. } => "run the service as root, with e2fsprogs and mount installed".to_owned(),
+            Self::NotCopied { .. } => {
+                "run the service as root, so that volumes are images; or stop it and copy the data directory".to_owned()
+            }
+            Self::TooSlow { .. } => "disable the plugin for the time of the backup".to_owned(),
             Self::File { action: REMOVE, path, .. } => {
                 format!("remove `{}` as root; the service tries again when it starts", path.display())
             }

@@ -234,7 +234,7 @@ fn remove_mount_point(path: &Path) -> io::Result<()> {
 }
 
 /// Waits until no loop device has the image.
-fn let_go(image: &Path) -> Result<(), VolumeError> {
+pub(super) fn let_go(image: &Path) -> Result<(), VolumeError> {
     let began = Instant::now();
     while left_over::is_attached(image).map_err(|source| VolumeError::file("look at the users of", image, source))? {
         if began.elapsed() > LET_GO {

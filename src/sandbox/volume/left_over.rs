@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use tracing::info;
 
-use super::tools::{Tools, run};
+use super::copy::thaw;
+use super::tools::{Tools, find, run};
 
 /// Begins the name of the folder in which a service mounts its volumes.
 const PREFIX: &str = "volumes-";
@@ -25,6 +26,10 @@ pub(super) fn unmount_all(mounts: &Path) -> io::Result<()> {
     for mount_point in &left {
         info!(path = %mount_point.display(), "Unmounting `{}`, which is left over", mount_point.display());
         let tools = Tools::find().map_err(io::Error::other)?;
+        // A service that was killed during a backup may have left it frozen, and frozen it would never go.
+        if let Ok(program) = find("fsfreeze", "util-linux") {
+            thaw(&program, mount_point)?;
+        }
         // Whoever still uses it keeps it until it ends; nobody new finds it.
         let done = run(&tools.unmount, &[OsStr::new("-l"), mount_point.as_os_str()])?;
         if !done.is_good() {

@@ -4,6 +4,7 @@
 //! Everything here blocks. The service calls it off the threads that answer requests; a session holds a [`VolumeLease`]
 //! and gives it back when its sandbox is gone.
 
+mod copy;
 mod error;
 mod folder;
 mod image;
@@ -98,6 +99,8 @@ struct Shared {
     mounts: PathBuf,
     means: OnceLock<Means>,
     slots: Mutex<HashMap<PluginId, Arc<Mutex<Slot>>>>,
+    /// Whose volume went to whom since the start: a backup under way knows it by its old name.
+    handed_over: Mutex<HashMap<PluginId, PluginId>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,7 +112,13 @@ impl Volumes {
     pub fn new(folder: PathBuf, run_dir: &Path, instance: &str) -> Self {
         let mounts = std::path::absolute(run_dir).unwrap_or_else(|_no_current_folder| run_dir.to_owned());
         let mounts = mounts.join(left_over::folder_name(instance));
-        Self(Arc::new(Shared { folder, mounts, means: OnceLock::new(), slots: Mutex::default() }))
+        Self(Arc::new(Shared {
+            folder,
+            mounts,
+            means: OnceLock::new(),
+            slots: Mutex::default(),
+            handed_over: Mutex::default(),
+        }))
     }
 
     /// As [`Volumes::new`], always as folders, as for a service that is not root.
@@ -232,6 +241,7 @@ impl Volumes {
 
     /// Gives what one plugin kept to another, which keeps nothing yet. Done already, it does nothing.
     pub fn hand_over(&self, from: PluginId, to: PluginId) -> Result<(), VolumeError> {
+        lock(&self.0.handed_over).insert(from, to);
         let (from, to) = (self.places(from), self.places(to));
         for (old, new) in [(&from.image, &to.image), (&from.folder, &to.folder)] {
             match fs::rename(old, new) {
@@ -242,6 +252,14 @@ impl Volumes {
             }
         }
         Ok(())
+    }
+
+    /// Who has the volume now that was this plugin's.
+    fn now_of(&self, plugin: PluginId) -> PluginId {
+        if self.places(plugin).image.exists() {
+            return plugin;
+        }
+        lock(&self.0.handed_over).get(&plugin).copied().unwrap_or(plugin)
     }
 
     fn slot(&self, plugin: PluginId) -> Arc<Mutex<Slot>> {

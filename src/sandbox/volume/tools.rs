@@ -19,6 +19,13 @@ const SAID_BYTES: u64 = 4_096;
 /// Characters of it that are told.
 const TOLD_CHARACTERS: usize = 300;
 
+/// Finds a program, or says what is missing.
+pub(super) fn find(name: &str, package: &str) -> Result<PathBuf, String> {
+    let paths = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
+    let mut found = paths.into_iter().filter(|path| path.is_file());
+    found.next().ok_or_else(|| format!("`{name}` is not there (package {package})"))
+}
+
 /// The programs, each by its path.
 #[derive(Debug)]
 pub(super) struct Tools {
@@ -31,11 +38,6 @@ pub(super) struct Tools {
 impl Tools {
     /// Finds them, or says which is missing.
     pub(super) fn find() -> Result<Self, String> {
-        let find = |name: &str, package: &str| {
-            let paths = FOLDERS.iter().map(|folder| Path::new(folder).join(name));
-            let found = paths.into_iter().find(|path| path.is_file());
-            found.ok_or_else(|| format!("`{name}` is not there (package {package})"))
-        };
         Ok(Self {
             make: find("mkfs.ext4", "e2fsprogs")?,
             check: find("e2fsck", "e2fsprogs")?,

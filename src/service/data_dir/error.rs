@@ -45,6 +45,12 @@ pub enum DataDirError {
         /// The file.
         path: PathBuf,
     },
+    /// Only an empty directory is restored into.
+    #[error("`{}` is not empty", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A file could not be read or written.
     #[error("failed to {action} `{}`", path.display())]
     File {
@@ -62,6 +68,7 @@ impl Refusal for DataDirError {
     fn code(&self) -> Code {
         match self {
             Self::InUse { .. } => Code::DataDirInUse,
+            Self::NotEmpty { .. } => Code::DataDirNotEmpty,
             Self::KeyReadable { .. } | Self::KeyLength { .. } | Self::KeyMissing { .. } | Self::KeyWrong { .. } => {
                 Code::ConfigInvalid
             }

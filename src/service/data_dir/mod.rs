@@ -209,6 +209,16 @@ pub enum KeyNeeded {
     MustExist,
 }
 
+/// Writes a master key that came from elsewhere.
+pub(super) fn write_master_key(root: &Path, key: &[u8; 32]) -> Result<(), DataDirError> {
+    write_secret(&root.join("master.key"), key)
+}
+
+/// Reads a master key wherever it lies; nobody else may be able to.
+pub(super) fn read_key_file(path: &Path) -> Result<[u8; 32], DataDirError> {
+    read_master_key(File::open(path).map_err(file_error("open", path))?, path.to_owned())
+}
+
 fn make_folder(path: &Path) -> Result<(), DataDirError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file_error("make", path))
 }

@@ -1,0 +1,69 @@
+//! A copy of the whole database, and what a copy needs to serve elsewhere, perhaps under another master key.
+
+use std::path::Path;
+
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::audit::{self, AuditKey};
+use super::{Store, StoreError, open};
+use crate::domain::PluginId;
+
+/// Newest migration that this program knows.
+pub fn newest_schema() -> i64 {
+    open::newest_schema()
+}
+
+/// A secret that a restored database has lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostSecret {
+    /// Name of its plugin.
+    pub plugin: String,
+    /// Its field.
+    pub field: String,
+}
+
+impl Store {
+    /// Writes a copy of what is committed into a new file. Nobody waits for it.
+    pub async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        // The readers' own connections may not write, not even another file.
+        let options = (*self.readers.connect_options()).clone().pragma("query_only", "OFF");
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        let path = path.to_string_lossy().into_owned();
+        let copied = sqlx::query("VACUUM INTO ?").bind(path).execute(&mut connection).await;
+        connection.close().await?;
+        copied?;
+        Ok(())
+    }
+}
+
+/// Plugins of which there may be a volume, also ones that were uninstalled.
+pub async fn list_volume_owners(connection: &mut SqliteConnection) -> Result<Vec<PluginId>, StoreError> {
+    let rows = sqlx::query_scalar!(
+        r#"SELECT plugin_id AS "id!" FROM sandbox_users UNION SELECT plugin_id FROM kept_data ORDER BY 1"#
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|id| id.parse().map_err(|error| StoreError::bad_row("sandbox_users", id, error))).collect()
+}
+
+/// Removes every sealed secret, whose key is not there any more, and the sealed text that tells keys apart.
+pub async fn drop_secrets(connection: &mut SqliteConnection) -> Result<Vec<LostSecret>, StoreError> {
+    let lost = sqlx::query_as!(
+        LostSecret,
+        "SELECT plugins.name AS plugin, secrets.field
+         FROM secrets
+         JOIN plugins ON plugins.id = secrets.plugin_id
+         ORDER BY plugins.name, secrets.field"
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    sqlx::query!("DELETE FROM secrets").execute(&mut *connection).await?;
+    sqlx::query!("DELETE FROM sealing_check").execute(connection).await?;
+    Ok(lost)
+}
+
+/// Links every row of the audit log anew, under another key, as it was found: whether rows were changed before cannot be
+/// told without the key they were written with.
+pub async fn take_over_audit(connection: &mut SqliteConnection, key: &AuditKey) -> Result<(), StoreError> {
+    audit::link_anew(connection, key).await
+}
