@@ -9,7 +9,6 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::bench::docker;
 use super::client::{Client, fixture};
 use super::machine::Machine;
 use super::served::Served;
@@ -167,7 +166,7 @@ async fn a_greedy_plugin_holds_up_itself_alone_and_nothing_runs_for_one_that_has
             assert_eq!(rows["rows"], json!([[2]]));
         }
         assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
-        docker(&["kill", &served.container("asker").await]).unwrap();
+        super::kind::kill(served.instance(), &served.container("asker").await);
     };
     let (ended, ()) = tokio::join!(greedy, others);
     ended.expect_problem(502, "plugin-crashed");
