@@ -27,6 +27,7 @@ use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
         problems::show,
         plugins::list, install::install, plugins::show, plugins::uninstall, plugins::manifest, plugins::versions,
         update::update,
+        update::rollback,
         running::enable, running::disable, running::reset_breaker, execute::execute, running::limits, running::set_limits, running::health,
         running::stats, running::metrics, running::calls, running::logs, running::sandbox, running::plan,
         running::events,

@@ -38,6 +38,7 @@ pub(super) fn configure(config: &mut ServiceConfig) {
         .service(at("/api/plugins/{id}/manifest", "GET").route(get().to(plugins::manifest)))
         .service(at("/api/plugins/{id}/versions", "GET").route(get().to(plugins::versions)))
         .service(at("/api/plugins/{id}/update", "POST").route(post().to(update::update)))
+        .service(at("/api/plugins/{id}/rollback", "POST").route(post().to(update::rollback)))
         .service(at("/api/plugins/{id}/enable", "POST").route(post().to(running::enable)))
         .service(at("/api/plugins/{id}/breaker/reset", "POST").route(post().to(running::reset_breaker)))
         .service(at("/api/plugins/{id}/disable", "POST").route(post().to(running::disable)))

@@ -1,4 +1,6 @@
-//! Update: as install, for a plugin that is there.
+//! Update: as install, for a plugin that is there; and the way back.
+
+use std::sync::Arc;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
@@ -7,13 +9,14 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::install::{UploadForm, carry_out};
-use super::openapi::UploadProblems;
+use super::keys::Fields;
+use super::openapi::{SendProblems, UploadProblems};
 use super::paging::query;
 use super::permit::{Install, Permit};
 use super::problem::Problem;
-use super::{App, view};
+use super::{App, body, view};
 use crate::service::Downgrade;
-use crate::wire::{InstallFromUrl, Updated};
+use crate::wire::{InstallFromUrl, RollbackRequest, RolledBack, Updated};
 
 /// How to update.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -43,7 +46,28 @@ pub(super) async fn update(
     // Asked first, so that nobody uploads 64 MiB to learn that the name is wrong.
     app.service.find_plugin(&caller, &id).await?;
     carry_out(&app, &caller.clone(), &request, payload, StatusCode::OK, move |service, incoming| async move {
-        Ok(view::updated(&service.update(&caller, &id, incoming, downgrade).await?))
+        Ok(view::updated(&Box::pin(service.update(&caller, &id, incoming, downgrade)).await?))
     })
     .await
+}
+
+/// Lets an earlier version serve again.
+#[utoipa::path(post, path = "/api/plugins/{id}/rollback", tag = "plugins",
+    params(("id" = String, Path, description = "Id or name")), request_body = RollbackRequest,
+    responses((status = 200, description = "The version that serves now", body = RolledBack), SendProblems))]
+pub(super) async fn rollback(
+    permit: Permit<Install>,
+    app: Data<App>,
+    id: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let RollbackRequest { version, restore_data } = body::json(&request, payload, app.service.config()).await?;
+    let mut fields = Fields::default();
+    let version = fields.parse("/version", version.as_deref());
+    fields.finish()?;
+    let service = Arc::clone(&app.service);
+    let rollback = async move { service.rollback(&permit.0, &id, version, restore_data).await };
+    let outcome = app.service.to_the_end("plugin.rollback", rollback).await?;
+    Ok(HttpResponse::Ok().json(view::rolled_back(&outcome)))
 }

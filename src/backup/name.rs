@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::domain::{Digest, PluginId};
+use crate::domain::{DataId, Digest};
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +15,7 @@ pub enum EntryName {
     /// An archive as it was uploaded.
     Archive(Digest),
     /// What a plugin keeps, as the image of a file system; sparse.
-    Image(PluginId),
+    Image(DataId),
     /// Hashes of everything.
     Manifest,
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 
 use super::*;
-use crate::domain::{Code, PluginId, Refusal as _};
+use crate::domain::{Code, DataId, Refusal as _};
 
 fn about() -> About {
     About { format: FORMAT, plugbay: "1.0.0".into(), schema: 7, created_at: "now".into(), instance: "i".into() }
@@ -20,8 +20,9 @@ fn image() -> File {
     file
 }
 
-fn plugin() -> PluginId {
-    "plugin_00000000000070008000000000000000".parse().unwrap()
+fn kept() -> DataId {
+    let plugin = "plugin_00000000000070008000000000000000".parse().unwrap();
+    DataId { plugin, generation: 3 }
 }
 
 fn sha(bytes: &[u8]) -> Digest {
@@ -33,7 +34,7 @@ fn made() -> Vec<u8> {
     let mut writer = Writer::begin(Vec::new(), &about()).unwrap();
     writer.file(EntryName::Database, 5, &mut &b"hello"[..]).unwrap();
     writer.file(EntryName::Archive(sha(b"archive")), 7, &mut &b"archive"[..]).unwrap();
-    writer.image(EntryName::Image(plugin()), &image()).unwrap();
+    writer.image(EntryName::Image(kept()), &image()).unwrap();
     let (bytes, count) = writer.finish().unwrap();
     assert_eq!(count, 4);
     bytes
@@ -62,7 +63,7 @@ fn what_is_written_is_read() {
     let found = read(&bytes).unwrap();
     let names: Vec<_> = found.iter().map(|(name, _)| name.to_string()).collect();
     let archive = format!("archives/{}", sha(b"archive").to_hex());
-    assert_eq!(names, ["plugbay.db", &archive, &format!("volumes/{}.img", plugin())]);
+    assert_eq!(names, ["plugbay.db", &archive, &format!("volumes/{}.img", kept())]);
     assert_eq!(found[0].1, b"hello");
     let mut whole = vec![0; 4 << 20];
     image().read_exact_at(&mut whole, 0).unwrap();
@@ -80,7 +81,7 @@ fn other_programs_read_it() {
     assert_eq!(std::fs::read(folder.path().join("plugbay.db")).unwrap(), b"hello");
     let mut whole = vec![0; 4 << 20];
     image().read_exact_at(&mut whole, 0).unwrap();
-    assert!(std::fs::read(folder.path().join(format!("volumes/{}.img", plugin()))).unwrap() == whole);
+    assert!(std::fs::read(folder.path().join(format!("volumes/{}.img", kept()))).unwrap() == whole);
 }
 
 #[test]
@@ -158,8 +159,8 @@ fn names_have_one_spelling() {
         &format!("archives/sha256:{hex}"),
         &format!("archives/{}", hex.to_uppercase()),
         "volumes/plugin_x.img",
-        &format!("volumes/{}.img.tar", plugin()),
-        &format!("volumes/{}", plugin()),
+        &format!("volumes/{}.img.tar", kept()),
+        &format!("volumes/{}", kept()),
         "packages/x",
         "plugbay.db/",
     ] {

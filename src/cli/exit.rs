@@ -65,7 +65,8 @@ impl Exit {
             | Code::PluginCrashed
             | Code::PluginOutOfMemory
             | Code::PluginProtocol
-            | Code::PluginUnresponsive => Self::Plugin,
+            | Code::PluginUnresponsive
+            | Code::UpdateRolledBack => Self::Plugin,
             _ => Self::of_kind(code.kind()),
         }
     }
@@ -120,7 +121,7 @@ mod tests {
     #[test]
     fn a_plugin_that_fails_ends_with_eight() {
         for code in Code::ALL.iter().filter(|code| code.as_str().starts_with("plugin-")) {
-            let is_fault = code.kind() == ErrorKind::BadGateway;
+            let is_fault = code.kind() == ErrorKind::BadGateway || *code == Code::UpdateRolledBack;
             assert_eq!(Exit::of(*code) == Exit::Plugin, is_fault, "{code}");
         }
     }

@@ -74,6 +74,8 @@ enum Command {
     Install(client::InstallArguments),
     /// Bring in another version of an installed plugin
     Update(client::UpdateArguments),
+    /// Go back to an earlier version
+    Rollback(client::RollbackArguments),
     /// List installed plugins
     List(client::ListArguments),
     /// Show everything about one plugin
@@ -180,6 +182,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Serve(arguments) => serve::serve(arguments, context),
         Command::Install(arguments) => client::install(&arguments, context),
         Command::Update(arguments) => client::update(&arguments, context),
+        Command::Rollback(arguments) => client::rollback(&arguments, context),
         Command::List(arguments) => client::list(&arguments, context),
         Command::Show(arguments) => client::show(&arguments, context),
         Command::Approve(arguments) => client::approve(&arguments, context),

@@ -13,7 +13,7 @@ use super::kind::word;
 use super::{
     ApiConfig, BreakerConfig, CallLimits, Config, DatabaseConfig, DatabaseLimits, EgressConfig, FolderConfig,
     HealthConfig, ImagesConfig, InstallConfig, LoggingConfig, MinIsolation, ProcessConfig, ResourcesConfig,
-    SandboxConfig, SecurityConfig, ServerConfig, StorageConfig,
+    SandboxConfig, SecurityConfig, ServerConfig, StorageConfig, UpdateConfig,
 };
 use crate::domain::{
     AllowedHost, ArchiveLimits, Isolation, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy,
@@ -103,6 +103,11 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
         breaker: BreakerConfig {
             failures: values.small("breaker.failures"),
             open: values.seconds("breaker.open_seconds"),
+        },
+        update: UpdateConfig {
+            watch: values.seconds("update.watch_seconds"),
+            max_error_rate: values.number("update.max_error_rate"),
+            keep_versions: values.size("update.keep_versions"),
         },
         health: HealthConfig { interval: values.seconds("health.interval_seconds") },
         install: InstallConfig {

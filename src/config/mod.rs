@@ -55,6 +55,8 @@ pub struct Config {
     pub health: HealthConfig,
     /// When calls are kept from a plugin that only fails.
     pub breaker: BreakerConfig,
+    /// How new versions take over.
+    pub update: UpdateConfig,
     /// Where plugins may be fetched from.
     pub install: InstallConfig,
     /// What leaves plugins.
@@ -144,6 +146,17 @@ pub struct CallLimits {
     pub start: Duration,
     /// Calls of all plugins at one time.
     pub in_flight: usize,
+}
+
+/// `update`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct UpdateConfig {
+    /// How long a new version is watched.
+    pub watch: Duration,
+    /// The share of its calls that it may fail meanwhile.
+    pub max_error_rate: f64,
+    /// Versions that are kept.
+    pub keep_versions: usize,
 }
 
 /// `breaker`.

@@ -167,6 +167,24 @@ const SETTINGS: &[Setting] = &[
         "Seconds of 503 `breaker-open` with Retry-After. Then one call is let through: answered, it lets the others follow.",
     ),
     setting(
+        "update.watch_seconds",
+        Kind::Whole(0, 86_400),
+        || json!(60),
+        "Seconds in which a new version goes back by itself when it ends or fails too often, with everything that the plugin keeps. 0: never.",
+    ),
+    setting(
+        "update.max_error_rate",
+        Kind::Number(0.0, 1.0),
+        || json!(0.5),
+        "Share of its calls that a new version may fail (raised, timed out, crashed) while it is watched, once it had five.",
+    ),
+    setting(
+        "update.keep_versions",
+        Kind::Whole(2, 100),
+        || json!(3),
+        "Versions of each plugin that are kept, with the one that serves: what `rollback` can go back to.",
+    ),
+    setting(
         "install.allow_hosts",
         Kind::Hosts,
         || json!([]),

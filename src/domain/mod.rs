@@ -3,11 +3,13 @@
 mod allowed_host;
 mod chat;
 mod code;
+mod data_id;
 mod digest;
 mod glob;
 mod grant;
 mod ids;
 mod key;
+mod last_update;
 mod limits;
 mod manifest;
 mod name;
@@ -27,6 +29,7 @@ pub mod yaml;
 pub use allowed_host::{AllowedHost, AllowedHostError};
 pub use chat::{Author, Conversation, MAX_MESSAGE_BYTES, Message, Origin, PostedFile, Role};
 pub use code::{Code, ErrorKind};
+pub use data_id::{DataId, DataIdError};
 pub use digest::{Digest, DigestError};
 pub use glob::{NamePattern, PatternError};
 pub use grant::{
@@ -35,6 +38,7 @@ pub use grant::{
 };
 pub use ids::{CallId, ConversationId, IdError, KeyId, MessageId, PluginId, PluginRef, SessionId, TokenId};
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
+pub use last_update::{LastUpdate, UpdateState};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub(crate) use manifest::operator_name;
 pub use manifest::{

@@ -19,6 +19,12 @@ pub struct Exit {
     changes: watch::Sender<()>,
     /// Places for connections.
     pub(super) places: Arc<Semaphore>,
+    meter: Arc<Meter>,
+}
+
+/// What a plugin used, whichever of its versions.
+#[derive(Debug, Default)]
+struct Meter {
     opened: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
@@ -33,9 +39,20 @@ impl Exit {
             grants,
             changes: watch::Sender::new(()),
             places: Arc::new(Semaphore::new(max_tunnels)),
-            opened: AtomicU64::new(0),
-            received: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
+            meter: Arc::default(),
+        }
+    }
+
+    /// The way out of another version of the plugin: with grants of its own, and what both use counted together.
+    #[must_use]
+    pub fn beside(&self, grants: Arc<ArcSwap<Grants>>) -> Self {
+        Self {
+            plugin: self.plugin,
+            name: self.name.clone(),
+            grants,
+            changes: watch::Sender::new(()),
+            places: Arc::clone(&self.places),
+            meter: Arc::clone(&self.meter),
         }
     }
 
@@ -46,29 +63,29 @@ impl Exit {
 
     /// Connections to hosts that were opened for the plugin.
     pub fn opened(&self) -> u64 {
-        self.opened.load(Ordering::Relaxed)
+        self.meter.opened.load(Ordering::Relaxed)
     }
 
     /// Bytes the plugin has received from outside.
     pub fn received_bytes(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+        self.meter.received.load(Ordering::Relaxed)
     }
 
     /// Bytes the plugin has sent to the outside.
     pub fn sent_bytes(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        self.meter.sent.load(Ordering::Relaxed)
     }
 
     pub(super) fn count_opened(&self) {
-        self.opened.fetch_add(1, Ordering::Relaxed);
+        self.meter.opened.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_received(&self, bytes: usize) {
-        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.meter.received.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(super) fn count_sent(&self, bytes: usize) {
-        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.meter.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(super) fn decide(&self, target: &Target) -> Result<Spoken, EgressError> {

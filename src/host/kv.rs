@@ -56,7 +56,7 @@ pub(super) struct Prefix {
 impl Host {
     pub(super) async fn kv_get(&self, Key { key, .. }: Key) -> Result<Box<RawValue>, HostError> {
         let mut reader = self.parts.store.reader().await?;
-        let found = store::kv::find(&mut reader, self.asker.id, &key, self.parts.clock.now()).await?;
+        let found = store::kv::find(&mut reader, self.asker.data, &key, self.parts.clock.now()).await?;
         Ok(found.map_or_else(
             || super::json(&json!({"found": false})),
             // It was JSON when it came, and is kept as it came.
@@ -77,28 +77,28 @@ impl Host {
         let now = self.parts.clock.now();
         let expires_at = expires_seconds.map(|seconds| expiry(now, seconds)).transpose()?;
         let mut tx = self.parts.store.begin().await?;
-        let kept = store::kv::kept_besides(&mut tx, self.asker.id, &key, now).await?;
+        let kept = store::kv::kept_besides(&mut tx, self.asker.data, &key, now).await?;
         let bytes = kept.bytes.saturating_add((key.len() + value.len()) as u64);
         if kept.values >= MAX_VALUES || bytes > self.parts.kv_bytes {
             let most = self.parts.kv_bytes;
             let rule = format!("a plugin keeps at most {MAX_VALUES} values and {most} bytes; delete some first");
             return Err(HostError::Refused { code: Code::QuotaExceeded, rule });
         }
-        store::kv::set(&mut tx, self.asker.id, &key, value, expires_at).await?;
+        store::kv::set(&mut tx, self.asker.data, &key, value, expires_at).await?;
         tx.commit().await?;
         Ok(RawValue::NULL.to_owned())
     }
 
     pub(super) async fn kv_delete(&self, Key { key, .. }: Key) -> Result<Box<RawValue>, HostError> {
         let mut tx = self.parts.store.begin().await?;
-        store::kv::delete(&mut tx, self.asker.id, &key).await?;
+        store::kv::delete(&mut tx, self.asker.data, &key).await?;
         tx.commit().await?;
         Ok(RawValue::NULL.to_owned())
     }
 
     pub(super) async fn kv_list(&self, Prefix { prefix, .. }: Prefix) -> Result<Box<RawValue>, HostError> {
         let mut reader = self.parts.store.reader().await?;
-        let keys = store::kv::list(&mut reader, self.asker.id, &prefix, self.parts.clock.now()).await?;
+        let keys = store::kv::list(&mut reader, self.asker.data, &prefix, self.parts.clock.now()).await?;
         Ok(super::json(&json!({"keys": keys})))
     }
 }

@@ -32,7 +32,7 @@ pub use web::Web;
 
 use crate::databases::Databases;
 use crate::denials::Denials;
-use crate::domain::{CallId, Clock, Grants, Origin, PluginId, PluginName, Secrets, escape};
+use crate::domain::{CallId, Clock, DataId, Grants, Origin, PluginId, PluginName, Secrets, escape};
 use crate::egress::Exit;
 use crate::store::Store;
 
@@ -71,6 +71,8 @@ pub struct Asker {
     pub secrets: Arc<ArcSwap<Secrets>>,
     /// Its way out.
     pub exit: Arc<Exit>,
+    /// Which copy of its small values it works on.
+    pub data: DataId,
 }
 
 /// One request.
@@ -109,7 +111,7 @@ impl Asker {
         let (id, name): (_, PluginName) = (PluginId::generate(), name.parse().unwrap());
         let grants = Arc::<ArcSwap<Grants>>::default();
         let exit = Arc::new(Exit::new(id, name.clone(), Arc::clone(&grants), 4));
-        Self { id, name, grants, secrets: Arc::default(), exit }
+        Self { id, name, grants, secrets: Arc::default(), exit, data: DataId { plugin: id, generation: 0 } }
     }
 }
 

@@ -94,6 +94,14 @@ impl Sandbox for AutoEngine {
         async { self.chosen().await?.remove(id).await }.boxed()
     }
 
+    fn pause<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
+        async { self.chosen().await?.pause(id).await }.boxed()
+    }
+
+    fn resume<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
+        async { self.chosen().await?.resume(id).await }.boxed()
+    }
+
     fn usage<'a>(&'a self, id: &'a str) -> EngineFuture<'a, Usage> {
         async { self.chosen().await?.usage(id).await }.boxed()
     }

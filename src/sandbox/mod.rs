@@ -57,6 +57,12 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// Kills and removes a sandbox. One that is gone already counts as removed.
     fn remove<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()>;
 
+    /// Freezes everything in a sandbox: it neither computes nor asks for anything until it is resumed.
+    fn pause<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()>;
+
+    /// Lets a frozen sandbox go on.
+    fn resume<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()>;
+
     /// What a running sandbox uses.
     fn usage<'a>(&'a self, id: &'a str) -> EngineFuture<'a, Usage>;
 

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::Service;
-use super::fleet::Member;
+use super::fleet::Reach;
 use crate::session::WayOut;
 
 impl Service {
-    /// What serves the way out of a plugin's sandboxes.
-    pub(super) fn way_out(&self, member: &Member) -> WayOut {
-        let (egress, exit) = (Arc::clone(&self.egress), Arc::clone(&member.exit));
+    /// What serves the way out of a sandbox whose plugin may do this.
+    pub(super) fn way_out(&self, reach: &Reach) -> WayOut {
+        let (egress, exit) = (Arc::clone(&self.egress), Arc::clone(&reach.exit));
         WayOut(Arc::new(move |listener, uid| egress.listen(&exit, listener, uid)))
     }
 }

@@ -79,10 +79,13 @@ impl Service {
             pending_for: PendingFor::Approval,
             signer_changed: false,
             quarantine: None,
+            generation: 0,
+            last_update: None,
             installed_at: now,
             updated_at: now,
         };
-        let version = self.publish(candidate, plugin.id, true).await?;
+        let mut version = self.publish(candidate, plugin.id).await?;
+        version.record.served_at = Some(now);
         let recorded = self.record_install(caller, &plugin, &version).await;
         if recorded.is_err() {
             self.forget_content(version.record.digest).await?;
@@ -166,12 +169,7 @@ impl Service {
     }
 
     /// Unpacks the candidate and moves archive and package to their places, in that order, on disk for good.
-    pub(super) async fn publish(
-        &self,
-        candidate: Candidate,
-        plugin_id: PluginId,
-        served: bool,
-    ) -> Result<NewVersion, ServiceError> {
+    pub(super) async fn publish(&self, candidate: Candidate, plugin_id: PluginId) -> Result<NewVersion, ServiceError> {
         let Candidate { archive, manifest, signature, staging, .. } = candidate;
         let digest = archive.digest();
         let places = Places {
@@ -183,7 +181,7 @@ impl Service {
         Self::blocking("publish", move || {
             let unpacked = archive.unpack(&staging.folder.path().join("package"), &contents(&manifest), &limits)?;
             let files = list_files(&unpacked)?;
-            let record = version_record(&archive, &manifest, signature.clone(), plugin_id, served, now);
+            let record = version_record(&archive, &manifest, signature.clone(), plugin_id, now);
             places.take(&archive, signature.as_deref(), unpacked, digest)?;
             Ok(NewVersion { record, files })
         })
@@ -269,7 +267,6 @@ fn version_record(
     manifest: &Manifest,
     signature: Option<String>,
     plugin_id: PluginId,
-    served: bool,
     now: Timestamp,
 ) -> VersionRecord {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -288,7 +285,7 @@ fn version_record(
         key_id: archive.signer().key_id(),
         signature,
         archive_bytes: archive.size(),
-        served,
+        served_at: None,
         installed_at: now,
     }
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::{Caller, Service, ServiceError};
-use crate::domain::{Chain, KeyId, PluginId, PluginName, PluginRef, SignatureStatus};
+use crate::domain::{Chain, DataId, KeyId, PluginId, PluginName, PluginRef, SignatureStatus};
 use crate::store::kept::{Fate, Kept};
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, WriteTransaction, audit};
@@ -53,7 +53,8 @@ impl Service {
                 Fate::Purged
             }
         };
-        let kept = Kept { plugin_id: plugin.id, key_id: serving.and_then(signer_of) };
+        let (key_id, generation) = (serving.and_then(signer_of), plugin.generation);
+        let kept = Kept { plugin_id: plugin.id, key_id, generation };
         store::kept::insert(tx, &kept, &plugin.name, fate, self.now()).await?;
         Ok(())
     }
@@ -68,20 +69,20 @@ impl Service {
         let found = store::kept::list(tx, &PluginRef::Name(plugin.name.clone())).await?;
         let signer = signer_of(version);
         let same = found.iter().find(|kept| kept.key_id.is_some() && kept.key_id == signer);
-        let from = same.map(|kept| kept.plugin_id);
-        if let Some(from) = from {
-            store::kept::attach(tx, from, plugin.id).await?;
+        if let Some(kept) = same {
+            store::kept::attach(tx, kept, plugin.id).await?;
         }
+        let from = same.map(|kept| kept.plugin_id);
         Ok(Attached { from, others: found.len() > usize::from(from.is_some()) })
     }
 
     /// Lets files follow the rows of [`Service::attach_data`]. Nothing to do for almost every plugin.
     pub(super) async fn finish_hand_over(&self, to: PluginId) -> Result<(), ServiceError> {
-        let Some(from) = store::kept::find_attached(&mut *self.store.reader().await?, to).await? else { return Ok(()) };
-        let volumes = self.volumes.clone();
+        let Some(kept) = store::kept::find_attached(&mut *self.store.reader().await?, to).await? else { return Ok(()) };
+        let (volumes, from, to) = (self.volumes.clone(), kept.data(), DataId { plugin: to, ..kept.data() });
         Self::blocking("hand over a volume", move || Ok(volumes.hand_over(from, to)?)).await?;
         let mut tx = self.store.begin().await?;
-        store::kept::delete(&mut tx, from).await?;
+        store::kept::delete(&mut tx, kept.plugin_id).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -89,7 +90,12 @@ impl Service {
     /// Removes the files of a plugin whose rows say so, and frees its user once nothing of that user is left.
     pub(super) async fn finish_purge(&self, plugin: PluginId) -> Result<(), ServiceError> {
         let volumes = self.volumes.clone();
-        Self::blocking("remove a volume", move || Ok(volumes.remove(plugin)?)).await?;
+        Self::blocking("remove a volume", move || {
+            let action = "list volumes".to_owned();
+            let found = volumes.list(plugin).map_err(|source| ServiceError::File { action, source })?;
+            found.into_iter().try_for_each(|volume| Ok(volumes.remove(volume)?))
+        })
+        .await?;
         let mut tx = self.store.begin().await?;
         store::running::free_user(&mut tx, plugin).await?;
         store::kept::delete(&mut tx, plugin).await?;

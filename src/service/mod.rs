@@ -85,7 +85,7 @@ pub use observe::{HealthView, MetricsView, RuntimeView, SandboxView, StatsView};
 pub use problem::PluginProblem;
 pub use registry::{Listing, PluginView, VersionsView};
 pub use tokens::{NewTokenRequest, TokenBook};
-pub use update::{Downgrade, UpdateOutcome, UpdateStatus};
+pub use update::{Downgrade, RollbackOutcome, UpdateOutcome, UpdateStatus};
 
 /// Everything the use cases share. One per process.
 #[derive(Debug)]

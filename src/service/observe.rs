@@ -153,11 +153,11 @@ impl Service {
             let counted = self.fleet.engine.usage(&session.sandbox().id);
             usage = tokio::time::timeout(USAGE_WAIT, counted).await.ok().and_then(Result::ok);
         }
-        let (volumes, id, data_mb) = (self.volumes.clone(), view.plugin.id, limits.data_mb);
-        let looking = move || Ok((volumes.used_bytes(id, data_mb), volumes.quota().0));
+        let (volumes, data, data_mb) = (self.volumes.clone(), view.plugin.data(), limits.data_mb);
+        let looking = move || Ok((volumes.used_bytes(data, data_mb), volumes.quota().0));
         let (data_bytes, data_quota) = Self::blocking("volume size", looking).await?;
-        let (received_bytes, sent_bytes) = (member.exit.received_bytes(), member.exit.sent_bytes());
-        let connections = member.exit.opened();
+        let (received_bytes, sent_bytes) = (member.reach().exit.received_bytes(), member.reach().exit.sent_bytes());
+        let connections = member.reach().exit.opened();
         Ok(StatsView {
             state: member.state(),
             usage,
@@ -223,7 +223,8 @@ impl Service {
     /// What would be sent to the engine to start a plugin now.
     pub async fn plan(&self, caller: &Caller, wanted: &str) -> Result<Value, ServiceError> {
         let member = self.member_of(caller, wanted).await?;
-        let mut order = self.launch_order(&member).await?;
+        let subject = self.subject(&member).await?;
+        let mut order = self.launch_order(&member, &subject).await?;
         order.spec.instance_dir = self.config.server.run_dir.join(order.spec.session.to_string());
         let plan = self.fleet.engine.plan(&order.spec).await;
         plan.map_err(|error| super::PluginProblem::of_launch(&member.name, error.into()).into())

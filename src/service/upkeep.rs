@@ -115,6 +115,7 @@ impl Service {
         store::chat::remove_held(&mut tx).await?;
         tx.commit().await?;
         service.finish_kept_data().await?;
+        service.remove_left_copies().await?;
         Ok(service)
     }
 

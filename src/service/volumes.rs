@@ -1,9 +1,12 @@
 //! What plugins have as `/data`.
 
+use tracing::{info, warn};
+
 use super::fleet::Member;
 use super::{PluginProblem, Service, ServiceError};
-use crate::domain::{Chain, PluginId, PluginName, Refusal as _};
+use crate::domain::{Chain, DataId, PluginName, Refusal as _};
 use crate::sandbox::{DataMount, DataQuota, SandboxSpec, VolumeError, VolumeLease, VolumeOrder};
+use crate::store;
 
 impl PluginProblem {
     fn of_volume(name: &PluginName, error: &VolumeError) -> Self {
@@ -13,16 +16,21 @@ impl PluginProblem {
 }
 
 impl Service {
-    /// Where the plugin's `/data` is or will be.
-    pub(super) async fn data_mount(&self, plugin: PluginId) -> Result<DataMount, ServiceError> {
+    /// Where a plugin's `/data` is or will be.
+    pub(super) async fn data_mount(&self, data: DataId) -> Result<DataMount, ServiceError> {
         let volumes = self.volumes.clone();
-        Self::blocking("volume", move || Ok(volumes.mount_of(plugin))).await
+        Self::blocking("volume", move || Ok(volumes.mount_of(data))).await
     }
 
     /// Makes the plugin's `/data` ready for a session.
-    pub(super) async fn open_volume(&self, member: &Member, spec: &SandboxSpec) -> Result<VolumeLease, ServiceError> {
+    pub(super) async fn open_volume(
+        &self,
+        member: &Member,
+        data: DataId,
+        spec: &SandboxSpec,
+    ) -> Result<VolumeLease, ServiceError> {
         self.finish_hand_over(member.id).await?;
-        let order = VolumeOrder { plugin: spec.plugin_id, uid: spec.uid, data_mb: spec.limits.data_mb };
+        let order = VolumeOrder { volume: data, uid: spec.uid, data_mb: spec.limits.data_mb };
         let (volumes, requires_hard) = (self.volumes.clone(), self.config.storage.require_hard_quota);
         let name = member.name.clone();
         Self::blocking("open a volume", move || {
@@ -35,6 +43,55 @@ impl Service {
             volumes.open(order).map_err(|error| refuse(&error))
         })
         .await
+    }
+
+    /// Makes a copy of what a plugin keeps, for a version that is to work on it.
+    pub(super) async fn fork_data(&self, name: &PluginName, from: DataId, to: DataId) -> Result<(), ServiceError> {
+        let (volumes, name) = (self.volumes.clone(), name.clone());
+        Self::blocking("copy a volume", move || {
+            volumes.fork(from, to).map_err(|error| PluginProblem::of_volume(&name, &error).into())
+        })
+        .await?;
+        let mut tx = self.store.begin().await?;
+        store::kv::fork(&mut tx, from, to.generation).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Removes a copy that nobody needs any more. What cannot be removed now goes at the next start.
+    pub(super) async fn remove_data(&self, data: DataId) {
+        let volumes = self.volumes.clone();
+        let removed = async {
+            // First: as long as its files are there, its number is given to nobody else.
+            let mut tx = self.store.begin().await?;
+            store::kv::delete_generation(&mut tx, data).await?;
+            tx.commit().await?;
+            Self::blocking("remove a volume", move || Ok(volumes.remove(data)?)).await
+        };
+        if let Err(error) = removed.await {
+            warn!(%data, error = %Chain(&error), "A copy of what a plugin keeps could not be removed");
+        }
+    }
+
+    /// Removes copies that updates left when the process before was killed.
+    pub(super) async fn remove_left_copies(&self) -> Result<(), ServiceError> {
+        let needed = store::snapshots::list_needed(&mut *self.store.reader().await?).await?;
+        let volumes = self.volumes.clone();
+        let found = Self::blocking("list volumes", move || {
+            let action = "list volumes".to_owned();
+            volumes.list_all().map_err(|source| ServiceError::File { action, source })
+        })
+        .await?;
+        // Of plugins that nobody knows anything is left to the operator.
+        let is_left = |data: &DataId| !needed.contains(data) && needed.iter().any(|known| known.plugin == data.plugin);
+        let mut tx = self.store.begin().await?;
+        store::snapshots::delete_unneeded_values(&mut tx).await?;
+        tx.commit().await?;
+        for data in found.into_iter().filter(is_left) {
+            info!(%data, "Removing a copy of what a plugin keeps that an update has left");
+            self.remove_data(data).await;
+        }
+        Ok(())
     }
 
     /// What limits `/data` here, or why that is less than the operator wants.

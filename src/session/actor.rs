@@ -1,6 +1,7 @@
 //! Owns the life and death of one session: asks for health, notices what does not react, stops it in order, finds out
 //! how it ended, and removes its sandbox. Calls do not pass through here.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +84,10 @@ impl Actor {
 
     /// Notices what does not react.
     fn look(&self, health: &mut Health) {
+        if self.inner.rests.load(Ordering::SeqCst) {
+            (health.asked, health.unanswered) = (None, 0);
+            return;
+        }
         if let Some(call) = self.inner.calls.stuck(CANCELLED_GRACE) {
             self.unresponsive(format!("{call} still runs {} s after it was cancelled", CANCELLED_GRACE.as_secs()));
         }

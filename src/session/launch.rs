@@ -1,6 +1,7 @@
 //! From a specification to a plugin that answers: sockets, sandbox, proof, `initialize`.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -238,6 +239,7 @@ impl Starting {
             calls,
             health: Mutex::default(),
             config_revision: self.order.config_revision.into(),
+            rests: AtomicBool::new(false),
             condition,
             removed,
             stop,

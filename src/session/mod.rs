@@ -15,6 +15,7 @@ mod actor;
 mod calls;
 mod chunks;
 mod configure;
+mod examine;
 mod ended;
 mod instance_dir;
 mod launch;
@@ -26,7 +27,7 @@ mod reader;
 mod requests;
 mod start_failure;
 
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ use tokio::time::Instant;
 pub use calls::{CallError, CallOutcome, Delivery};
 pub use chunks::StreamEvent;
 pub use ended::{EndCause, SessionEnd};
+pub use examine::Unfit;
 pub use instance_dir::remove_left_over_dirs;
 pub use launch::{LaunchOrder, SessionLimits, Surroundings, WayOut, launch};
 pub use plugin_log::{LogLine, PluginLog};
@@ -108,6 +110,8 @@ struct Inner {
     health: Mutex<Option<HealthReport>>,
     /// The revision of the configuration that the plugin has.
     config_revision: AtomicI64,
+    /// Frozen by the service: it cannot answer, and nobody expects it to.
+    rests: AtomicBool,
     condition: watch::Sender<Condition>,
     /// True once the sandbox is gone.
     removed: watch::Sender<bool>,
@@ -200,6 +204,11 @@ impl Session {
             running.inner.outbound.flush();
         }
         Ok(running)
+    }
+
+    /// Tells that the engine has frozen it, or lets it go on: what rests is asked for nothing.
+    pub fn set_resting(&self, rests: bool) {
+        self.0.rests.store(rests, Ordering::SeqCst);
     }
 
     /// Completes when the plugin works on no call.

@@ -70,7 +70,8 @@ impl Refusal for LaunchError {
 }
 
 impl StartFailure {
-    pub(super) fn new(reason: &'static str, text: String, exit_code: Option<i64>) -> Self {
+    /// With nothing printed.
+    pub fn new(reason: &'static str, text: String, exit_code: Option<i64>) -> Self {
         Self { reason, text, exit_code, log_tail: Vec::new() }
     }
 

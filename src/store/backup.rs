@@ -5,8 +5,9 @@ use std::path::Path;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::audit::{self, AuditKey};
+use super::plugins::read_generation;
 use super::{Store, StoreError, open};
-use crate::domain::PluginId;
+use crate::domain::DataId;
 
 /// Newest migration that this program knows.
 pub fn newest_schema() -> i64 {
@@ -36,14 +37,26 @@ impl Store {
     }
 }
 
-/// Plugins of which there may be a volume, also ones that were uninstalled.
-pub async fn list_volume_owners(connection: &mut SqliteConnection) -> Result<Vec<PluginId>, StoreError> {
-    let rows = sqlx::query_scalar!(
-        r#"SELECT plugin_id AS "id!" FROM sandbox_users UNION SELECT plugin_id FROM kept_data ORDER BY 1"#
+/// What plugins keep, and what those left that were uninstalled. Of some there is no volume.
+pub async fn list_kept(connection: &mut SqliteConnection) -> Result<Vec<DataId>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT id AS "id!", generation AS "generation!: i64" FROM plugins
+           UNION SELECT plugin_id, generation FROM kept_data
+           ORDER BY 1, 2"#
     )
     .fetch_all(connection)
     .await?;
-    rows.iter().map(|id| id.parse().map_err(|error| StoreError::bad_row("sandbox_users", id, error))).collect()
+    let read = |id: &str, generation| {
+        let plugin = id.parse().map_err(|error| StoreError::bad_row("plugins", id, error))?;
+        Ok(DataId { plugin, generation: read_generation("plugins", id, generation)? })
+    };
+    rows.iter().map(|row| read(&row.id, row.generation)).collect()
+}
+
+/// Forgets snapshots, which are in no backup, and that updates are watched.
+pub async fn drop_snapshots(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    sqlx::query!("DELETE FROM snapshots").execute(&mut *connection).await?;
+    super::snapshots::delete_unneeded_values(connection).await
 }
 
 /// Removes every sealed secret, whose key is not there any more, and the sealed text that tells keys apart.

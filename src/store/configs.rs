@@ -167,6 +167,8 @@ mod tests {
             pending_for: PendingFor::Approval,
             signer_changed: false,
             quarantine: None,
+            generation: 0,
+            last_update: None,
             installed_at: now,
             updated_at: now,
         };

@@ -3,7 +3,8 @@
 use sqlx::SqliteConnection;
 
 use super::StoreError;
-use crate::domain::{KeyId, PluginId, PluginName, PluginRef, Timestamp};
+use super::plugins::read_generation;
+use crate::domain::{DataId, KeyId, PluginId, PluginName, PluginRef, Timestamp};
 
 /// What becomes of what a plugin left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +22,15 @@ pub struct Kept {
     pub plugin_id: PluginId,
     /// Who signed the version that served last; nobody known if it was not signed by a trusted key.
     pub key_id: Option<KeyId>,
+    /// Which copy of it was the plugin's own.
+    pub generation: u32,
 }
 
 #[derive(Debug)]
 struct KeptRow {
     plugin_id: String,
     key_id: Option<String>,
+    generation: i64,
 }
 
 fn read_id(text: &str) -> Result<PluginId, StoreError> {
@@ -38,7 +42,18 @@ impl TryFrom<KeptRow> for Kept {
 
     fn try_from(row: KeptRow) -> Result<Self, StoreError> {
         let read = |id: &String| id.parse().map_err(|error| StoreError::bad_row("kept_data", &row.plugin_id, error));
-        Ok(Self { plugin_id: read_id(&row.plugin_id)?, key_id: row.key_id.as_ref().map(read).transpose()? })
+        Ok(Self {
+            plugin_id: read_id(&row.plugin_id)?,
+            key_id: row.key_id.as_ref().map(read).transpose()?,
+            generation: read_generation("kept_data", &row.plugin_id, row.generation)?,
+        })
+    }
+}
+
+impl Kept {
+    /// What was kept.
+    pub fn data(&self) -> DataId {
+        DataId { plugin: self.plugin_id, generation: self.generation }
     }
 }
 
@@ -57,10 +72,11 @@ pub async fn insert(
         Fate::Purged => "purged",
     };
     sqlx::query!(
-        "INSERT INTO kept_data (plugin_id, name, key_id, kept_at, fate) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO kept_data (plugin_id, name, key_id, generation, kept_at, fate) VALUES (?, ?, ?, ?, ?, ?)",
         id,
         name,
         key_id,
+        kept.generation,
         now,
         fate,
     )
@@ -77,7 +93,7 @@ pub async fn list(connection: &mut SqliteConnection, wanted: &PluginRef) -> Resu
     };
     let rows = sqlx::query_as!(
         KeptRow,
-        "SELECT plugin_id, key_id FROM kept_data
+        "SELECT plugin_id, key_id, generation FROM kept_data
          WHERE fate = 'kept' AND (plugin_id = ?1 OR name = ?2)
          ORDER BY kept_at DESC, plugin_id DESC",
         id,
@@ -97,8 +113,11 @@ pub async fn find_name(connection: &mut SqliteConnection, plugin: PluginId) -> R
 }
 
 /// Gives values and user of one plugin to another; the files have yet to follow.
-pub async fn attach(connection: &mut SqliteConnection, from: PluginId, to: PluginId) -> Result<(), StoreError> {
-    let (from, to) = (from.to_string(), to.to_string());
+pub async fn attach(connection: &mut SqliteConnection, kept: &Kept, to: PluginId) -> Result<(), StoreError> {
+    let (from, to) = (kept.plugin_id.to_string(), to.to_string());
+    sqlx::query!("UPDATE plugins SET generation = ? WHERE id = ?", kept.generation, to)
+        .execute(&mut *connection)
+        .await?;
     sqlx::query!("UPDATE kv SET plugin_id = ? WHERE plugin_id = ?", to, from).execute(&mut *connection).await?;
     sqlx::query!("UPDATE sandbox_users SET plugin_id = ? WHERE plugin_id = ?", to, from)
         .execute(&mut *connection)
@@ -110,10 +129,11 @@ pub async fn attach(connection: &mut SqliteConnection, from: PluginId, to: Plugi
 }
 
 /// The plugin whose files a plugin was given, until they have followed.
-pub async fn find_attached(connection: &mut SqliteConnection, to: PluginId) -> Result<Option<PluginId>, StoreError> {
+pub async fn find_attached(connection: &mut SqliteConnection, to: PluginId) -> Result<Option<Kept>, StoreError> {
     let to = to.to_string();
-    let found = sqlx::query_scalar!("SELECT plugin_id FROM kept_data WHERE attached_to = ?", to);
-    found.fetch_optional(connection).await?.as_deref().map(read_id).transpose()
+    let found =
+        sqlx::query_as!(KeptRow, "SELECT plugin_id, key_id, generation FROM kept_data WHERE attached_to = ?", to);
+    found.fetch_optional(connection).await?.map(Kept::try_from).transpose()
 }
 
 /// Plugins whose files have to follow somebody.

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use super::StoreError;
-use crate::domain::{PluginId, Timestamp};
+use crate::domain::{DataId, PluginId, Timestamp};
 
 /// What a plugin keeps besides one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +17,15 @@ pub struct Kept {
 /// The value of a key, as JSON text.
 pub async fn find(
     connection: &mut SqliteConnection,
-    plugin: PluginId,
+    data: DataId,
     key: &str,
     now: Timestamp,
 ) -> Result<Option<String>, StoreError> {
-    let (id, now) = (plugin.to_string(), now.as_millis());
+    let (id, now) = (data.plugin.to_string(), now.as_millis());
     let value = sqlx::query_scalar!(
-        "SELECT value FROM kv WHERE plugin_id = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)",
+        "SELECT value FROM kv WHERE plugin_id = ? AND generation = ? AND key = ? AND (expires_at IS NULL OR expires_at > ?)",
         id,
+        data.generation,
         key,
         now,
     );
@@ -34,16 +35,17 @@ pub async fn find(
 /// Keeps a value, in place of the one before.
 pub async fn set(
     connection: &mut SqliteConnection,
-    plugin: PluginId,
+    data: DataId,
     key: &str,
     value: &str,
     expires_at: Option<Timestamp>,
 ) -> Result<(), StoreError> {
-    let (id, expires_at) = (plugin.to_string(), expires_at.map(Timestamp::as_millis));
+    let (id, expires_at) = (data.plugin.to_string(), expires_at.map(Timestamp::as_millis));
     sqlx::query!(
-        "INSERT INTO kv (plugin_id, key, value, expires_at) VALUES (?, ?, ?, ?)
-         ON CONFLICT (plugin_id, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at",
+        "INSERT INTO kv (plugin_id, generation, key, value, expires_at) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT (plugin_id, generation, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at",
         id,
+        data.generation,
         key,
         value,
         expires_at,
@@ -54,27 +56,30 @@ pub async fn set(
 }
 
 /// Removes the value of a key.
-pub async fn delete(connection: &mut SqliteConnection, plugin: PluginId, key: &str) -> Result<(), StoreError> {
-    let id = plugin.to_string();
-    sqlx::query!("DELETE FROM kv WHERE plugin_id = ? AND key = ?", id, key).execute(connection).await?;
+pub async fn delete(connection: &mut SqliteConnection, data: DataId, key: &str) -> Result<(), StoreError> {
+    let id = data.plugin.to_string();
+    sqlx::query!("DELETE FROM kv WHERE plugin_id = ? AND generation = ? AND key = ?", id, data.generation, key)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 /// The keys that start with `prefix`, in order.
 pub async fn list(
     connection: &mut SqliteConnection,
-    plugin: PluginId,
+    data: DataId,
     prefix: &str,
     now: Timestamp,
 ) -> Result<Vec<String>, StoreError> {
-    let (id, now) = (plugin.to_string(), now.as_millis());
+    let (id, now) = (data.plugin.to_string(), now.as_millis());
     // By the index up to the first that does not fit; LIKE would ignore case and read `%`.
     let keys = sqlx::query_scalar!(
         "SELECT key FROM kv
-         WHERE plugin_id = ?1 AND key >= ?2 AND SUBSTR(key, 1, LENGTH(?2)) = ?2
-           AND (expires_at IS NULL OR expires_at > ?3)
+         WHERE plugin_id = ?1 AND generation = ?2 AND key >= ?3 AND SUBSTR(key, 1, LENGTH(?3)) = ?3
+           AND (expires_at IS NULL OR expires_at > ?4)
          ORDER BY key",
         id,
+        data.generation,
         prefix,
         now,
     );
@@ -84,16 +89,19 @@ pub async fn list(
 /// What a plugin keeps besides `key`, after what has expired is removed.
 pub async fn kept_besides(
     connection: &mut SqliteConnection,
-    plugin: PluginId,
+    data: DataId,
     key: &str,
     now: Timestamp,
 ) -> Result<Kept, StoreError> {
-    let (id, now) = (plugin.to_string(), now.as_millis());
-    sqlx::query!("DELETE FROM kv WHERE plugin_id = ? AND expires_at <= ?", id, now).execute(&mut *connection).await?;
+    let (id, now) = (data.plugin.to_string(), now.as_millis());
+    sqlx::query!("DELETE FROM kv WHERE plugin_id = ? AND generation = ? AND expires_at <= ?", id, data.generation, now)
+        .execute(&mut *connection)
+        .await?;
     let row = sqlx::query!(
         r#"SELECT COUNT(*) AS "count!: i64", COALESCE(SUM(OCTET_LENGTH(key) + OCTET_LENGTH(value)), 0) AS "bytes!: i64"
-           FROM kv WHERE plugin_id = ? AND key <> ?"#,
+           FROM kv WHERE plugin_id = ? AND generation = ? AND key <> ?"#,
         id,
+        data.generation,
         key,
     )
     .fetch_one(connection)
@@ -108,22 +116,69 @@ pub async fn purge(connection: &mut SqliteConnection, plugin: PluginId) -> Resul
     Ok(())
 }
 
+/// Makes the values of another generation: those of `from`, and nothing else.
+pub async fn fork(connection: &mut SqliteConnection, from: DataId, generation: u32) -> Result<(), StoreError> {
+    let id = from.plugin.to_string();
+    delete_generation(connection, DataId { generation, ..from }).await?;
+    sqlx::query!(
+        "INSERT INTO kv (plugin_id, generation, key, value, expires_at)
+         SELECT plugin_id, ?, key, value, expires_at FROM kv WHERE plugin_id = ? AND generation = ?",
+        generation,
+        id,
+        from.generation,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Removes the values of one generation.
+pub async fn delete_generation(connection: &mut SqliteConnection, data: DataId) -> Result<(), StoreError> {
+    let id = data.plugin.to_string();
+    sqlx::query!("DELETE FROM kv WHERE plugin_id = ? AND generation = ?", id, data.generation)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::{Missing, Store};
+
+    fn some_data() -> DataId {
+        DataId { plugin: PluginId::generate(), generation: 0 }
+    }
+
+    #[tokio::test]
+    async fn generations_begin_alike_and_go_their_own_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let (now, old) = (Timestamp::from_millis(1).unwrap(), some_data());
+        let new = DataId { generation: 7, ..old };
+        set(&mut tx, old, "key", "1", None).await.unwrap();
+        set(&mut tx, new, "left", "0", None).await.unwrap();
+        fork(&mut tx, old, 7).await.unwrap();
+        set(&mut tx, new, "key", "2", None).await.unwrap();
+        assert_eq!(list(&mut tx, new, "", now).await.unwrap(), ["key"]);
+        assert_eq!(find(&mut tx, old, "key", now).await.unwrap().as_deref(), Some("1"));
+        delete_generation(&mut tx, old).await.unwrap();
+        assert_eq!(find(&mut tx, old, "key", now).await.unwrap(), None);
+        assert_eq!(find(&mut tx, new, "key", now).await.unwrap().as_deref(), Some("2"));
+    }
 
     #[tokio::test]
     async fn purging_removes_the_values_of_one_plugin() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
         let mut tx = store.begin().await.unwrap();
-        let (now, plugins) = (Timestamp::from_millis(1).unwrap(), [PluginId::generate(), PluginId::generate()]);
+        let (now, plugins) = (Timestamp::from_millis(1).unwrap(), [some_data(), some_data()]);
         for plugin in plugins {
             set(&mut tx, plugin, "key", "\"é\"", None).await.unwrap();
         }
         assert_eq!(kept_besides(&mut tx, plugins[0], "", now).await.unwrap(), Kept { values: 1, bytes: 7 });
-        purge(&mut tx, plugins[0]).await.unwrap();
+        purge(&mut tx, plugins[0].plugin).await.unwrap();
         assert_eq!(find(&mut tx, plugins[0], "key", now).await.unwrap(), None);
         assert_eq!(find(&mut tx, plugins[1], "key", now).await.unwrap().as_deref(), Some("\"é\""));
     }

@@ -17,6 +17,7 @@ mod open;
 pub mod plugins;
 pub mod running;
 mod sealing;
+pub mod snapshots;
 pub mod tokens;
 mod transaction;
 

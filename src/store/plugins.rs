@@ -5,8 +5,8 @@ use sqlx::SqliteConnection;
 
 use super::StoreError;
 use crate::domain::{
-    Digest, KeyId, PendingFor, PluginId, PluginName, PluginRef, PluginStatus, Quarantine, QuarantineReason,
-    SignatureStatus, Timestamp,
+    DataId, Digest, KeyId, LastUpdate, PendingFor, PluginId, PluginName, PluginRef, PluginStatus, Quarantine,
+    QuarantineReason, SignatureStatus, Timestamp,
 };
 
 /// A plugin as stored.
@@ -28,10 +28,21 @@ pub struct PluginRecord {
     pub signer_changed: bool,
     /// Set while the service holds the plugin back.
     pub quarantine: Option<Quarantine>,
+    /// Which copy of what it keeps is its own.
+    pub generation: u32,
+    /// What became of the last update.
+    pub last_update: Option<LastUpdate>,
     /// When it was installed.
     pub installed_at: Timestamp,
     /// When anything about it changed.
     pub updated_at: Timestamp,
+}
+
+impl PluginRecord {
+    /// What it keeps.
+    pub fn data(&self) -> DataId {
+        DataId { plugin: self.id, generation: self.generation }
+    }
 }
 
 /// One version of a plugin as stored.
@@ -55,8 +66,8 @@ pub struct VersionRecord {
     pub signature: Option<String>,
     /// Size of the archive.
     pub archive_bytes: u64,
-    /// Whether it has ever served.
-    pub served: bool,
+    /// When it last began to serve, if it ever did.
+    pub served_at: Option<Timestamp>,
     /// When it came in.
     pub installed_at: Timestamp,
 }
@@ -90,6 +101,8 @@ struct PluginRow {
     signer_changed: bool,
     quarantine_reason: Option<String>,
     quarantined_at: Option<i64>,
+    generation: i64,
+    last_update: Option<String>,
     installed_at: i64,
     updated_at: i64,
 }
@@ -126,10 +139,17 @@ impl TryFrom<PluginRow> for PluginRecord {
             pending_for: read("plugins", &row.id, &row.pending_for)?,
             signer_changed: row.signer_changed,
             quarantine,
+            generation: read_generation("plugins", &row.id, row.generation)?,
+            last_update: (row.last_update.as_deref().map(serde_json::from_str).transpose())
+                .map_err(|error| StoreError::bad_row("plugins", &row.id, error))?,
             installed_at: read_time("plugins", &row.id, row.installed_at)?,
             updated_at: read_time("plugins", &row.id, row.updated_at)?,
         })
     }
+}
+
+pub(super) fn read_generation(table: &'static str, row: &str, number: i64) -> Result<u32, StoreError> {
+    u32::try_from(number).map_err(|error| StoreError::bad_row(table, row, error))
 }
 
 #[derive(Debug)]
@@ -143,7 +163,7 @@ struct VersionRow {
     key_id: Option<String>,
     signature: Option<String>,
     archive_bytes: i64,
-    served: bool,
+    last_served_at: Option<i64>,
     installed_at: i64,
 }
 
@@ -164,7 +184,7 @@ impl TryFrom<VersionRow> for VersionRecord {
             manifest: row.manifest,
             default_config: row.default_config,
             signature: row.signature,
-            served: row.served,
+            served_at: row.last_served_at.map(|at| read_time("versions", &key, at)).transpose()?,
         })
     }
 }
@@ -175,11 +195,13 @@ pub async fn insert(connection: &mut SqliteConnection, plugin: &PluginRecord) ->
     let (name, serving) = (plugin.name.as_str(), plugin.serving.to_string());
     let (installed_at, updated_at) = (plugin.installed_at.as_millis(), plugin.updated_at.as_millis());
     sqlx::query!(
-        "INSERT INTO plugins (id, name, status, serving, installed_at, updated_at) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO plugins (id, name, status, serving, generation, installed_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
         id,
         name,
         status,
         serving,
+        plugin.generation,
         installed_at,
         updated_at,
     )
@@ -197,11 +219,13 @@ pub async fn update(connection: &mut SqliteConnection, plugin: &PluginRecord) ->
     let pending_for = plugin.pending_for.as_str();
     let reason = plugin.quarantine.as_ref().map(|quarantine| quarantine.reason.as_str());
     let since = plugin.quarantine.as_ref().map(|quarantine| quarantine.since.as_millis());
+    let last_update = plugin.last_update.as_ref().map(serde_json::to_string).transpose();
+    let last_update = last_update.map_err(|error| StoreError::bad_row("plugins", plugin.id, error))?;
     let updated_at = plugin.updated_at.as_millis();
     sqlx::query!(
         "UPDATE plugins
          SET status = ?, serving = ?, pending = ?, pending_for = ?, signer_changed = ?, quarantine_reason = ?,
-             quarantined_at = ?, updated_at = ?
+             quarantined_at = ?, generation = ?, last_update = ?, updated_at = ?
          WHERE id = ?",
         status,
         serving,
@@ -210,6 +234,8 @@ pub async fn update(connection: &mut SqliteConnection, plugin: &PluginRecord) ->
         plugin.signer_changed,
         reason,
         since,
+        plugin.generation,
+        last_update,
         updated_at,
         id,
     )
@@ -234,7 +260,7 @@ pub async fn find(connection: &mut SqliteConnection, wanted: &PluginRef) -> Resu
     sqlx::query_as!(
         PluginRow,
         r#"SELECT id, name, status, serving, pending, pending_for, signer_changed AS "signer_changed: bool",
-                  quarantine_reason, quarantined_at, installed_at, updated_at
+                  quarantine_reason, quarantined_at, generation, last_update, installed_at, updated_at
            FROM plugins
            WHERE id = ?1 OR name = ?2"#,
         id,
@@ -251,7 +277,7 @@ pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<PluginRecord>
     let rows = sqlx::query_as!(
         PluginRow,
         r#"SELECT id, name, status, serving, pending, pending_for, signer_changed AS "signer_changed: bool",
-                  quarantine_reason, quarantined_at, installed_at, updated_at
+                  quarantine_reason, quarantined_at, generation, last_update, installed_at, updated_at
            FROM plugins
            ORDER BY name"#
     )
@@ -267,11 +293,12 @@ pub async fn insert_version(connection: &mut SqliteConnection, new: &NewVersion)
     let (digest, status) = (version.digest.to_hex(), version.signature_status.as_str());
     let key_id = version.key_id.map(|id| id.to_string());
     let archive_bytes = i64::try_from(version.archive_bytes).unwrap_or(i64::MAX);
+    let (served, served_at) = (version.served_at.is_some(), version.served_at.map(Timestamp::as_millis));
     let installed_at = version.installed_at.as_millis();
     sqlx::query!(
         "INSERT INTO versions (plugin_id, version, digest, manifest, default_config, files, signature_status, key_id,
-                               signature, archive_bytes, served, installed_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                               signature, archive_bytes, served, last_served_at, installed_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         plugin_id,
         number,
         digest,
@@ -282,7 +309,8 @@ pub async fn insert_version(connection: &mut SqliteConnection, new: &NewVersion)
         key_id,
         version.signature,
         archive_bytes,
-        version.served,
+        served,
+        served_at,
         installed_at,
     )
     .execute(connection)
@@ -290,16 +318,22 @@ pub async fn insert_version(connection: &mut SqliteConnection, new: &NewVersion)
     Ok(())
 }
 
-/// Notes that a version serves, or has served.
+/// Notes that a version begins to serve.
 pub async fn note_served(
     connection: &mut SqliteConnection,
     plugin: PluginId,
     version: &Version,
+    now: Timestamp,
 ) -> Result<(), StoreError> {
-    let (plugin, version) = (plugin.to_string(), version.to_string());
-    sqlx::query!("UPDATE versions SET served = 1 WHERE plugin_id = ? AND version = ?", plugin, version)
-        .execute(connection)
-        .await?;
+    let (plugin, version, now) = (plugin.to_string(), version.to_string(), now.as_millis());
+    sqlx::query!(
+        "UPDATE versions SET served = 1, last_served_at = ? WHERE plugin_id = ? AND version = ?",
+        now,
+        plugin,
+        version,
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
@@ -325,7 +359,7 @@ pub async fn list_versions(
     let rows = sqlx::query_as!(
         VersionRow,
         r#"SELECT plugin_id, version, digest, manifest, default_config, signature_status, key_id, signature,
-                  archive_bytes, served AS "served: bool", installed_at
+                  archive_bytes, last_served_at, installed_at
            FROM versions
            WHERE ?1 IS NULL OR plugin_id = ?1
            ORDER BY plugin_id, installed_at, rowid"#,
@@ -356,6 +390,17 @@ pub async fn find_floor(connection: &mut SqliteConnection, name: &PluginName) ->
         .fetch_optional(connection)
         .await?;
     row.map(|row| Ok(Floor { version: read("floors", name, &row.version)?, ever_signed: row.ever_signed })).transpose()
+}
+
+/// Takes back what a name remembers of a version that was taken back. That it was signed is not forgotten.
+pub async fn set_floor(
+    connection: &mut SqliteConnection,
+    name: &PluginName,
+    version: &Version,
+) -> Result<(), StoreError> {
+    let (name, version) = (name.as_str(), version.to_string());
+    sqlx::query!("UPDATE floors SET version = ? WHERE name = ?", version, name).execute(connection).await?;
+    Ok(())
 }
 
 /// Raises what a name remembers: the version never goes down, a signature is never forgotten.

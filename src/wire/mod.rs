@@ -12,6 +12,7 @@ mod problem;
 mod running;
 mod system;
 mod tokens;
+mod updates;
 
 /// Header of every answer of a service that was started with `--insecure-dev`.
 pub const INSECURE_DEV_HEADER: &str = "x-plugbay-insecure-dev";
@@ -40,3 +41,4 @@ pub use running::{
 };
 pub use system::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 pub use tokens::{NewToken, TokenCreated, TokenList, TokenView};
+pub use updates::{LastUpdateView, RollbackRequest, RolledBack};

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::limits::Limits;
 use super::permissions::GrantView;
 use super::problem::FieldProblem;
+use super::updates::LastUpdateView;
 
 /// A permission: its name, or its name with the resources it is narrowed to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -229,6 +230,9 @@ pub struct PluginDetail {
     /// What went wrong last.
     #[serde(default)]
     pub last_failure: Option<FailureView>,
+    /// What became of the last update.
+    #[serde(default)]
+    pub last_update: Option<LastUpdateView>,
     /// How long it has been running; `null` while nothing runs.
     #[serde(default)]
     pub uptime_seconds: Option<f64>,

@@ -49,4 +49,5 @@ mod soft_quota;
 mod streams;
 mod surroundings;
 mod switching;
+mod updates;
 mod volumes;

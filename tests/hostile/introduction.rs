@@ -15,7 +15,7 @@ use futures_util::future::FutureExt as _;
 use plugbay::config::Config;
 use plugbay::databases::Databases;
 use plugbay::denials::Denials;
-use plugbay::domain::{Grants, Isolation, PluginConfig, PluginName, ResourceLimits, SessionId, SystemClock};
+use plugbay::domain::{DataId, Grants, Isolation, PluginConfig, PluginName, ResourceLimits, SessionId, SystemClock};
 use plugbay::egress::{Egress, Exit, SystemResolver};
 use plugbay::host::{Asker, Host, HostParts, Uplink, Web};
 use plugbay::protocol::{Initialize, PluginIdentity};
@@ -84,6 +84,14 @@ impl Sandbox for Impostor {
     fn remove<'a>(&'a self, _id: &'a str) -> EngineFuture<'a, ()> {
         self.removed.fetch_add(1, Ordering::Relaxed);
         future::ready(Ok(())).boxed()
+    }
+
+    fn pause<'a>(&'a self, _id: &'a str) -> EngineFuture<'a, ()> {
+        nobody()
+    }
+
+    fn resume<'a>(&'a self, _id: &'a str) -> EngineFuture<'a, ()> {
+        nobody()
     }
 
     fn usage<'a>(&'a self, _id: &'a str) -> EngineFuture<'a, Usage> {
@@ -155,7 +163,8 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
         Egress::new(config.egress.clone(), Arc::new(SystemResolver), denials.clone(), shutdown.clone()).unwrap();
     let (name, grants): (PluginName, Arc<ArcSwap<Grants>>) = ("introduced".parse().unwrap(), Arc::default());
     let exit = Arc::new(Exit::new(id, name.clone(), grants.clone(), 1));
-    let asker = Asker { id, name, grants, secrets: Arc::default(), exit };
+    let data = DataId { plugin: id, generation: 0 };
+    let asker = Asker { id, name, grants, secrets: Arc::default(), exit, data };
     let (uplink, _requests) = Uplink::channel();
     let web = Web::new(egress, &config);
     let parts = HostParts { store, clock: clock.clone(), databases, denials, kv_bytes: 0, web, uplink };

@@ -5,9 +5,10 @@ mod config;
 mod permissions;
 mod running;
 
-use crate::domain::{Growth, Timestamp, TrustedKey};
+use crate::domain::{Growth, LastUpdate, Timestamp, TrustedKey};
 use crate::service::{
-    AuditEntry, InstallOutcome, PluginView, Signed, TokenRecord, UpdateOutcome, UpdateStatus, VersionsView,
+    AuditEntry, InstallOutcome, PluginView, RollbackOutcome, Signed, TokenRecord, UpdateOutcome, UpdateStatus,
+    VersionsView,
 };
 use crate::wire;
 
@@ -101,6 +102,7 @@ pub(super) fn detail(view: &PluginView, now: Timestamp) -> wire::PluginDetail {
         breaker: running::breaker(view.runtime.breaker),
         methods: view.runtime.methods.clone(),
         last_failure: view.runtime.last_failure.as_ref().map(running::failure),
+        last_update: view.plugin.last_update.as_ref().map(|update| last_update(update, now)),
         uptime_seconds: view.runtime.up_since.map(|since| now.since(since).as_secs_f64()),
         restarts: view.runtime.restarts,
         limits: view.limits.into(),
@@ -132,6 +134,31 @@ pub(super) fn updated(outcome: &UpdateOutcome) -> wire::Updated {
     }
 }
 
+fn last_update(update: &LastUpdate, now: Timestamp) -> wire::LastUpdateView {
+    wire::LastUpdateView {
+        version: update.version.to_string(),
+        previous_version: update.previous.to_string(),
+        at: update.at.to_string(),
+        status: update.state_at(now).to_string(),
+        watched_until: update.watched_until.to_string(),
+        reason: update.reason.clone(),
+        text: update.text.clone(),
+        ended_at: update.ended_at.map(|at| at.to_string()),
+        data_restored: update.data_of.is_some(),
+        data_age_seconds: update.data_age_seconds(),
+    }
+}
+
+pub(super) fn rolled_back(outcome: &RollbackOutcome) -> wire::RolledBack {
+    wire::RolledBack {
+        plugin_id: outcome.plugin_id.to_string(),
+        status: "rolled_back".to_owned(),
+        version: outcome.version.to_string(),
+        previous_version: outcome.previous.to_string(),
+        data_restored: outcome.data_restored,
+    }
+}
+
 pub(super) fn versions(view: &VersionsView) -> wire::VersionList {
     wire::VersionList {
         versions: view
@@ -141,7 +168,7 @@ pub(super) fn versions(view: &VersionsView) -> wire::VersionList {
                 version: version.version.to_string(),
                 digest: version.digest.to_string(),
                 installed_at: version.installed_at.to_string(),
-                served: version.served,
+                served: version.served_at.is_some(),
                 signer: version.key_id.map(|id| id.to_string()),
             })
             .collect(),

@@ -10,7 +10,7 @@ use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::table;
 use crate::cli::shown::{entry, printable};
-use crate::wire::{FailureView, GrantView, PermissionItem, PluginDetail, PluginList, PluginSummary};
+use crate::wire::{FailureView, GrantView, LastUpdateView, PermissionItem, PluginDetail, PluginList, PluginSummary};
 
 /// Where `show` writes what it knows.
 const TEXT_COLUMN: usize = 13;
@@ -122,6 +122,7 @@ fn detail_text(plugin: &PluginDetail) -> String {
         let FailureView { kind, at, text, .. } = failure;
         format!("{kind} at {at}: {}", entry(text, TEXT_COLUMN))
     });
+    let update = plugin.last_update.as_ref().map(update_text);
     let open = (!summary.permissions.pending.is_empty())
         .then(|| format!("{}; plugbay approve {}", items(&summary.permissions.pending), summary.name));
     let missing = (!plugin.missing_config.is_empty())
@@ -135,6 +136,7 @@ fn detail_text(plugin: &PluginDetail) -> String {
         ("running for", uptime),
         ("restarts", (plugin.restarts > 0).then(|| plugin.restarts.to_string())),
         ("last failure", failure),
+        ("last update", update),
         ("quarantine", quarantine),
         ("breaker", breaker),
         ("pending", pending),
@@ -170,6 +172,22 @@ fn detail_text(plugin: &PluginDetail) -> String {
 }
 
 /// A while in its two largest units.
+/// One line about what became of an update.
+fn update_text(update: &LastUpdateView) -> String {
+    let LastUpdateView { version, previous_version, status, .. } = update;
+    match status.as_str() {
+        "watched" => {
+            format!("{version} took over from {previous_version} and is watched until {}", update.watched_until)
+        }
+        "rolled_back" => {
+            let data = update.data_age_seconds.map(|age| format!(", with what was kept {age:.0} s before"));
+            let text = entry(update.text.as_deref().unwrap_or_default(), TEXT_COLUMN);
+            format!("{version} went back to {previous_version}{}: {text}", data.unwrap_or_default())
+        }
+        _ => format!("{version} took over from {previous_version} at {}", update.at),
+    }
+}
+
 fn uptime_text(seconds: f64) -> String {
     let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
     let (days, hours, minutes) = (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60);

@@ -197,6 +197,16 @@ impl DockerEngine {
         }
     }
 
+    async fn pause_container(&self, id: &str) -> Result<(), SandboxError> {
+        let paused = self.client.ask(QUICK, async |docker| docker.pause_container(id).await).await;
+        paused.map_err(self.failed("pause the container"))
+    }
+
+    async fn resume_container(&self, id: &str) -> Result<(), SandboxError> {
+        let resumed = self.client.ask(QUICK, async |docker| docker.unpause_container(id).await).await;
+        resumed.map_err(self.failed("let the container go on"))
+    }
+
     async fn wait_for(&self, id: &str) -> Result<SandboxExit, SandboxError> {
         let failed = self.failed("wait for the container");
         let docker = self.client.connect().map_err(&failed)?;
@@ -351,6 +361,14 @@ impl Sandbox for DockerEngine {
 
     fn remove<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
         self.remove_container(id).boxed()
+    }
+
+    fn pause<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
+        self.pause_container(id).boxed()
+    }
+
+    fn resume<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
+        self.resume_container(id).boxed()
     }
 
     fn usage<'a>(&'a self, id: &'a str) -> EngineFuture<'a, Usage> {

@@ -180,6 +180,24 @@ impl Group {
         numbers.filter_map(Pid::from_raw).collect()
     }
 
+    /// Sends a signal to each of its processes, and to those that were started meanwhile.
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        const ROUNDS: u32 = 100;
+        let mut reached = std::collections::HashSet::new();
+        for _ in 0..ROUNDS {
+            let found: std::collections::HashSet<Pid> = self.processes().into_iter().collect();
+            if found.is_subset(&reached) {
+                return Ok(());
+            }
+            for pid in found.difference(&reached) {
+                // Gone already is as good.
+                kill_process(*pid, signal).ok();
+            }
+            reached.extend(found);
+        }
+        Err(io::Error::other("it starts processes faster than they can be reached"))
+    }
+
     /// Whether the kernel killed something in it for want of memory.
     pub(super) fn is_out_of_memory(&self) -> bool {
         let text = self.read("memory.oom_control").or_else(|| self.read("memory.events")).unwrap_or_default();

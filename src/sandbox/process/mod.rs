@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::FutureExt as _;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -175,6 +176,15 @@ impl ProcessEngine {
         Ok(())
     }
 
+    /// Sends a signal to every process of a sandbox.
+    fn signal(&self, id: &str, signal: Signal, action: &'static str) -> Result<(), SandboxError> {
+        let running = self.find(id, action)?;
+        let group = running.group.as_ref();
+        let group =
+            group.ok_or_else(|| failed(action)(io::Error::other("it has no cgroup to find its processes by")))?;
+        group.signal(signal).map_err(failed(action))
+    }
+
     /// The cgroup of a session that this process did not start.
     fn left_group(&self, id: &str) -> Option<Group> {
         let (_, probed) = self.last_probe()?;
@@ -300,6 +310,14 @@ impl Sandbox for ProcessEngine {
 
     fn remove<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
         self.remove_sandbox(id).boxed()
+    }
+
+    fn pause<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
+        std::future::ready(self.signal(id, Signal::STOP, "pause the sandbox")).boxed()
+    }
+
+    fn resume<'a>(&'a self, id: &'a str) -> EngineFuture<'a, ()> {
+        std::future::ready(self.signal(id, Signal::CONT, "let the sandbox go on")).boxed()
     }
 
     fn usage<'a>(&'a self, id: &'a str) -> EngineFuture<'a, Usage> {

@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use tracing::error;
 
 use super::tools::{Done, find, run};
-use super::{Means, VolumeError, Volumes, image, lock};
-use crate::domain::{Chain, PluginId};
+use super::{Means, VolumeError, Volumes, folder, image, lock};
+use crate::domain::{Chain, DataId};
 
 /// Longest time that a plugin waits for its volume; shorter than calls usually have.
 const LONGEST_FREEZE: Duration = Duration::from_secs(10);
@@ -22,13 +22,13 @@ const LONGEST_FREEZE: Duration = Duration::from_secs(10);
 const BUFFER_BYTES: usize = 1 << 20;
 
 impl Volumes {
-    /// Copies what a plugin keeps into a new file, holes as holes. False if it keeps nothing.
-    pub fn copy(&self, plugin: PluginId, into: &Path) -> Result<bool, VolumeError> {
-        let plugin = self.now_of(plugin);
-        let slot = self.slot(plugin);
+    /// Copies a volume into a new file, holes as holes. False if nothing was kept in it yet.
+    pub fn copy(&self, volume: DataId, into: &Path) -> Result<bool, VolumeError> {
+        let volume = self.now_of(volume);
+        let slot = self.slot(volume);
         // Until the copy is there, nobody mounts or unmounts the volume.
         let slot = lock(&slot);
-        let places = self.places(plugin);
+        let places = self.places(volume);
         if !places.image.exists() {
             return if places.folder.exists() {
                 Err(VolumeError::NotCopied { folder: places.folder })
@@ -50,13 +50,25 @@ impl Volumes {
         Ok(true)
     }
 
-    /// Whether some of these plugins keep something that [`Volumes::copy`] refuses.
-    pub fn check_copy(&self, plugins: &[PluginId]) -> Result<(), VolumeError> {
-        for plugin in plugins {
-            let places = self.places(*plugin);
+    /// Whether some of these are volumes that [`Volumes::copy`] refuses.
+    pub fn check_copy(&self, volumes: &[DataId]) -> Result<(), VolumeError> {
+        for volume in volumes {
+            let places = self.places(*volume);
             if !places.image.exists() && places.folder.exists() {
                 return Err(VolumeError::NotCopied { folder: places.folder });
             }
+        }
+        Ok(())
+    }
+
+    /// Makes the next generation of what a plugin keeps: a volume of its own with the same content.
+    pub fn fork(&self, from: DataId, to: DataId) -> Result<(), VolumeError> {
+        self.remove(to)?;
+        let (old, new) = (self.places(from), self.places(to));
+        if old.image.exists() {
+            self.copy(from, &new.image).inspect_err(|_| drop(super::remove(&new.image)))?;
+        } else if old.folder.exists() {
+            folder::copy(&old.folder, &new.folder).inspect_err(|_| drop(super::remove(&new.folder)))?;
         }
         Ok(())
     }

@@ -1,9 +1,17 @@
 //! A volume as a folder, for a service that may mount nothing. It is measured, and what it holds can be started.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, symlink,
+};
 use std::path::Path;
+
+use rustix::fs::{CWD, Dir, Mode, OFlags, openat, readlinkat};
+use rustix::io::Errno;
 
 use super::image::BYTES_PER_INODE;
 use super::{VolumeError, VolumeOrder};
@@ -101,4 +109,59 @@ pub(super) fn measure(path: &Path, data_mb: u64) -> Measured {
         }
     }
     Measured::Within { bytes }
+}
+
+/// Copies a folder with everything in it, as it is just then. Nothing is reached by its path: whoever writes into it could
+/// lead the service elsewhere with a link.
+pub(super) fn copy(from: &Path, into: &Path) -> Result<(), VolumeError> {
+    let copied = openat(CWD, from, LOOK, Mode::empty()).map_err(io::Error::from).and_then(|old| copy_tree(old, into));
+    copied.map_err(|source| VolumeError::file("copy", from, source))
+}
+
+/// How what was written by a plugin is opened.
+const LOOK: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+fn copy_tree(from: OwnedFd, into: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(into)?;
+    for entry in Dir::read_from(&from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if matches!(name.to_bytes(), b"." | b"..") {
+            continue;
+        }
+        let target = into.join(OsStr::from_bytes(name.to_bytes()));
+        match openat(&from, name, LOOK, Mode::empty()) {
+            Ok(opened) => copy_one(File::from(opened), &target)?,
+            Err(Errno::LOOP) => {
+                let link = readlinkat(&from, name, Vec::new())?;
+                symlink(OsStr::from_bytes(link.to_bytes()), &target)?;
+            }
+            // A socket means nothing without whoever made it; what is gone was removed meanwhile.
+            Err(Errno::NXIO | Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    keep_owner(&File::from(from).metadata()?, into)
+}
+
+fn copy_one(mut from: File, into: &Path) -> io::Result<()> {
+    let found = from.metadata()?;
+    if found.is_dir() {
+        return copy_tree(from.into(), into);
+    }
+    if found.is_file() {
+        io::copy(&mut from, &mut OpenOptions::new().write(true).create_new(true).mode(0o600).open(into)?)?;
+        keep_owner(&found, into)?;
+    }
+    Ok(())
+}
+
+/// Only root can give files away; elsewhere the plugin's user writes into what belongs to the service.
+fn keep_owner(found: &Metadata, into: &Path) -> io::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        chown(into, Some(found.uid()), Some(found.gid()))?;
+        return fs::set_permissions(into, found.permissions());
+    }
+    let open = if found.is_dir() { 0o777 } else { 0o666 };
+    fs::set_permissions(into, Permissions::from_mode(found.mode() | open))
 }

@@ -25,7 +25,7 @@ use tracing::warn;
 pub use error::VolumeError;
 pub use folder::Measured;
 
-use crate::domain::{Chain, PluginId};
+use crate::domain::{Chain, DataId, PluginId};
 use tools::Tools;
 
 /// Free bytes below which a volume counts as full: less than any allocation takes.
@@ -59,12 +59,12 @@ pub struct DataMount {
     pub quota: DataQuota,
 }
 
-/// Whose volume, and how large.
+/// Which volume, and how large.
 #[derive(Clone, Copy, Debug)]
 pub struct VolumeOrder {
-    /// The plugin.
-    pub plugin: PluginId,
-    /// Its user.
+    /// The volume.
+    pub volume: DataId,
+    /// The plugin's user.
     pub uid: u32,
     /// The most it may keep, in MiB.
     pub data_mb: u64,
@@ -98,9 +98,9 @@ struct Shared {
     /// Where images are mounted, one folder for each.
     mounts: PathBuf,
     means: OnceLock<Means>,
-    slots: Mutex<HashMap<PluginId, Arc<Mutex<Slot>>>>,
+    slots: Mutex<HashMap<DataId, Arc<Mutex<Slot>>>>,
     /// Whose volume went to whom since the start: a backup under way knows it by its old name.
-    handed_over: Mutex<HashMap<PluginId, PluginId>>,
+    handed_over: Mutex<HashMap<DataId, DataId>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -152,74 +152,74 @@ impl Volumes {
         }
     }
 
-    /// Where the volume of a plugin is or will be.
-    pub fn mount_of(&self, plugin: PluginId) -> DataMount {
+    /// Where a volume is or will be.
+    pub fn mount_of(&self, volume: DataId) -> DataMount {
         match self.means() {
-            Means::Images(_) => DataMount { source: self.mount_point(plugin), quota: DataQuota::Hard },
-            Means::Folders(_) => DataMount { source: self.folder_of(plugin), quota: DataQuota::Soft },
+            Means::Images(_) => DataMount { source: self.mount_point(volume), quota: DataQuota::Hard },
+            Means::Folders(_) => DataMount { source: self.folder_of(volume), quota: DataQuota::Soft },
         }
     }
 
     /// Makes a volume ready for one session.
     pub fn open(&self, order: VolumeOrder) -> Result<VolumeLease, VolumeError> {
-        let slot = self.slot(order.plugin);
+        let slot = self.slot(order.volume);
         let mut slot = lock(&slot);
         match self.means() {
             Means::Images(tools) if slot.users == 0 => {
-                let places = self.places(order.plugin);
+                let places = self.places(order.volume);
                 image::open(tools, &places, order)?;
             }
             Means::Images(_) => {}
             Means::Folders(why) => {
-                let image = self.image_of(order.plugin);
+                let image = self.image_of(order.volume);
                 if image.exists() {
                     return Err(VolumeError::NeedsImages { image, why: why.clone() });
                 }
-                folder::open(&self.folder_of(order.plugin), order)?;
+                folder::open(&self.folder_of(order.volume), order)?;
             }
         }
         slot.users += 1;
-        let mount = self.mount_of(order.plugin);
+        let mount = self.mount_of(order.volume);
         let held = Held { volumes: self.clone(), order, mount, given_back: Mutex::new(false) };
         Ok(VolumeLease(Arc::new(held)))
     }
 
-    fn close(&self, plugin: PluginId) {
-        let slot = self.slot(plugin);
+    fn close(&self, volume: DataId) {
+        let slot = self.slot(volume);
         let mut slot = lock(&slot);
         slot.users = slot.users.saturating_sub(1);
         if slot.users > 0 {
             return;
         }
         if let Means::Images(tools) = self.means() {
-            let places = self.places(plugin);
+            let places = self.places(volume);
             slot.used_bytes = usage(&places.mount_point).map(|(used, _free)| used).or(slot.used_bytes);
             if let Err(error) = image::close(tools, &places) {
                 // The next start looks again.
-                warn!(%plugin, error = %Chain(&error), "A volume could not be unmounted");
+                warn!(%volume, error = %Chain(&error), "A volume could not be unmounted");
             }
         }
     }
 
-    /// What a plugin keeps now, or kept when its last session ended; nothing is known of one that has not run yet.
-    pub fn used_bytes(&self, plugin: PluginId, data_mb: u64) -> Option<u64> {
+    /// What is in a volume now, or was when its last session ended; nothing is known of one that was not used yet.
+    pub fn used_bytes(&self, volume: DataId, data_mb: u64) -> Option<u64> {
         match self.means() {
-            Means::Folders(_) => Some(folder::measure(&self.folder_of(plugin), data_mb).bytes()),
+            Means::Folders(_) => Some(folder::measure(&self.folder_of(volume), data_mb).bytes()),
             Means::Images(_) => {
-                let slot = self.slot(plugin);
+                let slot = self.slot(volume);
                 let slot = lock(&slot);
                 if slot.users == 0 {
-                    return slot.used_bytes.or_else(|| (!self.image_of(plugin).exists()).then_some(0));
+                    return slot.used_bytes.or_else(|| (!self.image_of(volume).exists()).then_some(0));
                 }
-                usage(&self.mount_point(plugin)).map(|(used, _free)| used)
+                usage(&self.mount_point(volume)).map(|(used, _free)| used)
             }
         }
     }
 
-    /// Removes what a plugin kept, once the last of its sessions has given it back.
-    pub fn remove(&self, plugin: PluginId) -> Result<(), VolumeError> {
-        let slot = self.slot(plugin);
-        let places = self.places(plugin);
+    /// Removes a volume, once the last of its sessions has given it back.
+    pub fn remove(&self, volume: DataId) -> Result<(), VolumeError> {
+        let slot = self.slot(volume);
+        let places = self.places(volume);
         let began = Instant::now();
         let _slot = loop {
             let slot = lock(&slot);
@@ -235,12 +235,12 @@ impl Volumes {
         for path in [&places.image, &places.image_in_the_making(), &places.folder] {
             remove(path).map_err(|source| VolumeError::file(error::REMOVE, path, source))?;
         }
-        lock(&self.0.slots).remove(&plugin);
+        lock(&self.0.slots).remove(&volume);
         Ok(())
     }
 
     /// Gives what one plugin kept to another, which keeps nothing yet. Done already, it does nothing.
-    pub fn hand_over(&self, from: PluginId, to: PluginId) -> Result<(), VolumeError> {
+    pub fn hand_over(&self, from: DataId, to: DataId) -> Result<(), VolumeError> {
         lock(&self.0.handed_over).insert(from, to);
         let (from, to) = (self.places(from), self.places(to));
         for (old, new) in [(&from.image, &to.image), (&from.folder, &to.folder)] {
@@ -254,35 +254,54 @@ impl Volumes {
         Ok(())
     }
 
-    /// Who has the volume now that was this plugin's.
-    fn now_of(&self, plugin: PluginId) -> PluginId {
-        if self.places(plugin).image.exists() {
-            return plugin;
+    /// Every volume of one plugin that is on the disk.
+    pub fn list(&self, plugin: PluginId) -> io::Result<Vec<DataId>> {
+        Ok(self.list_all()?.into_iter().filter(|volume| volume.plugin == plugin).collect())
+    }
+
+    /// Every volume that is on the disk.
+    pub fn list_all(&self) -> io::Result<Vec<DataId>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.0.folder)? {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            let stem = [".img", ".new"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
+            found.extend(stem.parse::<DataId>());
         }
-        lock(&self.0.handed_over).get(&plugin).copied().unwrap_or(plugin)
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
     }
 
-    fn slot(&self, plugin: PluginId) -> Arc<Mutex<Slot>> {
-        Arc::clone(lock(&self.0.slots).entry(plugin).or_default())
+    /// Which volume it is now that was this one.
+    fn now_of(&self, volume: DataId) -> DataId {
+        if self.places(volume).image.exists() {
+            return volume;
+        }
+        lock(&self.0.handed_over).get(&volume).copied().unwrap_or(volume)
     }
 
-    fn folder_of(&self, plugin: PluginId) -> PathBuf {
-        self.0.folder.join(plugin.to_string())
+    fn slot(&self, volume: DataId) -> Arc<Mutex<Slot>> {
+        Arc::clone(lock(&self.0.slots).entry(volume).or_default())
     }
 
-    fn image_of(&self, plugin: PluginId) -> PathBuf {
-        self.0.folder.join(format!("{plugin}.img"))
+    fn folder_of(&self, volume: DataId) -> PathBuf {
+        self.0.folder.join(volume.to_string())
     }
 
-    fn mount_point(&self, plugin: PluginId) -> PathBuf {
-        self.0.mounts.join(plugin.to_string())
+    fn image_of(&self, volume: DataId) -> PathBuf {
+        self.0.folder.join(format!("{volume}.img"))
     }
 
-    fn places(&self, plugin: PluginId) -> image::Places {
+    fn mount_point(&self, volume: DataId) -> PathBuf {
+        self.0.mounts.join(volume.to_string())
+    }
+
+    fn places(&self, volume: DataId) -> image::Places {
         image::Places {
-            image: self.image_of(plugin),
-            folder: self.folder_of(plugin),
-            mount_point: self.mount_point(plugin),
+            image: self.image_of(volume),
+            folder: self.folder_of(volume),
+            mount_point: self.mount_point(volume),
         }
     }
 }
@@ -352,7 +371,7 @@ impl Held {
     fn give_back(&self) {
         let mut given_back = lock(&self.given_back);
         if !std::mem::replace(&mut *given_back, true) {
-            self.volumes.close(self.order.plugin);
+            self.volumes.close(self.order.volume);
         }
     }
 }

@@ -10,10 +10,14 @@ use crate::domain::{Code, Refusal as _};
 
 const UID: u32 = 200_321;
 
+fn new_volume() -> DataId {
+    DataId { plugin: PluginId::generate(), generation: 0 }
+}
+
 struct Place {
     folder: tempfile::TempDir,
     instance: String,
-    plugin: PluginId,
+    volume: DataId,
 }
 
 impl Place {
@@ -32,7 +36,7 @@ impl Place {
     fn anywhere() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("volumes")).unwrap();
-        Self { folder, instance: uuid::Uuid::now_v7().simple().to_string(), plugin: PluginId::generate() }
+        Self { folder, instance: uuid::Uuid::now_v7().simple().to_string(), volume: new_volume() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -48,11 +52,11 @@ impl Place {
     }
 
     fn order(&self, data_mb: u64) -> VolumeOrder {
-        VolumeOrder { plugin: self.plugin, uid: UID, data_mb }
+        VolumeOrder { volume: self.volume, uid: UID, data_mb }
     }
 
     fn image(&self) -> PathBuf {
-        self.path("volumes").join(format!("{}.img", self.plugin))
+        self.path("volumes").join(format!("{}.img", self.volume))
     }
 
     /// Nothing of the volumes is mounted or has a device.
@@ -95,7 +99,7 @@ fn a_full_image_refuses_more_and_keeps_what_it_has() {
     assert!(!lease.is_full());
     assert_eq!(fill(&source.join("big")).kind(), ErrorKind::StorageFull);
     assert!(lease.is_full());
-    let used = volumes.used_bytes(place.plugin, 16).unwrap();
+    let used = volumes.used_bytes(place.volume, 16).unwrap();
     assert!((15 << 20..=16 << 20).contains(&used), "{used}");
     assert!(fs::metadata(place.image()).unwrap().blocks() * 512 <= 16 << 20);
     // Two sessions have it while one takes the place of the other.
@@ -105,7 +109,7 @@ fn a_full_image_refuses_more_and_keeps_what_it_has() {
     assert!(second.mount().source.join("big").exists());
     drop(second);
     place.expect_nothing_left();
-    assert_eq!(volumes.used_bytes(place.plugin, 16), Some(used), "known from the last session");
+    assert_eq!(volumes.used_bytes(place.volume, 16), Some(used), "known from the last session");
     let again = volumes.open(place.order(16)).unwrap();
     assert!(again.mount().source.join("big").exists());
     drop((again, lease));
@@ -222,19 +226,68 @@ fn what_a_killed_service_left_is_unmounted() {
 #[test]
 fn volumes_are_handed_over_and_removed() {
     let place = Place::anywhere();
-    let (volumes, other) = (place.volumes(), PluginId::generate());
+    let (volumes, other) = (place.volumes(), new_volume());
     let lease = volumes.open(place.order(16)).unwrap();
     fs::write(lease.mount().source.join("kept"), "x").unwrap();
     drop(lease);
-    volumes.hand_over(place.plugin, other).unwrap();
-    volumes.hand_over(place.plugin, other).unwrap();
-    let lease = volumes.open(VolumeOrder { plugin: other, ..place.order(16) }).unwrap();
+    volumes.hand_over(place.volume, other).unwrap();
+    volumes.hand_over(place.volume, other).unwrap();
+    let lease = volumes.open(VolumeOrder { volume: other, ..place.order(16) }).unwrap();
     assert_eq!(fs::read_to_string(lease.mount().source.join("kept")).unwrap(), "x");
     drop(lease);
     volumes.remove(other).unwrap();
     volumes.remove(other).unwrap();
     assert_eq!(fs::read_dir(place.path("volumes")).unwrap().count(), 0);
     place.expect_nothing_left();
+}
+
+/// A fork has what was there when it was made, and each goes its own way.
+fn expect_forked(place: &Place, volumes: &Volumes) {
+    let next = DataId { generation: place.volume.generation + 1, ..place.volume };
+    let (old, order) = (volumes.open(place.order(16)).unwrap(), VolumeOrder { volume: next, ..place.order(16) });
+    let inside = |lease: &VolumeLease, name: &str| lease.mount().source.join(name);
+    fs::create_dir(inside(&old, "folder")).unwrap();
+    fs::write(inside(&old, "folder/kept"), "before").unwrap();
+    fs::set_permissions(inside(&old, "folder/kept"), fs::Permissions::from_mode(0o640)).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", inside(&old, "link")).unwrap();
+    volumes.fork(place.volume, next).unwrap();
+    fs::write(inside(&old, "folder/kept"), "after").unwrap();
+    let new = volumes.open(order).unwrap();
+    assert_eq!(fs::read_to_string(inside(&new, "folder/kept")).unwrap(), "before");
+    assert_eq!(fs::metadata(inside(&new, "folder/kept")).unwrap().mode() & 0o777, 0o640);
+    assert_eq!(fs::read_link(inside(&new, "link")).unwrap(), Path::new("/etc/hostname"));
+    fs::write(inside(&new, "new"), "").unwrap();
+    assert!(!inside(&old, "new").exists());
+    assert_eq!(volumes.list(place.volume.plugin).unwrap(), [place.volume, next]);
+    assert_eq!(volumes.list(PluginId::generate()).unwrap(), []);
+    drop((old, new));
+    volumes.remove(next).unwrap();
+    assert_eq!(volumes.list_all().unwrap(), [place.volume]);
+}
+
+#[test]
+fn a_volume_in_use_is_forked() {
+    let Some(place) = Place::new() else { return };
+    expect_forked(&place, &place.volumes());
+    place.expect_nothing_left();
+}
+
+#[test]
+fn a_folder_is_forked() {
+    let place = Place::anywhere();
+    expect_forked(&place, &place.folders());
+}
+
+#[test]
+fn a_fork_of_nothing_begins_empty_and_takes_the_place_of_what_was_there() {
+    let place = Place::anywhere();
+    let (volumes, next) = (place.volumes(), DataId { generation: 1, ..place.volume });
+    let lease = volumes.open(VolumeOrder { volume: next, ..place.order(16) }).unwrap();
+    fs::write(lease.mount().source.join("left"), "").unwrap();
+    drop(lease);
+    volumes.fork(place.volume, next).unwrap();
+    let lease = volumes.open(VolumeOrder { volume: next, ..place.order(16) }).unwrap();
+    assert_eq!(fs::read_dir(&lease.mount().source).unwrap().count(), 0);
 }
 
 #[test]

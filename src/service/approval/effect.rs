@@ -31,8 +31,7 @@ impl Service {
         let unknown = || ServiceError::PluginUnknown { wanted: member.name.to_string() };
         let plugin = store::plugins::find(&mut *self.store.reader().await?, &PluginRef::Id(member.id)).await?;
         let standing = self.docket(plugin.ok_or_else(unknown)?).await?.standing(self)?;
-        member.grants.store(Arc::new(standing.grants()));
-        member.exit.grants_changed();
+        member.reach().grant(standing.grants());
         Ok(standing)
     }
 
@@ -56,7 +55,8 @@ impl Service {
     /// Tells whether a sandbox has something open that the plugin may not have, or lacks what it may, or has not got the
     /// present configuration.
     pub(in crate::service) fn is_outdated(&self, member: &Member, session: &Session) -> bool {
-        let (grants, spec) = (member.grants.load(), session.spec());
+        let (reach, spec) = (member.reach(), session.spec());
+        let grants = reach.grants.load();
         let network = if grants.network().is_some() { Network::Proxied } else { Network::None };
         session.config_revision() < member.config_revision()
             || network != spec.network

@@ -199,14 +199,14 @@ impl Service {
         }
         self.record_approval(&mut tx, caller, version, &made, &approval, &plugin.name).await?;
         let mut after = docket.plugin.clone();
-        let update = match prepared {
-            Some(Next::Serve) => Some(self.start_pending(&mut tx, caller, &docket, &mut after).await?),
+        let mut update = match prepared {
             Some(Next::AwaitConfig) => self.await_config(&mut tx, &docket, &mut after).await?,
-            None => None,
+            Some(Next::Serve) | None => None,
         };
         tx.commit().await?;
-        if after.serving != docket.plugin.serving {
-            self.start_anew(&after).await;
+        if matches!(prepared, Some(Next::Serve)) {
+            update = Some(self.serve_pending(caller, &after).await?);
+            after = self.find_plugin(caller, &plugin.id.to_string()).await?;
         } else if !waits {
             self.apply_grants(&after).await?;
         }

@@ -1,15 +1,15 @@
 //! What becomes of decisions when another version starts to serve.
 
-use serde_json::json;
+use std::sync::Arc;
 
 use super::{Docket, Target};
-use crate::domain::{Manifest, PendingFor, Quarantine, Risk, SignatureStatus, Timestamp};
-use crate::service::install::version_detail;
+use crate::domain::{Code, Manifest, PendingFor, PluginRef, Quarantine, Refusal as _, Risk, Timestamp};
 use crate::service::lifecycle::check_quarantine;
+use crate::service::update::{Arrival, Cause, Change, Inherits};
 use crate::service::{Caller, Service, ServiceError, UpdateOutcome, UpdateStatus};
 use crate::store::grants::{AcceptedRisk, EndReason, GrantEnd, GrantRecord};
 use crate::store::plugins::{PluginRecord, VersionRecord};
-use crate::store::{self, WriteTransaction, audit};
+use crate::store::{self, WriteTransaction};
 
 /// Ends the decisions about archives of the plugin that neither serve nor wait, once a version has come in. If that
 /// version serves, it takes over what was decided about the one before.
@@ -63,41 +63,55 @@ impl Service {
         self.check_ceiling(manifest, set)
     }
 
-    /// Lets the waiting version serve, in the transaction of the approval that it waited for.
-    pub(in crate::service) async fn start_pending(
-        &self,
-        tx: &mut WriteTransaction,
+    /// Lets the waiting version serve, for which nothing is left to wait for. To be called under the plugin's lock.
+    pub(in crate::service) async fn serve_pending(
+        self: &Arc<Self>,
         caller: &Caller,
-        docket: &Docket,
-        plugin: &mut PluginRecord,
+        plugin: &PluginRecord,
     ) -> Result<UpdateOutcome, ServiceError> {
+        let docket = self.docket(plugin.clone()).await?;
         let Some((version, carries)) = docket.pending()? else {
             return Err(ServiceError::TaskDied { name: "approval" });
         };
         let (manifest, older) = (self.manifests.get(version)?, self.manifests.get(docket.serving()?)?);
         let outcome = outcome_of(plugin, UpdateStatus::Updated, &manifest, &older);
-        plugin.serving = version.version.clone();
+        let change = Change {
+            plugin: docket.plugin.clone(),
+            arrival: Arrival::Kept(version.clone()),
+            manifest,
+            inherits: Inherits::Carried(carries),
+            dropped: None,
+            cause: Cause::Update,
+        };
+        let done = self.take_over(caller, change, &outcome).await;
+        if matches!(&done, Err(error) if error.code() == Code::UpdateRolledBack) {
+            // It does not work, so there is nothing more to wait for.
+            self.drop_pending(&docket).await?;
+        }
+        for version in &docket.versions {
+            self.forget_content(version.digest).await?;
+        }
+        done.map(|()| outcome)
+    }
+
+    async fn drop_pending(&self, docket: &Docket) -> Result<(), ServiceError> {
+        let Some((version, _)) = docket.pending()? else { return Ok(()) };
+        let (serving, now) = (docket.serving()?, self.now());
+        let manifest = self.manifests.get(serving)?;
+        let mut tx = self.store.begin().await?;
+        let wanted = PluginRef::Id(docket.plugin.id);
+        let Some(mut plugin) = store::plugins::find(&mut tx, &wanted).await? else { return Ok(()) };
         plugin.pending = None;
         plugin.pending_for = PendingFor::Approval;
         plugin.signer_changed = false;
-        // What was wrong was wrong with the version that served before.
-        plugin.quarantine = None;
-        plugin.updated_at = self.now();
-        self.claim_commands(tx, plugin, &manifest).await?;
-        let target = Target { version, manifest: &manifest, carries };
-        carry(tx, plugin, &target, &caller.token.to_string(), plugin.updated_at).await?;
-        store::plugins::update(tx, plugin).await?;
-        store::configs::note_version(tx, plugin.id).await?;
-        store::plugins::note_served(tx, plugin.id, &plugin.serving).await?;
-        let signed = version.signature_status == SignatureStatus::Valid;
-        store::plugins::raise_floor(tx, &plugin.name, &plugin.serving, signed).await?;
-        let mut detail = version_detail(version);
-        detail["previous_version"] = json!(outcome.previous);
-        detail["added"] = json!(outcome.growth.added);
-        detail["signer_changed"] = json!(outcome.signer_changed);
-        let entry = self.entry(&caller.into(), "plugin.updated", Some(&plugin.name), detail);
-        audit::append(tx, &self.audit_key, &entry).await?;
-        Ok(outcome)
+        if version.served_at.is_none() {
+            store::plugins::delete_version(&mut tx, plugin.id, &version.version).await?;
+        }
+        store::plugins::update(&mut tx, &plugin).await?;
+        carry(&mut tx, &plugin, &Target { version: serving, manifest: &manifest, carries: None }, "service", now)
+            .await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Lets the waiting version wait for a configuration, after everything else about it was decided.

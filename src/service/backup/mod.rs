@@ -9,7 +9,7 @@ mod restore;
 mod stream;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use super::{Actor, Caller, Service, ServiceError};
 use crate::backup::{About, BackupError, EntryName, FORMAT, Writer};
-use crate::domain::{Chain, Digest, PluginId};
+use crate::domain::{Chain, DataId, Digest};
 use crate::sandbox::Volumes;
 use crate::store::{self, audit};
 use stream::Outlet;
@@ -35,7 +35,7 @@ struct Prepared {
     about: About,
     staging: TempDir,
     digests: Vec<Digest>,
-    owners: Vec<PluginId>,
+    kept: Vec<DataId>,
     volumes: Volumes,
 }
 
@@ -87,7 +87,7 @@ impl Service {
             about,
             staging,
             digests: store::plugins::list_digests(&mut tx).await?,
-            owners: store::backup::list_volume_owners(&mut tx).await?,
+            kept: store::backup::list_kept(&mut tx).await?,
             volumes: self.volumes.clone(),
         };
         for digest in &prepared.digests {
@@ -98,8 +98,8 @@ impl Service {
             })?;
         }
         let volumes = self.volumes.clone();
-        let owners = prepared.owners.clone();
-        Self::blocking("look at volumes", move || Ok(volumes.check_copy(&owners)?)).await?;
+        let kept = prepared.kept.clone();
+        Self::blocking("look at volumes", move || Ok(volumes.check_copy(&kept)?)).await?;
         // Written before a byte leaves.
         let entry = self.entry(&Actor::from(caller), "system.backup_begun", None, json!({}));
         audit::append(&mut tx, &self.audit_key, &entry).await?;
@@ -138,12 +138,15 @@ fn write(prepared: &Prepared, outlet: Outlet) -> Result<stream::Written, Service
     for digest in &prepared.digests {
         add(&mut writer, EntryName::Archive(*digest), &prepared.archive(*digest))?;
     }
-    for plugin in &prepared.owners {
+    for data in &prepared.kept {
         let copy = prepared.staging.path().join("volume");
-        if prepared.volumes.copy(*plugin, &copy)? {
-            let name = EntryName::Image(*plugin);
+        if prepared.volumes.copy(*data, &copy)? {
+            let name = EntryName::Image(*data);
             writer.image(name, &File::open(&copy).map_err(BackupError::io("open", name))?)?;
             fs::remove_file(&copy).map_err(BackupError::io("remove the copy of", name))?;
+        } else if prepared.volumes.list(data.plugin).is_ok_and(|found| !found.is_empty()) {
+            let gone = io::Error::other("its plugin was updated meanwhile; take the backup again");
+            return Err(BackupError::io("copy", EntryName::Image(*data))(gone).into());
         }
     }
     let (outlet, entries) = writer.finish()?;

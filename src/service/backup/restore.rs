@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::packages;
 use crate::backup::{About, BackupError, EntryName, Reader};
-use crate::domain::{Clock as _, Digest, PluginId, Scope, ScopeSet, SystemClock, TokenId};
+use crate::domain::{Clock as _, DataId, Digest, Scope, ScopeSet, SystemClock, TokenId};
 use crate::service::data_dir::{KeyNeeded, read_key_file, write_master_key};
 use crate::service::tokens::{draw_secret, hash};
 use crate::service::{DataDir, DataDirError, ServiceError};
@@ -96,7 +96,7 @@ impl std::fmt::Display for AuditFound {
 #[derive(Debug, Default)]
 struct Found {
     archives: BTreeSet<Digest>,
-    volumes: BTreeSet<PluginId>,
+    volumes: BTreeSet<DataId>,
 }
 
 fn file_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DataDirError + 'a {
@@ -192,9 +192,9 @@ fn unpack_tar(backup: &Path, data: &DataDir) -> Result<(About, Found), ServiceEr
                 found.archives.insert(digest);
                 data.archive(digest)
             }
-            EntryName::Image(plugin) => {
-                found.volumes.insert(plugin);
-                data.volumes().join(format!("{plugin}.img"))
+            EntryName::Image(kept) => {
+                found.volumes.insert(kept);
+                data.volumes().join(format!("{kept}.img"))
             }
             EntryName::About | EntryName::Manifest => {
                 return Err(malformed(entry.name, "stands in the middle"));
@@ -231,10 +231,11 @@ async fn finish(
     if let Some(digest) = digests.symmetric_difference(&found.archives).next() {
         return Err(malformed(EntryName::Archive(*digest), "is not what the database refers to"));
     }
-    let owners: BTreeSet<_> = store::backup::list_volume_owners(&mut tx).await?.into_iter().collect();
-    if let Some(plugin) = found.volumes.difference(&owners).next() {
-        return Err(malformed(EntryName::Image(*plugin), "belongs to no plugin of the database"));
+    let kept: BTreeSet<_> = store::backup::list_kept(&mut tx).await?.into_iter().collect();
+    if let Some(data) = found.volumes.difference(&kept).next() {
+        return Err(malformed(EntryName::Image(*data), "belongs to no plugin of the database"));
     }
+    store::backup::drop_snapshots(&mut tx).await?;
     restored.plugins = store::plugins::list(&mut tx).await?.len();
     let mut unpacked = BTreeSet::new();
     for version in store::plugins::list_versions(&mut tx, None).await? {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::info;
 
 use crate::domain::{PluginConfig, PluginStatus};
-use crate::service::fleet::{FirstStart, Member};
+use crate::service::fleet::{FirstStart, Member, Reach};
 use crate::service::{Service, ServiceError};
 use crate::store;
 use crate::store::plugins::{PluginRecord, VersionRecord};
@@ -21,11 +21,12 @@ impl Service {
     pub(in crate::service) async fn load_config(
         &self,
         member: &Member,
+        reach: &Reach,
         version: &VersionRecord,
     ) -> Result<(i64, PluginConfig), ServiceError> {
         let record = store::configs::find(&mut *self.store.reader().await?, member.id).await?;
         let config = self.ground(version)?.plugin_config(&record, self.open_secrets(&record)?);
-        member.hold(&config, record.revision);
+        member.hold(reach, &config, record.revision);
         Ok((record.revision, config))
     }
 
@@ -44,7 +45,7 @@ impl Service {
             return Ok(());
         }
         let docket = self.docket(plugin.clone()).await?;
-        let (revision, config) = self.load_config(&member, docket.serving()?).await?;
+        let (revision, config) = self.load_config(&member, &member.reach(), docket.serving()?).await?;
         if let Some(session) = member.session() {
             if !is_seen || session.configure(&config, CONFIGURE_TIMEOUT).await {
                 session.has_config(revision);

@@ -164,13 +164,11 @@ impl Service {
             let detail = proposal.detail(revision);
             let entry = self.entry(&caller.into(), "config.set", Some(&after.name), detail);
             audit::append(&mut tx, &self.audit_key, &entry).await?;
-            if starts {
-                update = Some(self.start_pending(&mut tx, caller, &docket, &mut after).await?);
-            }
             tx.commit().await?;
         }
         if starts {
-            self.start_anew(&after).await;
+            update = Some(self.serve_pending(caller, &after).await?);
+            after = self.find_plugin(caller, &after.id.to_string()).await?;
         } else if proposal.changes() {
             self.apply_config(&after, proposal.is_seen).await?;
         }

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{AskedBy, SOON};
 use crate::domain::Code;
 use crate::service::fleet::{Member, Phase, Up};
 use crate::service::{PluginProblem, Service, ServiceError};
+
+/// Longest time that a call waits while another version takes over.
+const LONGEST_HOLD: Duration = Duration::from_secs(2);
 
 /// A call that cannot be sent yet.
 pub(super) struct Waiting<'a> {
@@ -43,6 +46,10 @@ impl<'a> Waiting<'a> {
                 Phase::Up(up) if up.session.ended().is_none() => return Ok(up),
                 // It has just ended; what follows comes at once.
                 Phase::Starting(_) | Phase::Up(_) => {}
+                Phase::Held(_) => {
+                    self.until_let_go(&mut phases).await?;
+                    continue;
+                }
                 Phase::Waiting(until) => {
                     let wait = until.saturating_duration_since(Instant::now()).max(SOON);
                     let detail = format!("`{name}` does not run; it is started again in {} s", wait.as_secs());
@@ -63,6 +70,17 @@ impl<'a> Waiting<'a> {
                 return Err(PluginProblem::new(Code::PluginRestarting, detail).retry_after(SOON).into());
             }
         }
+    }
+
+    /// Waits while another version takes over. That is short, so such calls need no place in the queue.
+    async fn until_let_go(&self, phases: &mut watch::Receiver<Phase>) -> Result<(), ServiceError> {
+        let over = phases.wait_for(|phase| !matches!(phase, Phase::Held(_)));
+        if timeout(LONGEST_HOLD, over).await.is_ok() {
+            return Ok(());
+        }
+        let detail =
+            format!("`{}` is being updated, and calls of the version before take their time", self.member.name);
+        Err(PluginProblem::new(Code::PluginRestarting, detail).retry_after(SOON).into())
     }
 
     /// Waits for one of the places for calls that run at once. `None` when another session takes the calls by now.

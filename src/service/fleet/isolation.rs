@@ -1,10 +1,9 @@
 //! Whether what stands between a plugin and the machine is enough for it, by the operator's `security.min_isolation`.
 
-use super::Member;
+use super::{Member, Subject};
 use crate::config::{EngineChoice, MinIsolation};
-use crate::domain::{Code, Isolation, PluginRef, SignatureStatus};
+use crate::domain::{Code, Isolation, SignatureStatus};
 use crate::service::{PluginProblem, Service, ServiceError};
-use crate::store::{self, StoreError};
 
 /// What decides how much a plugin needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,22 +24,19 @@ impl Service {
     }
 
     /// Refuses to start a plugin in something weaker than the operator allows.
-    pub(in crate::service) async fn check_isolation(&self, member: &Member) -> Result<(), ServiceError> {
+    pub(in crate::service) async fn check_isolation(
+        &self,
+        member: &Member,
+        subject: &Subject,
+    ) -> Result<(), ServiceError> {
         if self.isolation().is_none() {
             // Chooses one, if there is any. What is wrong otherwise, the start itself tells.
             self.probe_engine().await;
         }
         let Some(isolation) = self.isolation() else { return Ok(()) };
-        let mut reader = self.store.reader().await?;
-        let unknown = || ServiceError::PluginUnknown { wanted: member.name.to_string() };
-        let plugin = store::plugins::find(&mut reader, &PluginRef::Id(member.id)).await?.ok_or_else(unknown)?;
-        let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
-        drop(reader);
-        let serving = versions.into_iter().find(|version| version.version == plugin.serving);
-        let serving = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
         let nature = Nature {
-            is_signed: serving.signature_status == SignatureStatus::Valid,
-            is_networked: self.refresh_grants(member).await?.grants().network().is_some(),
+            is_signed: subject.version.signature_status == SignatureStatus::Valid,
+            is_networked: subject.reach.grants.load().network().is_some(),
         };
         let Some((rule, wanted)) = too_weak(isolation, nature, self.config.security.min_isolation) else {
             return Ok(());

@@ -5,14 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
-use super::Record;
 use super::breaker::{Breaker, BreakerView, Pass, Verdict};
+use super::{Reach, Record, Successor};
 use crate::config::BreakerConfig;
-use crate::domain::{Clock, Grants, PluginConfig, PluginId, PluginName, PluginState, Secrets, Timestamp};
-use crate::egress::Exit;
+use crate::domain::{Clock, PluginConfig, PluginId, PluginName, PluginState, Timestamp};
 use crate::session::{PluginLog, Session};
 
 /// A plugin changed its state.
@@ -37,6 +36,8 @@ pub(in crate::service) enum Phase {
     Starting(PluginState),
     /// It answers.
     Up(Arc<Up>),
+    /// It could answer, but calls wait: another version is just taking over.
+    Held(Arc<Up>),
     /// It ended and is started again at this time.
     Waiting(Instant),
     /// It would be started, but the engine is away.
@@ -54,6 +55,27 @@ pub(in crate::service) struct Up {
     pub(in crate::service) places: Arc<Semaphore>,
     /// Longest call.
     pub(in crate::service) timeout: Duration,
+}
+
+impl Up {
+    pub(super) fn new(session: &Session) -> Self {
+        let limits = session.spec().limits;
+        Self {
+            session: session.clone(),
+            places: Arc::new(Semaphore::new(Self::places_of(limits.max_concurrency))),
+            timeout: Duration::from_secs(limits.timeout_seconds),
+        }
+    }
+
+    fn places_of(max_concurrency: u64) -> usize {
+        usize::try_from(max_concurrency).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+    }
+
+    /// Completes when every call that was let through has ended. No other is let through before the permit is dropped.
+    pub(in crate::service) async fn drained(&self) -> Option<OwnedSemaphorePermit> {
+        let all = Self::places_of(self.session.spec().limits.max_concurrency);
+        Arc::clone(&self.places).acquire_many_owned(u32::try_from(all).unwrap_or(u32::MAX)).await.ok()
+    }
 }
 
 /// The wish that a plugin stops, and its fulfilment.
@@ -82,18 +104,17 @@ pub(in crate::service) struct Member {
     pub(in crate::service) queued: AtomicUsize,
     /// Calls the plugin works on.
     pub(in crate::service) running: AtomicUsize,
-    /// What it may do to others, now. A host function reads it for each request, so that a revoked grant ends at once.
-    pub(in crate::service) grants: Arc<ArcSwap<Grants>>,
-    /// Its secrets, now. `http.fetch` reads those it sends from here.
-    pub(in crate::service) secrets: Arc<ArcSwap<Secrets>>,
+    /// What its serving version may do to others.
+    reach: ArcSwap<Reach>,
     /// The revision of the configuration that a session must have.
     config_revision: AtomicI64,
-    /// What leaves it.
-    pub(in crate::service) exit: Arc<Exit>,
-    /// Held while `grants` is read from the database and stored.
+    /// Held while grants are read from the database and stored.
     pub(in crate::service) refreshing: tokio::sync::Mutex<()>,
     /// Told when the sandbox has something open that the plugin may not have, or lacks something.
     pub(in crate::service) renewal: Notify,
+    /// The session of another version, until the supervisor looks after it.
+    successor: Mutex<Option<Successor>>,
+    succession: Notify,
     paused: AtomicBool,
     phase: watch::Sender<Phase>,
     control: Mutex<Option<Control>>,
@@ -111,22 +132,21 @@ impl Member {
         clock: Arc<dyn Clock>,
         events: broadcast::Sender<StateEvent>,
     ) -> Self {
-        let grants = Arc::<ArcSwap<Grants>>::default();
-        let exit = Arc::new(Exit::new(id, name.clone(), Arc::clone(&grants), max_tunnels));
+        let reach = ArcSwap::from_pointee(Reach::new(id, name.clone(), max_tunnels));
         Self {
             id,
             name,
+            reach,
             log: Arc::new(log),
             record: Record::default(),
             breaker: Breaker::new(breaker),
             queued: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
-            grants,
-            exit,
-            secrets: Arc::default(),
             config_revision: AtomicI64::new(0),
             refreshing: tokio::sync::Mutex::default(),
             renewal: Notify::new(),
+            successor: Mutex::default(),
+            succession: Notify::new(),
             paused: AtomicBool::new(false),
             phase: watch::channel(Phase::Down).0,
             control: Mutex::default(),
@@ -172,23 +192,33 @@ impl Member {
     /// The session that answers.
     pub(in crate::service) fn session(&self) -> Option<Session> {
         match &*self.phase.borrow() {
-            Phase::Up(up) => Some(up.session.clone()),
+            Phase::Up(up) | Phase::Held(up) => Some(up.session.clone()),
             _ => None,
         }
     }
 
-    /// Takes a configuration over, before any part of the plugin gets to see it.
-    pub(in crate::service) fn hold(&self, config: &PluginConfig, revision: i64) {
+    /// What its serving version may do to others, now.
+    pub(in crate::service) fn reach(&self) -> Arc<Reach> {
+        self.reach.load_full()
+    }
+
+    /// From now on the version with this reach serves.
+    pub(super) fn set_reach(&self, reach: Arc<Reach>) {
+        self.reach.store(reach);
+    }
+
+    /// Takes a configuration over for one version, before any part of it gets to see it.
+    pub(in crate::service) fn hold(&self, reach: &Reach, config: &PluginConfig, revision: i64) {
         self.log.hide(config);
         // A slow reader must not bring back what was replaced meanwhile.
         if self.config_revision.fetch_max(revision, Ordering::SeqCst) <= revision {
-            self.secrets.store(Arc::new(config.secrets().clone()));
+            reach.hold(config);
         }
     }
 
     /// Keeps no secret of a plugin that does not run.
     pub(in crate::service) fn drop_secrets(&self) {
-        self.secrets.store(Arc::default());
+        self.reach().drop_secrets();
     }
 
     /// The revision of the configuration that a session must have.
@@ -234,8 +264,8 @@ impl Member {
         match phase {
             Phase::Down => PluginState::Unloaded,
             Phase::Starting(step) => *step,
-            Phase::Up(_) if self.is_paused() => PluginState::Paused,
-            Phase::Up(_) => PluginState::Active,
+            Phase::Up(_) | Phase::Held(_) if self.is_paused() => PluginState::Paused,
+            Phase::Up(_) | Phase::Held(_) => PluginState::Active,
             Phase::Waiting(_) | Phase::EngineAway => PluginState::Error,
             Phase::Stopping => PluginState::Unloading,
         }
@@ -254,6 +284,58 @@ impl Member {
         });
         // Also when nothing answers just now: a session may be coming up with what was true before.
         self.renewal.notify_one();
+    }
+
+    /// Lets calls wait, and gives what has answered them so far; `None` when nothing does.
+    pub(in crate::service) fn hold_calls(&self) -> Option<Arc<Up>> {
+        let mut held = None;
+        self.change(|phase| {
+            if let Phase::Up(up) = phase {
+                held = Some(Arc::clone(up));
+                *phase = Phase::Held(Arc::clone(up));
+            }
+        });
+        held
+    }
+
+    /// Lets calls go on to what has answered them before they were held.
+    pub(in crate::service) fn let_calls_go(&self) {
+        self.change(|phase| {
+            if let Phase::Held(up) = phase {
+                *phase = Phase::Up(Arc::clone(up));
+            }
+        });
+    }
+
+    /// Lets another version answer from now on, and asks the supervisor to look after it.
+    pub(in crate::service) fn succeed(&self, successor: Successor) {
+        self.set_reach(Arc::clone(&successor.reach));
+        self.paused.store(false, Ordering::Relaxed);
+        let up = Arc::new(Up::new(&successor.session));
+        *self.successor.lock().unwrap_or_else(PoisonError::into_inner) = Some(successor);
+        self.set(Phase::Up(up));
+        self.succession.notify_one();
+    }
+
+    /// Completes when another version has taken over.
+    pub(super) async fn succeeded(&self) {
+        self.succession.notified().await;
+    }
+
+    /// Whether another version has taken over that the supervisor does not know of yet.
+    pub(super) fn has_successor(&self) -> bool {
+        self.successor.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// The version that has taken over, once.
+    pub(super) fn take_successor(&self) -> Option<Successor> {
+        self.successor.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Completes when no other version is just taking over.
+    pub(super) async fn until_not_held(&self) {
+        // The sender lives in this value.
+        self.phase().wait_for(|phase| !matches!(phase, Phase::Held(_))).await.ok();
     }
 
     /// Takes the right to supervise; `None` when somebody does already.

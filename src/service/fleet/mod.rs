@@ -14,11 +14,15 @@ mod breaker;
 mod engine;
 mod fault;
 mod isolation;
+mod life;
 mod member;
 mod order;
+mod reach;
 mod reconcile;
 mod record;
+mod start;
 mod supervisor;
+mod probation;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
@@ -34,8 +38,11 @@ pub use record::{CallRecord, Failure, LastFailure, Metrics};
 
 pub(super) use breaker::{Pass, Verdict};
 pub(super) use member::{Member, Phase, Up};
+pub(super) use probation::Successor;
+pub(super) use reach::Reach;
 pub(super) use reconcile::STOP_GRACE;
 pub(super) use record::{Outcome, Record};
+pub(super) use start::{StartError, Subject};
 pub(super) use supervisor::FirstStart;
 
 use crate::domain::{PluginId, PluginName, PluginRef, SessionId};

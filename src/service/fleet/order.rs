@@ -4,49 +4,48 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{EngineState, Member};
-use crate::domain::{Manifest, PluginRef, ResourceLimits, ResourceRequest, Runtime, SessionId};
+use super::{EngineState, Member, Subject};
+use crate::domain::{Manifest, ResourceLimits, ResourceRequest, Runtime, SessionId};
 use crate::host::{Asker, Host, HostParts, Web};
 use crate::protocol::{Initialize, PluginIdentity};
 use crate::sandbox::{EntryPoint, Network, SandboxSpec};
 use crate::service::{Service, ServiceError};
 use crate::session::{LaunchOrder, SessionLimits};
-use crate::store::{self, StoreError};
+use crate::store;
 
 /// The handler of commands, by the name a plugin offers it.
 const COMMAND_HANDLER: &str = "on_command";
 
 impl Service {
-    /// What is sent to start the plugin's serving version now.
-    pub(in crate::service) async fn launch_order(&self, member: &Member) -> Result<LaunchOrder, ServiceError> {
-        let grants = self.refresh_grants(member).await?.grants();
+    /// What is sent to start the plugin now.
+    pub(in crate::service) async fn launch_order(
+        &self,
+        member: &Member,
+        subject: &Subject,
+    ) -> Result<LaunchOrder, ServiceError> {
+        let Subject { version, manifest, reach, .. } = subject;
+        let grants = reach.grants.load_full();
         let mut tx = self.store.begin().await?;
-        let unknown = || ServiceError::PluginUnknown { wanted: member.name.to_string() };
-        let plugin = store::plugins::find(&mut tx, &PluginRef::Id(member.id)).await?.ok_or_else(unknown)?;
-        let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
-        let override_ = store::running::find_limits(&mut tx, plugin.id).await?;
-        let number = store::running::user_of(&mut tx, plugin.id).await?;
+        let override_ = store::running::find_limits(&mut tx, member.id).await?;
+        let number = store::running::user_of(&mut tx, member.id).await?;
         tx.commit().await?;
-        let serving = versions.into_iter().find(|version| version.version == plugin.serving);
-        let serving = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
-        let manifest = self.manifests.get(&serving)?;
         let uid_base = match &*self.fleet.engine_state.borrow() {
             EngineState::Up(info) => info.uid_base,
             EngineState::Unknown | EngineState::Away { .. } => self.config.sandbox.uid_base,
         };
         let uid = uid_base.saturating_add(number);
-        let data = self.data_mount(plugin.id).await?;
+        let data = self.data_mount(subject.data).await?;
         let spec = SandboxSpec {
             instance: self.fleet.instance.clone(),
             session: SessionId::generate(),
-            plugin_id: plugin.id,
-            name: plugin.name.clone(),
-            version: serving.version.clone(),
+            plugin_id: member.id,
+            name: member.name.clone(),
+            version: version.version.clone(),
             image: self.config.sandbox.images.python.clone(),
             uid,
-            limits: self.limits_of(&manifest, override_),
-            entry_point: entry_point(&manifest),
-            package: self.data.package(serving.digest),
+            limits: self.limits_of(manifest, override_),
+            entry_point: entry_point(manifest),
+            package: self.data.package(version.digest),
             runtime: self.fleet.runtime.clone(),
             // The session makes it.
             instance_dir: std::path::PathBuf::new(),
@@ -57,17 +56,17 @@ impl Service {
         let spec = if grants.network().is_some() { spec.with_network() } else { spec };
         let spec =
             self.folders(&member.name, &grants)?.into_iter().fold(spec.with_data(data), SandboxSpec::with_folder);
-        let (config_revision, config) = self.load_config(member, &serving).await?;
+        let (config_revision, config) = self.load_config(member, reach, version).await?;
         Ok(LaunchOrder {
             initialize: Initialize {
-                plugin: PluginIdentity { id: plugin.id, name: plugin.name, version: serving.version },
+                plugin: PluginIdentity { id: member.id, name: member.name.clone(), version: version.version.clone() },
                 config,
                 grants: json!(grants.notices()),
                 limits: spec.limits,
             },
             spec,
-            methods: promised_methods(&manifest),
-            commands: promised_commands(&manifest),
+            methods: promised_methods(manifest),
+            commands: promised_commands(manifest),
             limits: SessionLimits {
                 message_bytes: self.config.calls.message_bytes,
                 start: self.config.calls.start,
@@ -79,7 +78,7 @@ impl Service {
     }
 
     /// What the plugin may ask of the service.
-    pub(in crate::service) fn host(&self, member: &Member) -> Host {
+    pub(in crate::service) fn host(&self, member: &Member, subject: &Subject) -> Host {
         let parts = HostParts {
             store: self.store.clone(),
             clock: Arc::clone(&self.clock),
@@ -92,9 +91,10 @@ impl Service {
         let asker = Asker {
             id: member.id,
             name: member.name.clone(),
-            grants: Arc::clone(&member.grants),
-            secrets: Arc::clone(&member.secrets),
-            exit: Arc::clone(&member.exit),
+            grants: Arc::clone(&subject.reach.grants),
+            secrets: Arc::clone(&subject.reach.secrets),
+            exit: Arc::clone(&subject.reach.exit),
+            data: subject.data,
         };
         Host::new(asker, parts)
     }

@@ -46,6 +46,11 @@ impl Outcome {
         }
     }
 
+    /// Whether the plugin failed. A caller that left, and what the service refused, say nothing about it.
+    const fn is_bad(self) -> bool {
+        matches!(self, Self::Raised | Self::Timeout | Self::Ended)
+    }
+
     /// Whether the plugin did its work.
     const fn is_good(self) -> bool {
         matches!(self, Self::Ok | Self::Failed)
@@ -125,6 +130,7 @@ struct Inner {
     failures: Vec<Failure>,
     last_failure: Option<LastFailure>,
     good_calls: u64,
+    bad_calls: u64,
     restarts: u64,
     /// When the last call began, if that is not yet in the database.
     unnoted: Option<Timestamp>,
@@ -146,6 +152,7 @@ impl Record {
         *last = Some(call.started_at);
         *(if call.outcome.is_good() { successes } else { failures }) += 1;
         inner.good_calls += u64::from(call.outcome.is_good());
+        inner.bad_calls += u64::from(call.outcome.is_bad());
         inner.unnoted = Some(call.started_at);
         if inner.calls.len() == CALLS_KEPT {
             inner.calls.pop_front();
@@ -177,6 +184,10 @@ impl Record {
 
     pub(in crate::service) fn good_calls(&self) -> u64 {
         self.inner().good_calls
+    }
+
+    pub(in crate::service) fn bad_calls(&self) -> u64 {
+        self.inner().bad_calls
     }
 
     /// The calls, latest first.
@@ -224,7 +235,7 @@ mod tests {
         assert_eq!((metrics.min, metrics.max), (Duration::from_millis(1), Duration::from_millis(1_005)));
         assert_eq!(record.calls().len(), CALLS_KEPT);
         assert_eq!(record.calls()[0].duration, Duration::from_millis(1_005));
-        assert_eq!(record.good_calls(), 503);
+        assert_eq!((record.good_calls(), record.bad_calls()), (503, 502));
     }
 
     #[test]

@@ -1,19 +1,34 @@
-//! Update: a new version of an installed plugin. It serves at once if its signer is the same and it asks for
-//! nothing more; otherwise it waits beside the version that serves.
+//! Update: a new version of an installed plugin. It takes over at once if its signer is the same and it asks for nothing
+//! more; otherwise it waits beside the version that serves.
+//!
+//! ```text
+//! change     a version that is to serve, and the rows that say so
+//! take_over  tries it on a copy of what the plugin keeps, then lets it answer in the place of the one before
+//! rollback   an operator goes back to an earlier version
+//! undo       a version goes back by itself that proved bad in its first while
+//! ```
+
+mod change;
+mod rollback;
+mod take_over;
+mod undo;
 
 use std::sync::Arc;
 
 use semver::Version;
 use serde_json::json;
 
-use super::approval::{Target, carry};
+use super::approval::Target;
 use super::configuration::Ground;
-use super::install::{Candidate, version_detail};
+use super::install::Candidate;
 use super::{Caller, Incoming, Service, ServiceError};
-use crate::domain::{Growth, PendingFor, PluginId, PluginRef, Risk, SignaturePolicy, SignatureStatus};
+use crate::domain::{Growth, PendingFor, PluginId, PluginRef, Risk, SignaturePolicy};
 use crate::package::Signer;
-use crate::store::plugins::{NewVersion, PluginRecord, VersionRecord};
-use crate::store::{self, StoreError, audit};
+use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::{self, StoreError};
+
+pub(super) use change::{Arrival, Cause, Change, Inherits};
+pub use rollback::RollbackOutcome;
 
 /// Whether a version lower than one that has served is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,31 +78,6 @@ pub struct UpdateOutcome {
     pub signer_changed: bool,
     /// What could be better about the package.
     pub warnings: Vec<String>,
-}
-
-/// The version that an update brings.
-#[derive(Debug)]
-enum Arrival {
-    /// Unpacked just now, without a row yet.
-    New(NewVersion),
-    /// One that served before and was kept.
-    Kept(VersionRecord),
-}
-
-impl Arrival {
-    fn record(&self) -> &VersionRecord {
-        match self {
-            Self::New(new) => &new.record,
-            Self::Kept(record) => record,
-        }
-    }
-
-    /// The version has not served yet and does not now.
-    fn waits(&mut self) {
-        if let Self::New(new) = self {
-            new.record.served = false;
-        }
-    }
 }
 
 impl Service {
@@ -154,49 +144,38 @@ impl Service {
 
         let carries = (!outcome.signer_changed).then_some(serving.digest);
         let mut serves = !outcome.signer_changed && outcome.growth.added.is_empty();
-        // A version that served before is kept and is there already.
         let manifest = Arc::new(candidate.manifest.clone());
-        let mut version = match known {
+        let arrival = match known {
             Some(kept) => Arrival::Kept(kept.clone()),
-            None => Arrival::New(self.publish(candidate, plugin.id, serves).await?),
+            None => Arrival::New(self.publish(candidate, plugin.id).await?),
         };
-        let target = Target { version: &version.record().clone(), manifest: &manifest, carries };
+        let version = arrival.record().clone();
+        let target = Target { version: &version, manifest: &manifest, carries };
         if serves && self.has_new_risk(&plugin, &target).await? {
             outcome.growth.added.push(format!("risk {}", Risk::DataEgress));
             serves = false;
-            version.waits();
         }
         let mut waits_for = PendingFor::Approval;
-        if serves
-            && !self.accepts_config(&plugin, &serving, &Ground::new(Arc::clone(&manifest), version.record())?).await?
-        {
+        if serves && !self.accepts_config(&plugin, &serving, &Ground::new(Arc::clone(&manifest), &version)?).await? {
             (serves, waits_for) = (false, PendingFor::Config);
-            version.waits();
         }
         outcome.status = if serves { UpdateStatus::Updated } else { waits_for.into() };
         let waited = plugin.pending.take();
         // One that only waited is replaced; one that served stays among the versions kept.
-        let replaced = waited.filter(|waited| versions.iter().any(|old| old.version == *waited && !old.served));
-        if serves {
-            plugin.serving = outcome.version.clone();
-            plugin.signer_changed = false;
-            // What was wrong was wrong with the version that served before.
-            plugin.quarantine = None;
+        let is_replaced = |old: &&VersionRecord| waited.as_ref() == Some(&old.version) && old.served_at.is_none();
+        let dropped = versions.iter().find(is_replaced).map(|old| old.version.clone());
+        let (inherits, cause) = (Inherits::Carried(carries), Cause::Update);
+        let change = Change { plugin, arrival, manifest, inherits, dropped, cause };
+        let done = if serves {
+            self.take_over(caller, change, &outcome).await
         } else {
-            plugin.pending = Some(outcome.version.clone());
-            plugin.signer_changed = outcome.signer_changed;
+            self.record_pending(caller, change, waits_for, &outcome).await
+        };
+        // What was replaced, or came in vain.
+        for digest in versions.iter().map(|version| version.digest).chain([version.digest]) {
+            self.forget_content(digest).await?;
         }
-        plugin.pending_for = waits_for;
-        plugin.updated_at = self.now();
-        let recorded = self.record_update(caller, &plugin, &version, replaced.as_ref(), &outcome, &target).await;
-        if recorded.is_err() {
-            self.forget_content(version.record().digest).await?;
-        }
-        recorded?;
-        if serves {
-            self.start_anew(&plugin).await;
-        }
-        self.remove_unreferenced(&versions).await?;
+        done?;
         Ok(outcome)
     }
 
@@ -209,52 +188,6 @@ impl Service {
                 serving.key_id.is_some() && self.config.security.signatures == SignaturePolicy::Required
             }
         }
-    }
-
-    async fn record_update(
-        &self,
-        caller: &Caller,
-        plugin: &PluginRecord,
-        arrival: &Arrival,
-        replaced: Option<&Version>,
-        outcome: &UpdateOutcome,
-        target: &Target<'_>,
-    ) -> Result<(), ServiceError> {
-        let (version, serves) = (arrival.record(), outcome.status == UpdateStatus::Updated);
-        let mut tx = self.store.begin().await?;
-        if serves {
-            self.claim_commands(&mut tx, plugin, target.manifest).await?;
-        }
-        if let Some(replaced) = replaced {
-            store::plugins::delete_version(&mut tx, plugin.id, replaced).await?;
-        }
-        if let Arrival::New(new) = arrival {
-            store::plugins::insert_version(&mut tx, new).await?;
-        }
-        store::plugins::update(&mut tx, plugin).await?;
-        carry(&mut tx, plugin, target, &caller.token.to_string(), plugin.updated_at).await?;
-        if serves {
-            let signed = version.signature_status == SignatureStatus::Valid;
-            store::plugins::raise_floor(&mut tx, &plugin.name, &version.version, signed).await?;
-            store::configs::note_version(&mut tx, plugin.id).await?;
-        }
-        let action = if serves { "plugin.updated" } else { "plugin.update_pending" };
-        let mut detail = version_detail(version);
-        detail["previous_version"] = json!(outcome.previous);
-        detail["added"] = json!(outcome.growth.added);
-        detail["signer_changed"] = json!(outcome.signer_changed);
-        audit::append(&mut tx, &self.audit_key, &self.entry(&caller.into(), action, Some(&plugin.name), detail))
-            .await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// Removes the content of versions that were replaced.
-    async fn remove_unreferenced(&self, before: &[VersionRecord]) -> Result<(), ServiceError> {
-        for version in before {
-            self.forget_content(version.digest).await?;
-        }
-        Ok(())
     }
 
     /// Finds a plugin that the caller may see.

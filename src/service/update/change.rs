@@ -1,0 +1,261 @@
+//! A version that is to serve, and the rows that say so.
+
+use std::sync::Arc;
+
+use semver::Version;
+use serde_json::json;
+
+use super::UpdateOutcome;
+use crate::domain::{
+    DataId, Decision, Digest, LastUpdate, Manifest, PendingFor, SignatureStatus, Standing, Timestamp, UpdateState,
+};
+use crate::service::approval::{Target, carry};
+use crate::service::install::version_detail;
+use crate::service::{Caller, Service, ServiceError};
+use crate::store::grants::{EndReason, GrantRecord};
+use crate::store::plugins::{NewVersion, PluginRecord, VersionRecord};
+use crate::store::snapshots::Snapshot;
+use crate::store::{self, WriteTransaction, audit};
+
+/// Where the version comes from.
+#[derive(Debug)]
+pub(in crate::service) enum Arrival {
+    /// Unpacked just now, without a row yet.
+    New(NewVersion),
+    /// One that waits, or served before and was kept.
+    Kept(VersionRecord),
+}
+
+impl Arrival {
+    pub(in crate::service) fn record(&self) -> &VersionRecord {
+        match self {
+            Self::New(new) => &new.record,
+            Self::Kept(record) => record,
+        }
+    }
+}
+
+/// What the version may do.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::service) enum Inherits {
+    /// What was decided about itself, and about the version before if that is named.
+    Carried(Option<Digest>),
+    /// What was decided about itself when it served, unless that was taken back since.
+    Reinstated,
+}
+
+/// Why the version comes.
+#[derive(Clone, Debug)]
+pub(in crate::service) enum Cause {
+    /// It was sent, or everything that it waited for is there.
+    Update,
+    /// An operator goes back to it, with what was kept then or with what is kept now.
+    Rollback(Option<Snapshot>),
+}
+
+/// A version that is to serve.
+#[derive(Debug)]
+pub(in crate::service) struct Change {
+    /// The plugin as it is.
+    pub(in crate::service) plugin: PluginRecord,
+    pub(in crate::service) arrival: Arrival,
+    pub(in crate::service) manifest: Arc<Manifest>,
+    pub(in crate::service) inherits: Inherits,
+    /// A version that only waited, and is dropped.
+    pub(in crate::service) dropped: Option<Version>,
+    pub(in crate::service) cause: Cause,
+}
+
+impl Change {
+    /// The version by its name, for people.
+    pub(super) fn version(&self) -> &Version {
+        &self.arrival.record().version
+    }
+
+    fn target(&self) -> Target<'_> {
+        let carries = match self.inherits {
+            Inherits::Carried(from) => from,
+            Inherits::Reinstated => None,
+        };
+        Target { version: self.arrival.record(), manifest: &self.manifest, carries }
+    }
+
+    /// What it keeps is a copy of this.
+    pub(super) fn origin(&self) -> DataId {
+        match &self.cause {
+            Cause::Rollback(Some(snapshot)) => DataId { generation: snapshot.generation, ..self.plugin.data() },
+            Cause::Update | Cause::Rollback(None) => self.plugin.data(),
+        }
+    }
+}
+
+impl Service {
+    /// What the version may do once it serves.
+    pub(super) async fn standing_of(&self, change: &Change) -> Result<Standing, ServiceError> {
+        let (target, now) = (change.target(), self.now());
+        let history = store::grants::history(&mut *self.store.reader().await?, change.plugin.id).await?;
+        let open: Vec<GrantRecord> = history.iter().filter(|row| row.end.is_none()).cloned().collect();
+        let mut held = target.held(&open, now);
+        if matches!(change.inherits, Inherits::Reinstated) {
+            held.extend(
+                reinstated(&history, target.version.digest, now).into_iter().map(|row| (row.unit, row.decision)),
+            );
+        }
+        Ok(Standing::of(target.manifest, held.iter().map(|(unit, decision)| (unit, *decision))))
+    }
+
+    /// Lets a version serve by the rows. What it keeps is `data` from now on; what was kept before is a snapshot.
+    pub(super) async fn commit(
+        &self,
+        caller: &Caller,
+        change: &Change,
+        outcome: &UpdateOutcome,
+        data: DataId,
+    ) -> Result<PluginRecord, ServiceError> {
+        let (mut plugin, now) = (change.plugin.clone(), self.now());
+        let version = change.arrival.record();
+        let mut tx = self.store.begin().await?;
+        let floor = store::plugins::find_floor(&mut tx, &plugin.name).await?;
+        let snapshot = Snapshot { generation: plugin.generation, version: plugin.serving.clone(), taken_at: now };
+        plugin.last_update = Some(LastUpdate {
+            version: version.version.clone(),
+            previous: plugin.serving.clone(),
+            at: now,
+            state: UpdateState::Watched,
+            watched_until: now.plus(self.config.update.watch),
+            reason: None,
+            text: None,
+            ended_at: None,
+            data_of: None,
+            floor_before: floor.map(|floor| floor.version),
+        });
+        plugin.serving = version.version.clone();
+        plugin.pending = None;
+        plugin.pending_for = PendingFor::Approval;
+        plugin.signer_changed = false;
+        // What was wrong was wrong with the version that served before.
+        plugin.quarantine = None;
+        plugin.generation = data.generation;
+        plugin.updated_at = now;
+        self.claim_commands(&mut tx, &plugin, &change.manifest).await?;
+        if let Some(dropped) = &change.dropped {
+            store::plugins::delete_version(&mut tx, plugin.id, dropped).await?;
+        }
+        if let Arrival::New(new) = &change.arrival {
+            store::plugins::insert_version(&mut tx, new).await?;
+        }
+        store::plugins::update(&mut tx, &plugin).await?;
+        store::plugins::note_served(&mut tx, plugin.id, &plugin.serving, now).await?;
+        self.take_decisions_over(&mut tx, caller, &plugin, change).await?;
+        let signed = version.signature_status == SignatureStatus::Valid;
+        store::plugins::raise_floor(&mut tx, &plugin.name, &plugin.serving, signed).await?;
+        store::configs::note_version(&mut tx, plugin.id).await?;
+        store::snapshots::set(&mut tx, plugin.id, &snapshot).await?;
+        self.prune(&mut tx, &plugin).await?;
+        let action = match change.cause {
+            Cause::Update => "plugin.updated",
+            Cause::Rollback(_) => "plugin.rolled_back",
+        };
+        let mut detail = version_detail(version);
+        detail["previous_version"] = json!(outcome.previous);
+        detail["added"] = json!(outcome.growth.added);
+        detail["signer_changed"] = json!(outcome.signer_changed);
+        if let Cause::Rollback(restored) = &change.cause {
+            detail["data_of"] = json!(restored.as_ref().map(|snapshot| snapshot.taken_at));
+        }
+        let entry = self.entry(&caller.into(), action, Some(&plugin.name), detail);
+        audit::append(&mut tx, &self.audit_key, &entry).await?;
+        tx.commit().await?;
+        Ok(plugin)
+    }
+
+    async fn take_decisions_over(
+        &self,
+        tx: &mut WriteTransaction,
+        caller: &Caller,
+        plugin: &PluginRecord,
+        change: &Change,
+    ) -> Result<(), ServiceError> {
+        let target = change.target();
+        let back = match change.inherits {
+            Inherits::Carried(_) => Vec::new(),
+            Inherits::Reinstated => {
+                let history = store::grants::history(tx, plugin.id).await?;
+                reinstated(&history, target.version.digest, plugin.updated_at)
+            }
+        };
+        carry(tx, plugin, &target, &caller.token.to_string(), plugin.updated_at).await?;
+        for mut row in back {
+            store::grants::insert(tx, &mut row).await?;
+        }
+        Ok(())
+    }
+
+    /// Forgets versions beyond those that are kept to go back to.
+    async fn prune(&self, tx: &mut WriteTransaction, plugin: &PluginRecord) -> Result<(), ServiceError> {
+        let mut versions = store::plugins::list_versions(tx, Some(plugin.id)).await?;
+        versions.retain(|version| version.version != plugin.serving);
+        versions.sort_by_key(|version| std::cmp::Reverse(version.served_at));
+        let kept = self.config.update.keep_versions.saturating_sub(1);
+        for old in versions.iter().skip(kept) {
+            store::plugins::delete_version(tx, plugin.id, &old.version).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets a version wait.
+    pub(super) async fn record_pending(
+        &self,
+        caller: &Caller,
+        change: Change,
+        waits_for: PendingFor,
+        outcome: &UpdateOutcome,
+    ) -> Result<(), ServiceError> {
+        let mut plugin = change.plugin.clone();
+        let version = change.arrival.record();
+        plugin.pending = Some(version.version.clone());
+        plugin.pending_for = waits_for;
+        plugin.signer_changed = outcome.signer_changed;
+        plugin.updated_at = self.now();
+        let mut tx = self.store.begin().await?;
+        if let Some(dropped) = &change.dropped {
+            store::plugins::delete_version(&mut tx, plugin.id, dropped).await?;
+        }
+        if let Arrival::New(new) = &change.arrival {
+            store::plugins::insert_version(&mut tx, new).await?;
+        }
+        store::plugins::update(&mut tx, &plugin).await?;
+        carry(&mut tx, &plugin, &change.target(), &caller.token.to_string(), plugin.updated_at).await?;
+        let mut detail = version_detail(version);
+        detail["previous_version"] = json!(outcome.previous);
+        detail["added"] = json!(outcome.growth.added);
+        detail["signer_changed"] = json!(outcome.signer_changed);
+        let entry = self.entry(&caller.into(), "plugin.update_pending", Some(&plugin.name), detail);
+        audit::append(&mut tx, &self.audit_key, &entry).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// The decisions about an archive that ended only because another version served, as they are when it serves again.
+pub(super) fn reinstated(history: &[GrantRecord], digest: Digest, now: Timestamp) -> Vec<GrantRecord> {
+    let ended_for = |row: &GrantRecord| row.end.as_ref().map(|end| end.reason);
+    // Whatever version it was about: what was taken back stays so.
+    let is_taken_back = |row: &GrantRecord| {
+        history.iter().filter(|later| later.id > row.id && later.unit.overlaps(&row.unit)).any(|later| {
+            later.decision == Decision::Denied
+                || matches!(ended_for(later), Some(EndReason::Revoked | EndReason::Expired))
+        })
+    };
+    let mut back: Vec<GrantRecord> = Vec::new();
+    for row in history.iter().rev() {
+        let is_of_then = row.digest == digest && ended_for(row) == Some(EndReason::Superseded);
+        let is_over = row.expires_at.is_some_and(|end| end <= now)
+            || row.decision == Decision::Granted && is_taken_back(row)
+            || back.iter().any(|known| known.unit.overlaps(&row.unit));
+        if is_of_then && !is_over {
+            back.push(GrantRecord { id: 0, end: None, ..row.clone() });
+        }
+    }
+    back
+}

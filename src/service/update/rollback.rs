@@ -1,0 +1,142 @@
+//! An operator goes back to an earlier version.
+
+use std::sync::Arc;
+
+use semver::Version;
+use serde_json::json;
+
+use super::{Arrival, Cause, Change, Inherits, UpdateOutcome, UpdateStatus};
+use crate::domain::{Code, PluginId};
+use crate::service::configuration::Ground;
+use crate::service::{Caller, PluginProblem, Service, ServiceError};
+use crate::store;
+use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::snapshots::Snapshot;
+
+/// What a rollback did.
+#[derive(Debug)]
+pub struct RollbackOutcome {
+    /// The plugin.
+    pub plugin_id: PluginId,
+    /// The version that serves now.
+    pub version: Version,
+    /// The version that served before.
+    pub previous: Version,
+    /// What the plugin keeps is as it was when that version last served.
+    pub data_restored: bool,
+}
+
+impl Service {
+    /// Lets an earlier version serve again: the last that served, unless another one is named.
+    pub async fn rollback(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: &str,
+        to: Option<Version>,
+        restore_data: bool,
+    ) -> Result<RollbackOutcome, ServiceError> {
+        let plugin = self.find_plugin(caller, wanted).await?;
+        let result = self.try_rollback(caller, &plugin, to.as_ref(), restore_data).await;
+        if let Err(refusal) = &result {
+            let detail = json!({"version": to, "restore_data": restore_data});
+            let entry = self.entry(&caller.into(), "plugin.rollback_refused", Some(&plugin.name), detail);
+            self.record_refusal(entry, refusal).await;
+        }
+        result
+    }
+
+    async fn try_rollback(
+        self: &Arc<Self>,
+        caller: &Caller,
+        plugin: &PluginRecord,
+        to: Option<&Version>,
+        restore_data: bool,
+    ) -> Result<RollbackOutcome, ServiceError> {
+        let _changing = self.names.lock(&plugin.name).await;
+        let plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+        let (versions, snapshot) = {
+            let mut reader = self.store.reader().await?;
+            let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
+            (versions, store::snapshots::find(&mut reader, plugin.id).await?)
+        };
+        let version = choose(&plugin, &versions, to)?.clone();
+        let snapshot = if restore_data { Some(fitting(&plugin, &version, snapshot)?) } else { None };
+        let serving = versions.iter().find(|version| version.version == plugin.serving);
+        let serving = serving.ok_or_else(|| store::StoreError::missing("versions", &plugin.name))?;
+        let (manifest, newer) = (self.manifests.get(&version)?, self.manifests.get(serving)?);
+        self.prepare_start(&version, &manifest).await?;
+        if !self.accepts_config(&plugin, serving, &Ground::new(Arc::clone(&manifest), &version)?).await? {
+            let name = &plugin.name;
+            let detail = format!("`{name}` {} does not accept the configuration that is set", version.version);
+            let how = format!("plugbay config get {name} shows it; set what {} accepts first", version.version);
+            return Err(PluginProblem::new(Code::ConfigInvalid, detail).with_how(how).into());
+        }
+        let outcome = UpdateOutcome {
+            plugin_id: plugin.id,
+            status: UpdateStatus::Updated,
+            version: version.version.clone(),
+            previous: plugin.serving.clone(),
+            growth: manifest.growth(&newer),
+            signer_changed: false,
+            warnings: Vec::new(),
+        };
+        let only_waited =
+            |old: &&VersionRecord| plugin.pending.as_ref() == Some(&old.version) && old.served_at.is_none();
+        let dropped = versions.iter().find(only_waited).map(|old| old.version.clone());
+        let data_restored = snapshot.is_some();
+        let change = Change {
+            plugin,
+            arrival: Arrival::Kept(version),
+            manifest,
+            inherits: Inherits::Reinstated,
+            dropped,
+            cause: Cause::Rollback(snapshot),
+        };
+        self.take_over(caller, change, &outcome).await?;
+        for version in &versions {
+            self.forget_content(version.digest).await?;
+        }
+        let UpdateOutcome { plugin_id, version, previous, .. } = outcome;
+        Ok(RollbackOutcome { plugin_id, version, previous, data_restored })
+    }
+}
+
+/// The version that is meant: it has served, and does not now.
+fn choose<'a>(
+    plugin: &PluginRecord,
+    versions: &'a [VersionRecord],
+    to: Option<&Version>,
+) -> Result<&'a VersionRecord, ServiceError> {
+    let name = &plugin.name;
+    let mut earlier: Vec<_> =
+        versions.iter().filter(|old| old.served_at.is_some() && old.version != plugin.serving).collect();
+    earlier.sort_by_key(|old| std::cmp::Reverse(old.served_at));
+    if to == Some(&plugin.serving) {
+        let detail = format!("`{name}` is {} already", plugin.serving);
+        return Err(PluginProblem::new(Code::VersionServing, detail).into());
+    }
+    let found = match to {
+        Some(number) => earlier.iter().find(|old| old.version == *number),
+        None => earlier.first(),
+    };
+    found.copied().ok_or_else(|| {
+        let kept: Vec<_> = earlier.iter().map(|old| old.version.to_string()).collect();
+        let kept = if kept.is_empty() { "none is kept".to_owned() } else { format!("kept are {}", kept.join(", ")) };
+        let wanted = to.map_or_else(|| "an earlier version".to_owned(), |number| format!("the version {number}"));
+        PluginProblem::new(Code::VersionUnknown, format!("`{name}` cannot go back to {wanted}: {kept}")).into()
+    })
+}
+
+/// What was kept when that version last served.
+fn fitting(
+    plugin: &PluginRecord,
+    version: &VersionRecord,
+    snapshot: Option<Snapshot>,
+) -> Result<Snapshot, ServiceError> {
+    let held = snapshot.as_ref().map(|snapshot| snapshot.version.to_string());
+    snapshot.filter(|snapshot| snapshot.version == version.version).ok_or_else(|| {
+        let of = held.map_or_else(|| "none is kept".to_owned(), |held| format!("the one that is kept is of {held}"));
+        let detail = format!("there is no snapshot of what `{}` {} kept: {of}", plugin.name, version.version);
+        PluginProblem::new(Code::SnapshotMissing, detail).into()
+    })
+}

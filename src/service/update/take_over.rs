@@ -1,0 +1,314 @@
+//! How a version comes to serve without costing a call: tried on a copy of what the plugin keeps while the version before
+//! answers, then started on what is kept once no call runs, then swapped in by one transaction and one switch.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+use tracing::{info, warn};
+
+use super::{Change, UpdateOutcome};
+use crate::domain::{Chain, Code, DataId, LastUpdate, PluginStatus, Refusal as _, UpdateState};
+use crate::service::approval::permissions_problem;
+use crate::service::fleet::{EngineState, FirstStart, Member, Reach, StartError, Subject, Successor, Up};
+use crate::service::{Caller, PluginProblem, Service, ServiceError};
+use crate::session::{LaunchError, Session, StartFailure, Unfit};
+use crate::store;
+use crate::store::plugins::PluginRecord;
+
+/// How long a version may take to say how it is.
+const HEALTH: Duration = Duration::from_secs(5);
+
+/// How long calls of the version before may go on while further ones wait.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long a version that was only tried may clean up.
+const TRIAL_GRACE: Duration = Duration::from_secs(2);
+
+/// How long a version may clean up whose calls did not end.
+const CUT_GRACE: Duration = Duration::from_secs(2);
+
+/// Why a version does not serve.
+#[derive(Debug)]
+enum Setback {
+    /// The version's doing.
+    Version(Box<StartFailure>),
+    /// Anything else.
+    Other(ServiceError),
+}
+
+impl Setback {
+    fn unfit(unfit: &Unfit) -> Self {
+        let reason = match unfit {
+            Unfit::Ended(_) => "died",
+            Unfit::Silent(_) => "health-unanswered",
+            Unfit::Unhealthy(_) => "unhealthy",
+        };
+        Self::Version(Box::new(StartFailure::new(reason, unfit.to_string(), None)))
+    }
+
+    fn of_start(error: StartError, member: &Member) -> Self {
+        match error {
+            StartError::Launch(LaunchError::Plugin(failure)) => Self::Version(failure),
+            other => Self::Other(other.into_service(member)),
+        }
+    }
+}
+
+/// A version as it would be started.
+struct Candidate<'a> {
+    member: &'a Arc<Member>,
+    change: &'a Change,
+    reach: Arc<Reach>,
+}
+
+impl Candidate<'_> {
+    fn subject(&self, data: DataId) -> Subject {
+        let (version, manifest) = (self.change.arrival.record().clone(), Arc::clone(&self.change.manifest));
+        Subject { version, manifest, data, reach: Arc::clone(&self.reach) }
+    }
+}
+
+impl Service {
+    /// Lets a version serve. To be called under the plugin's lock.
+    pub(in crate::service) async fn take_over(
+        self: &Arc<Self>,
+        caller: &Caller,
+        change: Change,
+        outcome: &UpdateOutcome,
+    ) -> Result<(), ServiceError> {
+        let member = self.member(change.plugin.id, &change.plugin.name);
+        let former = store::snapshots::find(&mut *self.store.reader().await?, change.plugin.id).await?;
+        let former = former.map(|snapshot| DataId { generation: snapshot.generation, ..change.plugin.data() });
+        let plugin = if change.plugin.status == PluginStatus::Enabled {
+            self.take_over_running(caller, &member, &change, outcome).await?
+        } else {
+            self.take_over_at_rest(caller, &change, outcome).await?
+        };
+        // Only the last snapshot is kept.
+        if let Some(former) = former.filter(|former| former.generation != change.plugin.generation) {
+            let service = Arc::clone(self);
+            self.shutdown.spawn("update.former", move |_| async move { service.remove_data(former).await });
+        }
+        member.reset_breaker();
+        info!(plugin.name = %plugin.name, "`{}` is {} now", plugin.name, plugin.serving);
+        Ok(())
+    }
+
+    /// Nothing runs that calls could go to.
+    async fn take_over_at_rest(
+        &self,
+        caller: &Caller,
+        change: &Change,
+        outcome: &UpdateOutcome,
+    ) -> Result<PluginRecord, ServiceError> {
+        let data = self.next_data(change, 1).await?;
+        self.finish_hand_over(change.plugin.id).await?;
+        let done = async {
+            self.fork_data(&change.plugin.name, change.origin(), data).await?;
+            self.commit(caller, change, outcome, data).await
+        };
+        self.or_remove(data, done.await).await
+    }
+
+    async fn take_over_running(
+        self: &Arc<Self>,
+        caller: &Caller,
+        member: &Arc<Member>,
+        change: &Change,
+        outcome: &UpdateOutcome,
+    ) -> Result<PluginRecord, ServiceError> {
+        if matches!(self.engine_state(), EngineState::Away { .. }) {
+            return Err(self.engine_problem().into());
+        }
+        let standing = self.standing_of(change).await?;
+        if let Some(problem) = permissions_problem(&member.name, &standing) {
+            return Err(problem.into());
+        }
+        let reach = Arc::new(member.reach().beside(standing.grants()));
+        let candidate = Candidate { member, change, reach };
+        if let Err(setback) = self.try_out(&candidate).await {
+            return Err(self.roll_back(change, setback).await);
+        }
+        if let Some(up) = member.hold_calls() {
+            match timeout(DRAIN, up.drained()).await {
+                Ok(Some(_no_call_runs)) => {
+                    let done = self.take_over_at_once(caller, &candidate, &up, outcome).await;
+                    if done.is_err() {
+                        member.let_calls_go();
+                    }
+                    return done;
+                }
+                // Its calls do not end, or it has ended itself.
+                Ok(None) | Err(_) => member.let_calls_go(),
+            }
+        }
+        let is_supervised = member.is_supervised();
+        member.stop(Instant::now() + CUT_GRACE).await;
+        let done = self.take_over_at_rest(caller, change, outcome).await;
+        if is_supervised || done.is_ok() {
+            self.supervise(member, FirstStart::Resumed);
+        }
+        done
+    }
+
+    /// Starts the version on a copy of what the plugin keeps, and asks how it is. Nobody notices anything of it.
+    async fn try_out(self: &Arc<Self>, candidate: &Candidate<'_>) -> Result<(), Setback> {
+        let Candidate { member, change, .. } = candidate;
+        let data = self.next_data(change, 2).await.map_err(Setback::Other)?;
+        let version = change.version();
+        member.log.note("INFO", &format!("{version} is tried on a copy of what is kept"));
+        self.finish_hand_over(member.id).await.map_err(Setback::Other)?;
+        let forked = self.fork_data(&member.name, change.origin(), data).await;
+        self.or_remove(data, forked).await.map_err(Setback::Other)?;
+        let started = self.start_fit(candidate, data).await;
+        let (service, session) = (Arc::clone(self), started.as_ref().ok().cloned());
+        let ending = async move {
+            if let Some(session) = session {
+                session.stop(Instant::now() + TRIAL_GRACE).await;
+                service.fleet.withdraw(session.id());
+            }
+            service.remove_data(data).await;
+        };
+        self.shutdown.spawn("update.trial", |_| ending);
+        started.map(drop)
+    }
+
+    /// Starts the version on this copy, and makes sure that it works.
+    async fn start_fit(&self, candidate: &Candidate<'_>, data: DataId) -> Result<Session, Setback> {
+        let started = self.start_session(candidate.member, &candidate.subject(data), &|_| {}).await;
+        let session = started.map_err(|error| Setback::of_start(error, candidate.member))?;
+        match session.examine(HEALTH).await {
+            Ok(()) => Ok(session),
+            Err(unfit) => {
+                self.discard(&session).await;
+                Err(Setback::unfit(&unfit))
+            }
+        }
+    }
+
+    async fn discard(&self, session: &Session) {
+        session.stop(Instant::now()).await;
+        self.fleet.withdraw(session.id());
+    }
+
+    /// Takes over from a session that works on no call, and gets none.
+    async fn take_over_at_once(
+        self: &Arc<Self>,
+        caller: &Caller,
+        candidate: &Candidate<'_>,
+        up: &Up,
+        outcome: &UpdateOutcome,
+    ) -> Result<PluginRecord, ServiceError> {
+        let Candidate { member, change, reach } = candidate;
+        let data = self.next_data(change, 1).await?;
+        let forked = self.fork_data(&member.name, change.origin(), data).await;
+        self.or_remove(data, forked).await?;
+        let session = match self.start_fit(candidate, data).await {
+            Ok(session) => session,
+            Err(setback) => {
+                self.remove_data(data).await;
+                return Err(self.roll_back(change, setback).await);
+            }
+        };
+        let committed = if self.fleet.stopping.load(Ordering::SeqCst) {
+            Err(PluginProblem::new(Code::PluginStopping, "the service is being stopped").into())
+        } else {
+            self.commit(caller, change, outcome, data).await
+        };
+        let plugin = match committed {
+            Ok(plugin) => plugin,
+            Err(error) => {
+                self.discard(&session).await;
+                return self.or_remove(data, Err(error)).await;
+            }
+        };
+        // The rows say so by now, so nothing may keep the switch from happening.
+        match store::configs::find(&mut *self.store.reader().await?, plugin.id).await {
+            Ok(record) => session.has_config(record.revision),
+            Err(error) => warn!(plugin.name = %plugin.name, error = %Chain(&error), "The next look starts it anew"),
+        }
+        member.succeed(Successor::new(session, Arc::clone(reach), member, self.config.update.watch));
+        // Calls that were about to go to the version before come here instead.
+        up.places.close();
+        Ok(plugin)
+    }
+
+    /// A number for a copy that nothing has had; `nth` tells the copies of one update apart.
+    async fn next_data(&self, change: &Change, nth: u32) -> Result<DataId, ServiceError> {
+        let (volumes, plugin) = (self.volumes.clone(), change.plugin.id);
+        let found = Self::blocking("list volumes", move || {
+            let action = "list volumes".to_owned();
+            volumes.list(plugin).map_err(|source| ServiceError::File { action, source })
+        })
+        .await?;
+        let snapshot = store::snapshots::find(&mut *self.store.reader().await?, plugin).await?;
+        let known = found.into_iter().map(|data| data.generation);
+        let known = known.chain([change.plugin.generation]).chain(snapshot.map(|snapshot| snapshot.generation));
+        Ok(DataId { plugin, generation: known.max().unwrap_or_default().saturating_add(nth) })
+    }
+
+    /// Removes a copy if it has become useless.
+    async fn or_remove<T>(&self, data: DataId, done: Result<T, ServiceError>) -> Result<T, ServiceError> {
+        if done.is_err() {
+            self.remove_data(data).await;
+        }
+        done
+    }
+
+    /// Writes down that a version does not serve, and says why.
+    async fn roll_back(&self, change: &Change, setback: Setback) -> ServiceError {
+        let name = &change.plugin.name;
+        let (version, serving) = (change.version(), &change.plugin.serving);
+        let (problem, reason, text) = match setback {
+            Setback::Version(failure) => {
+                let detail =
+                    format!("`{name}` stays at {serving}: {version} was started beside it, and {}", failure.text);
+                let problem = PluginProblem {
+                    reason: Some(failure.reason),
+                    exit_code: failure.exit_code,
+                    log_tail: failure.log_tail,
+                    ..PluginProblem::new(Code::UpdateRolledBack, detail)
+                };
+                (problem.into(), failure.reason, failure.text)
+            }
+            Setback::Other(error) => {
+                let (reason, text) = (error.code().as_str(), error.to_string());
+                (error, reason, text)
+            }
+        };
+        let noted = self.note_setback(change, reason, text).await;
+        if let Err(error) = noted {
+            warn!(plugin.name = %name, error = %Chain(&error), "A failed update could not be written down");
+        }
+        problem
+    }
+
+    async fn note_setback(&self, change: &Change, reason: &str, text: String) -> Result<(), ServiceError> {
+        let (mut plugin, now) = (change.plugin.clone(), self.now());
+        let mut tx = self.store.begin().await?;
+        let rows = store::plugins::find(&mut tx, &crate::domain::PluginRef::Id(plugin.id)).await?;
+        let Some(as_stored) = rows else { return Ok(()) };
+        // An update before may still be watched, and goes by what is written here.
+        if as_stored.last_update.as_ref().is_some_and(|last| last.state_at(now) == UpdateState::Watched) {
+            return Ok(());
+        }
+        plugin = as_stored;
+        plugin.last_update = Some(LastUpdate {
+            version: change.version().clone(),
+            previous: plugin.serving.clone(),
+            at: now,
+            state: UpdateState::RolledBack,
+            watched_until: now,
+            reason: Some(reason.to_owned()),
+            text: Some(text),
+            ended_at: Some(now),
+            data_of: None,
+            floor_before: None,
+        });
+        store::plugins::update(&mut tx, &plugin).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! A version goes back by itself that proved bad in its first while: code, data and small values together.
+
+use serde_json::json;
+
+use super::change::reinstated;
+use crate::domain::{DataId, LastUpdate, PluginId, PluginRef, UpdateState};
+use crate::service::approval::{Target, carry};
+use crate::service::fleet::Member;
+use crate::service::{Actor, Service, ServiceError};
+use crate::store::plugins::PluginRecord;
+use crate::store::{self, StoreError, audit};
+
+/// Who ends decisions when nobody asked for it.
+const BY_SERVICE: &str = "service";
+
+impl Service {
+    /// What became of the last update of a plugin.
+    pub(in crate::service) async fn last_update(&self, plugin: PluginId) -> Result<Option<LastUpdate>, ServiceError> {
+        let plugin = store::plugins::find(&mut *self.store.reader().await?, &PluginRef::Id(plugin)).await?;
+        Ok(plugin.and_then(|plugin| plugin.last_update))
+    }
+
+    /// Writes down that the version that was watched serves for good.
+    pub(in crate::service) async fn keep_update(&self, member: &Member) -> Result<(), ServiceError> {
+        let _changing = self.names.lock(&member.name).await;
+        let mut tx = self.store.begin().await?;
+        let Some(mut plugin) = store::plugins::find(&mut tx, &PluginRef::Id(member.id)).await? else { return Ok(()) };
+        let Some(update) = plugin.last_update.as_mut().filter(|update| update.state == UpdateState::Watched) else {
+            return Ok(());
+        };
+        update.state = UpdateState::Kept;
+        store::plugins::update(&mut tx, &plugin).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Lets the version before serve again by the rows. Gives what the other one kept; `None` when there is nothing to go
+    /// back to.
+    pub(in crate::service) async fn undo_update(
+        &self,
+        member: &Member,
+        reason: &str,
+        text: &str,
+    ) -> Result<Option<DataId>, ServiceError> {
+        let _changing = self.names.lock(&member.name).await;
+        let now = self.now();
+        let mut tx = self.store.begin().await?;
+        let Some(mut plugin) = store::plugins::find(&mut tx, &PluginRef::Id(member.id)).await? else {
+            return Ok(None);
+        };
+        let Some(update) = plugin.last_update.clone().filter(|update| update.state == UpdateState::Watched) else {
+            return Ok(None);
+        };
+        let Some(snapshot) = store::snapshots::find(&mut tx, plugin.id).await? else { return Ok(None) };
+        let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
+        let before = versions.iter().find(|version| version.version == snapshot.version);
+        let before = before.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
+        let manifest = self.manifests.get(before)?;
+        let failed = plugin.data();
+        plugin.serving = snapshot.version.clone();
+        plugin.generation = snapshot.generation;
+        plugin.updated_at = now;
+        plugin.last_update = Some(LastUpdate {
+            state: UpdateState::RolledBack,
+            reason: Some(reason.to_owned()),
+            text: Some(text.to_owned()),
+            ended_at: Some(now),
+            data_of: Some(snapshot.taken_at),
+            ..update.clone()
+        });
+        self.claim_commands(&mut tx, &plugin, &manifest).await?;
+        store::plugins::update(&mut tx, &plugin).await?;
+        let history = store::grants::history(&mut tx, plugin.id).await?;
+        let target = Target { version: before, manifest: &manifest, carries: None };
+        carry(&mut tx, &plugin, &target, BY_SERVICE, now).await?;
+        for mut row in reinstated(&history, before.digest, now) {
+            store::grants::insert(&mut tx, &mut row).await?;
+        }
+        // What served only to be taken back is no reason to refuse a lower version.
+        if let Some(floor) = &update.floor_before {
+            store::plugins::set_floor(&mut tx, &plugin.name, floor).await?;
+        }
+        store::configs::note_version(&mut tx, plugin.id).await?;
+        store::snapshots::delete(&mut tx, plugin.id).await?;
+        self.note_undone(&mut tx, &plugin, &update, text).await?;
+        tx.commit().await?;
+        let (name, serving) = (&plugin.name, &plugin.serving);
+        member.log.note("ERROR", &format!("{} was taken back: {text}; {serving} serves again", update.version));
+        tracing::warn!(plugin.name = %name, reason, "`{name}` went back from {} to {serving}: {text}", update.version);
+        Ok(Some(failed))
+    }
+
+    async fn note_undone(
+        &self,
+        tx: &mut store::WriteTransaction,
+        plugin: &PluginRecord,
+        update: &LastUpdate,
+        text: &str,
+    ) -> Result<(), ServiceError> {
+        let undone = plugin.last_update.as_ref();
+        let detail = json!({
+            "version": plugin.serving,
+            "previous_version": update.version,
+            "reason": undone.and_then(|undone| undone.reason.clone()),
+            "text": text,
+            "data_of": undone.and_then(|undone| undone.data_of),
+        });
+        let entry = self.entry(&Actor::Service, "plugin.update_undone", Some(&plugin.name), detail);
+        audit::append(tx, &self.audit_key, &entry).await?;
+        Ok(())
+    }
+}
