@@ -100,8 +100,8 @@ codes! {
     PluginExists "plugin-exists" Conflict "The plugin is installed already" "use update, or install with --or-update";
     VersionConflict "version-conflict" Conflict "This version was installed with other bytes" "raise `version` in plugin.yaml and pack again";
     DowngradeRefused "downgrade-refused" Conflict "A higher version has been served before" "install a higher version, or update with --allow-downgrade";
-    UpdateRolledBack "update-rolled-back" Conflict "The new version does not work, and the one before serves" "read `reason` and `log_tail`, mend the package, and update again";
-    VersionUnknown "version-unknown" NotFound "There is no such version to go back to" "plugbay show lists the versions that are kept; `update.keep_versions` says how many";
+    UpdateRolledBack "update-rolled-back" Conflict "The new version does not work, and the one before serves" "mend the package by what it printed, and update again";
+    VersionUnknown "version-unknown" NotFound "There is no such version to go back to" "plugbay show NAME lists the versions that are kept; `update.keep_versions` says how many";
     VersionServing "version-serving" Conflict "This version serves already" "name another version, or none for the one before";
     SnapshotMissing "snapshot-missing" Conflict "What that version kept is not there any more" "roll back without restoring data: what is kept now stays";
     DigestMismatch "digest-mismatch" Refused "The archive does not have the expected sha256" "check the file and the sha256 you were given";

@@ -16,7 +16,8 @@ use crate::domain::{
     Timestamp, TrustedKey,
 };
 use crate::package::{Contents, EntryPath, InspectedArchive, Signature, Signer, StagedPackage};
-use crate::store::plugins::{Floor, NewVersion, PluginRecord, VersionRecord};
+use crate::store::floors::Floor;
+use crate::store::plugins::{NewVersion, PluginRecord, VersionRecord};
 use crate::store::{self, audit};
 
 /// A plugin that was installed.
@@ -61,7 +62,7 @@ impl Service {
         let (existing, floor) = {
             let mut reader = self.store.reader().await?;
             let existing = store::plugins::find(&mut reader, &PluginRef::Name(name.clone())).await?;
-            (existing, store::plugins::find_floor(&mut reader, &name).await?)
+            (existing, store::floors::find(&mut reader, &name).await?)
         };
         if let Some(existing) = existing {
             return Err(ServiceError::PluginExists { name, version: existing.serving });
@@ -110,7 +111,7 @@ impl Service {
         store::plugins::insert(&mut tx, plugin).await?;
         store::plugins::insert_version(&mut tx, new).await?;
         let signed = version.signature_status == SignatureStatus::Valid;
-        store::plugins::raise_floor(&mut tx, &plugin.name, &version.version, signed).await?;
+        store::floors::raise(&mut tx, &plugin.name, &version.version, signed).await?;
         let attached = self.attach_data(&mut tx, plugin, version).await?;
         let mut detail = version_detail(version);
         if let Some(from) = attached.from {

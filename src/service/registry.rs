@@ -159,7 +159,7 @@ impl Service {
         let plugin = self.find_plugin(caller, wanted).await?;
         let mut reader = self.store.reader().await?;
         let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
-        let floor = store::plugins::find_floor(&mut reader, &plugin.name).await?;
+        let floor = store::floors::find(&mut reader, &plugin.name).await?;
         let floor = floor.map_or_else(|| plugin.serving.clone(), |floor| floor.version);
         Ok(VersionsView { plugin, versions, floor })
     }

@@ -8,6 +8,7 @@ pub mod backup;
 pub mod chat;
 pub mod configs;
 mod error;
+pub mod floors;
 pub mod grants;
 pub mod idempotency;
 pub mod kept;

@@ -81,15 +81,6 @@ pub struct NewVersion {
     pub files: String,
 }
 
-/// What a name remembers after its plugin is gone.
-#[derive(Clone, Debug)]
-pub struct Floor {
-    /// The highest version that ever served.
-    pub version: Version,
-    /// Whether any version was signed.
-    pub ever_signed: bool,
-}
-
 #[derive(Debug)]
 struct PluginRow {
     id: String,
@@ -108,7 +99,7 @@ struct PluginRow {
 }
 
 /// Reads a stored text, and says which row it is in if that fails.
-fn read<T: std::str::FromStr>(table: &'static str, row: &str, text: &str) -> Result<T, StoreError>
+pub(super) fn read<T: std::str::FromStr>(table: &'static str, row: &str, text: &str) -> Result<T, StoreError>
 where
     T::Err: std::fmt::Display,
 {
@@ -381,48 +372,4 @@ pub async fn find_files(connection: &mut SqliteConnection, digest: Digest) -> Re
 pub async fn list_digests(connection: &mut SqliteConnection) -> Result<Vec<Digest>, StoreError> {
     let rows = sqlx::query_scalar!("SELECT DISTINCT digest FROM versions").fetch_all(connection).await?;
     rows.iter().map(|digest| read("versions", digest, digest)).collect()
-}
-
-/// What a name remembers.
-pub async fn find_floor(connection: &mut SqliteConnection, name: &PluginName) -> Result<Option<Floor>, StoreError> {
-    let name = name.as_str();
-    let row = sqlx::query!(r#"SELECT version, ever_signed AS "ever_signed: bool" FROM floors WHERE name = ?"#, name)
-        .fetch_optional(connection)
-        .await?;
-    row.map(|row| Ok(Floor { version: read("floors", name, &row.version)?, ever_signed: row.ever_signed })).transpose()
-}
-
-/// Takes back what a name remembers of a version that was taken back. That it was signed is not forgotten.
-pub async fn set_floor(
-    connection: &mut SqliteConnection,
-    name: &PluginName,
-    version: &Version,
-) -> Result<(), StoreError> {
-    let (name, version) = (name.as_str(), version.to_string());
-    sqlx::query!("UPDATE floors SET version = ? WHERE name = ?", version, name).execute(connection).await?;
-    Ok(())
-}
-
-/// Raises what a name remembers: the version never goes down, a signature is never forgotten.
-pub async fn raise_floor(
-    connection: &mut SqliteConnection,
-    name: &PluginName,
-    version: &Version,
-    signed: bool,
-) -> Result<(), StoreError> {
-    let floor = match find_floor(connection, name).await? {
-        Some(floor) => Floor { version: floor.version.max(version.clone()), ever_signed: floor.ever_signed || signed },
-        None => Floor { version: version.clone(), ever_signed: signed },
-    };
-    let (name, version) = (name.as_str(), floor.version.to_string());
-    sqlx::query!(
-        "INSERT INTO floors (name, version, ever_signed) VALUES (?, ?, ?)
-         ON CONFLICT (name) DO UPDATE SET version = excluded.version, ever_signed = excluded.ever_signed",
-        name,
-        version,
-        floor.ever_signed,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }

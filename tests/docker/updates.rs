@@ -79,6 +79,7 @@ impl Callers {
         let (stop, next) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(1)));
         let call = |_| {
             let (client, stop, next) = (client.clone(), Arc::clone(&stop), Arc::clone(&next));
+            #[expect(clippy::disallowed_methods, reason = "callers of a service, whose end is waited for")]
             tokio::spawn(async move {
                 let mut answers = Vec::new();
                 while !stop.load(Ordering::Relaxed) {

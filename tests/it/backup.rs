@@ -193,8 +193,11 @@ async fn another_key_or_a_readable_one_is_refused() {
 async fn a_folder_that_cannot_be_held_still_refuses_the_backup_before_it_begins() {
     let setup = service().await.stop().await;
     let plugin = "plugin_00000000000070008000000000000000";
-    database::run(&setup.data(), &format!("INSERT INTO sandbox_users (number, plugin_id) VALUES (1, '{plugin}')"))
-        .await;
+    database::run(
+        &setup.data(),
+        &format!("INSERT INTO kept_data (plugin_id, name, kept_at, fate) VALUES ('{plugin}', 'x', 0, 'kept')"),
+    )
+    .await;
     fs::create_dir(setup.data().join("volumes").join(plugin)).unwrap();
     let app = setup.start().await;
     let problem = send(app.request(Method::POST, "/api/system/backup")).await.expect_problem(503, "data-unavailable");

@@ -115,7 +115,7 @@ impl Service {
         let (mut plugin, now) = (change.plugin.clone(), self.now());
         let version = change.arrival.record();
         let mut tx = self.store.begin().await?;
-        let floor = store::plugins::find_floor(&mut tx, &plugin.name).await?;
+        let floor = store::floors::find(&mut tx, &plugin.name).await?;
         let snapshot = Snapshot { generation: plugin.generation, version: plugin.serving.clone(), taken_at: now };
         plugin.last_update = Some(LastUpdate {
             version: version.version.clone(),
@@ -148,7 +148,7 @@ impl Service {
         store::plugins::note_served(&mut tx, plugin.id, &plugin.serving, now).await?;
         self.take_decisions_over(&mut tx, caller, &plugin, change).await?;
         let signed = version.signature_status == SignatureStatus::Valid;
-        store::plugins::raise_floor(&mut tx, &plugin.name, &plugin.serving, signed).await?;
+        store::floors::raise(&mut tx, &plugin.name, &plugin.serving, signed).await?;
         store::configs::note_version(&mut tx, plugin.id).await?;
         store::snapshots::set(&mut tx, plugin.id, &snapshot).await?;
         self.prune(&mut tx, &plugin).await?;

@@ -118,7 +118,7 @@ impl Service {
         let (versions, floor) = {
             let mut reader = self.store.reader().await?;
             let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
-            (versions, store::plugins::find_floor(&mut reader, &plugin.name).await?)
+            (versions, store::floors::find(&mut reader, &plugin.name).await?)
         };
         let serving = versions.iter().find(|version| version.version == plugin.serving).cloned();
         let serving = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;

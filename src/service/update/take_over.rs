@@ -119,6 +119,8 @@ impl Service {
         change: &Change,
         outcome: &UpdateOutcome,
     ) -> Result<PluginRecord, ServiceError> {
+        // Told before it is started, and again when it is recorded: another may be enabled meanwhile.
+        self.check_commands(&change.plugin, &change.manifest).await?;
         if matches!(self.engine_state(), EngineState::Away { .. }) {
             return Err(self.engine_problem().into());
         }

@@ -78,7 +78,7 @@ impl Service {
         }
         // What served only to be taken back is no reason to refuse a lower version.
         if let Some(floor) = &update.floor_before {
-            store::plugins::set_floor(&mut tx, &plugin.name, floor).await?;
+            store::floors::take_back(&mut tx, &plugin.name, floor).await?;
         }
         store::configs::note_version(&mut tx, plugin.id).await?;
         store::snapshots::delete(&mut tx, plugin.id).await?;
