@@ -46,6 +46,8 @@ fn serve(machine: &Machine) -> (Process, Client, tempfile::TempDir) {
 }
 
 fn bytes(folder: &Path) -> u64 {
+    // What a file takes is settled when it is written.
+    rustix::fs::syncfs(fs::File::open(folder).unwrap()).unwrap();
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata().unwrap().blocks() * 512).sum()
 }
 
