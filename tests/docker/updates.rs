@@ -10,15 +10,16 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::client::{Client, fixture};
-use super::kind::sandboxes;
+use super::kind::{running, sandboxes};
+use super::machine::Machine;
 use super::served::Served;
 use super::support::app::{Answer, form, send};
 use super::support::author::pack_folder;
 
 /// The ledger as another version with another manner.
-fn ledger(version: &str, manner: &str) -> Vec<u8> {
+fn ledger(version: &str, manner: &str, asks: &str) -> Vec<u8> {
     let read = |file: &str| fs::read_to_string(fixture("ledger").join(file)).unwrap();
-    let manifest = read("plugin.yaml").replace("version: 1.0.0", &format!("version: {version}"));
+    let manifest = read("plugin.yaml").replace("version: 1.0.0", &format!("version: {version}")) + asks;
     let main = read("main.py")
         .replace("VERSION = \"1.0.0\"", &format!("VERSION = \"{version}\""))
         .replace("MANNER = \"good\"", &format!("MANNER = \"{manner}\""));
@@ -26,7 +27,11 @@ fn ledger(version: &str, manner: &str) -> Vec<u8> {
 }
 
 async fn update(client: &Client, version: &str, manner: &str) -> Answer {
-    let form = form(&ledger(version, manner), None);
+    update_that_asks(client, version, manner, "").await
+}
+
+async fn update_that_asks(client: &Client, version: &str, manner: &str, asks: &str) -> Answer {
+    let form = form(&ledger(version, manner, asks), None);
     send(client.request(Method::POST, "/api/plugins/ledger/update").multipart(form)).await
 }
 
@@ -34,19 +39,27 @@ async fn write(client: &Client, number: u64) -> Answer {
     client.call("ledger", "execute", json!({ "number": number })).await
 }
 
+async fn version(client: &Client) -> String {
+    write(client, 0).await.expect(200)["result"].as_str().unwrap().to_owned()
+}
+
+/// How often each number was written down.
+async fn book(client: &Client) -> BTreeMap<String, usize> {
+    let mut found = BTreeMap::new();
+    let text = client.result("ledger", "read", json!({})).await;
+    for line in text.as_str().unwrap().lines() {
+        *found.entry(line.to_owned()).or_default() += 1;
+    }
+    found
+}
+
 impl Served {
     async fn version(&self) -> String {
-        write(self, 0).await.expect(200)["result"].as_str().unwrap().to_owned()
+        version(self).await
     }
 
-    /// How often each number was written down.
     async fn book(&self) -> BTreeMap<String, usize> {
-        let mut found = BTreeMap::new();
-        let text = self.result("ledger", "read", json!({})).await;
-        for line in text.as_str().unwrap().lines() {
-            *found.entry(line.to_owned()).or_default() += 1;
-        }
-        found
+        book(self).await
     }
 
     async fn last_update(&self) -> Value {
@@ -274,4 +287,95 @@ async fn a_service_that_starts_again_still_watches() {
     assert_eq!(served.last_update().await["status"], "rolled_back");
     assert_eq!(served.book().await.len(), 1);
     served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_approval_starts_the_update_and_says_what_became_of_it() {
+    let Some(served) = served().await else { return };
+    let approve =
+        async |grant: Value| served.post("/api/plugins/ledger/permissions/approve", &json!({ "grant": grant })).await;
+    let waits = update_that_asks(&served, "2.0.0", "unhealthy", "permissions: [chat_access]\n").await.expect(200);
+    assert_eq!((&waits["status"], served.version().await.as_str()), (&json!("pending_approval"), "1.0.0"));
+    let problem = approve(json!(["chat_access"])).await.expect_problem(409, "update-rolled-back");
+    assert_eq!(problem["reason"], "unhealthy");
+    let plugin = served.plugin("ledger").await;
+    let shown = (&plugin["version"], &plugin["pending"], &plugin["versions"]);
+    assert_eq!(shown, (&json!("1.0.0"), &json!(null), &json!(["1.0.0"])), "what does not work waits for nothing");
+    assert_eq!(plugin["last_update"]["reason"], "unhealthy");
+
+    update_that_asks(&served, "2.0.1", "good", "permissions: [chat_access]\n").await.expect(200);
+    let done = approve(json!(["chat_access"])).await.expect(200);
+    assert_eq!((&done["update"]["status"], &done["update"]["version"]), (&json!("updated"), &json!("2.0.1")));
+    assert_eq!(served.version().await, "2.0.1");
+    // Each version has what was decided about it, also after the way back and forth.
+    let granted = async || served.plugin("ledger").await["permissions"]["granted"].take();
+    assert_eq!(granted().await, json!(["chat_access"]));
+    let rollback = async || served.post("/api/plugins/ledger/rollback", &json!({})).await;
+    rollback().await.expect(200);
+    assert_eq!(granted().await, json!([]));
+    rollback().await.expect(200);
+    assert_eq!((served.version().await.as_str(), granted().await), ("2.0.1", json!(["chat_access"])));
+    // What was taken back stays so.
+    let revoked = json!({"permissions": ["chat_access"]});
+    served.post("/api/plugins/ledger/permissions/revoke", &revoked).await.expect(200);
+    rollback().await.expect(200);
+    rollback().await.expect_problem(409, "permissions-pending");
+    assert_eq!(served.version().await, "1.0.0");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_keeps_its_version_loses_the_standby_and_nothing_else() {
+    let Some(served) = Served::start_with(|config| config.update.watch = Duration::from_secs(1)).await else { return };
+    served.run(&fixture("ledger")).await;
+    update(&served, "1.1.0", "good").await.expect(200);
+    write(&served, 1).await.expect(200);
+    assert_eq!(running(served.instance()), 2, "the version before stands by");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while served.last_update().await["status"] != "kept" || running(served.instance()) != 1 {
+        assert!(Instant::now() < deadline, "{}", served.last_update().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(served.version().await, "1.1.0");
+    // From now on it is started again, like any other.
+    super::kind::kill(served.instance(), &served.container("ledger").await);
+    served.until("ledger", |plugin| plugin["restarts"] == 1 && plugin["state"] == "active").await;
+    assert_eq!((served.version().await.as_str(), served.copies()), ("1.1.0", 2));
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_killed_during_an_update_has_one_version_or_the_other() {
+    let Some(machine) = Machine::new() else { return };
+    let (mut process, mut client) = machine.serve();
+    client.run(&fixture("ledger")).await;
+    let (mut serving, mut written) = ("1.0.0".to_owned(), 0);
+    for number in 1..=8_u32 {
+        written += 1;
+        write(&client, written).await.expect(200);
+        let next = format!("1.0.{number}");
+        let form = form(&ledger(&next, "good", ""), None);
+        let request = client.request(Method::POST, "/api/plugins/ledger/update").multipart(form);
+        let killing = async {
+            tokio::time::sleep(Duration::from_millis(u64::from(number) * 110)).await;
+            tokio::task::block_in_place(|| process.kill());
+        };
+        let (answer, ()) = tokio::join!(request.send(), killing);
+        (process, client) = machine.serve();
+        client.until_active("ledger").await;
+        let found = version(&client).await;
+        assert!(found == serving || found == next, "{found}, not {serving} or {next}");
+        if answer.is_ok_and(|answer| answer.status() == 200) {
+            assert_eq!(found, next, "it was told");
+        }
+        assert_eq!(client.plugin("ledger").await["version"], found);
+        let mut numbers = book(&client).await;
+        numbers.remove("0");
+        assert_eq!(numbers.len() as u64, written, "kill {number}: {numbers:?}");
+        assert!(numbers.values().all(|times| *times == 1));
+        let volumes = fs::read_dir(machine.data().join("volumes")).unwrap().count();
+        assert!(volumes <= 2, "{volumes} copies");
+        serving = found;
+    }
+    assert!(tokio::task::block_in_place(|| process.stop()).success(), "{}", process.log());
 }
