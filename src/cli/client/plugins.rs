@@ -10,7 +10,7 @@ use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::table;
 use crate::cli::shown::{entry, printable};
-use crate::wire::{FailureView, GrantView, PermissionItem, PluginDetail, PluginList, PluginSummary};
+use crate::wire::{FailureView, GrantView, PermissionItem, PluginDetail, PluginList, PluginSummary, RequirementView};
 
 /// Where `show` writes what it knows.
 const TEXT_COLUMN: usize = 13;
@@ -149,6 +149,8 @@ fn detail_text(plugin: &PluginDetail) -> String {
         ("denied", Some(items(&summary.permissions.denied))),
         ("open", open),
         ("missing", missing),
+        ("requires", Some(plugin.requires.iter().map(requirement_text).collect::<Vec<_>>().join(", "))),
+        ("required by", Some(plugin.required_by.join(", "))),
         ("reaches", Some(plugin.network.join(", "))),
         ("risks", Some(plugin.risks.join(", "))),
         ("commands", Some(plugin.commands.iter().map(|command| command.name.clone()).collect::<Vec<_>>().join(", "))),
@@ -186,6 +188,17 @@ fn grant_text(grant: &GrantView) -> String {
     let scope = if grant.scope.is_empty() { String::new() } else { format!(" ({})", grant.scope.join(", ")) };
     let until = grant.expires_at.as_ref().map(|end| format!(" until {end}")).unwrap_or_default();
     format!("{}{scope} by {}{until}", grant.permission, printable(&grant.label))
+}
+
+/// A plugin that is required, and what is there for it.
+fn requirement_text(requirement: &RequirementView) -> String {
+    let RequirementView { name, range, installed, satisfied } = requirement;
+    match (satisfied, installed) {
+        (None, _) => format!("{name} {range}"),
+        (Some(true), Some(version)) => format!("{name} {range} ({version})"),
+        (Some(_), Some(version)) => format!("{name} {range} ({version} does not fit)"),
+        (Some(_), None) => format!("{name} {range} (not installed)"),
+    }
 }
 
 /// A permission on one line.

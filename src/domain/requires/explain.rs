@@ -111,10 +111,16 @@ impl Demand {
     }
 }
 
+/// As in: what `a` 1.0.0 requires (^1.2).
+impl fmt::Display for Demand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {} requires ({})", self.by, self.version, self.range)
+    }
+}
+
 /// What some plugins require.
 fn list(demands: &[Demand]) -> String {
-    let each = demands.iter().map(|demand| format!("`{}` {} requires ({})", demand.by, demand.version, demand.range));
-    each.collect::<Vec<_>>().join(" and what ")
+    demands.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and what ")
 }
 
 /// How the plugins came in that were not asked for themselves.

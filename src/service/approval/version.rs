@@ -75,6 +75,7 @@ impl Service {
             return Err(ServiceError::TaskDied { name: "approval" });
         };
         let (manifest, older) = (self.manifests.get(version)?, self.manifests.get(docket.serving()?)?);
+        self.check_dependents_in(tx, caller, &manifest).await?;
         let outcome = outcome_of(plugin, UpdateStatus::Updated, &manifest, &older);
         plugin.serving = version.version.clone();
         plugin.pending = None;
