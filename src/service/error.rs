@@ -336,7 +336,10 @@ impl Refusal for ServiceError {
             Self::BackupUnderWay => Some("wait as long as Retry-After says".to_owned()),
             Self::Plugin(problem) => problem.how.clone(),
             Self::Requires(unresolved) => unresolved.how(),
-            Self::Required { source, .. } => source.how(),
+            // Words of the code say NAME, by which a caller would understand the plugin that was asked for.
+            Self::Required { name, source, .. } => {
+                Some(source.how().unwrap_or_else(|| source.code().how().replace("NAME", name.as_str())))
+            }
             Self::PluginExists { name, .. } => Some(format!("plugbay update {name} FILE, or install with --or-update")),
             Self::DowngradeRefused { name, floor, .. } => {
                 Some(format!("use {floor} or higher, or allow it: plugbay update {name} FILE --allow-downgrade"))

@@ -238,4 +238,16 @@ mod tests {
         let texts = [12.5, 75.0, 3_700.0, 90_000.0, -1.0].map(uptime_text);
         assert_eq!(texts, ["12 s", "1 min 15 s", "1 h 1 min", "1 d 1 h", "0 s"]);
     }
+
+    #[test]
+    fn what_is_required_is_shown_with_what_is_there() {
+        let text = |installed: Option<&str>, satisfied| {
+            let (name, range) = ("b".to_owned(), "^1.2".to_owned());
+            requirement_text(&RequirementView { name, range, installed: installed.map(str::to_owned), satisfied })
+        };
+        assert_eq!(text(Some("1.4.0"), Some(true)), "b ^1.2 (1.4.0)");
+        assert_eq!(text(Some("1.1.0"), Some(false)), "b ^1.2 (1.1.0 does not fit)");
+        assert_eq!(text(None, Some(false)), "b ^1.2 (not installed)");
+        assert_eq!(text(None, None), "b ^1.2", "the token is not for it");
+    }
 }
