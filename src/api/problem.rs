@@ -137,12 +137,12 @@ impl From<ServiceError> for Problem {
             retry_after: (code.kind() == ErrorKind::Unavailable).then_some(RETRY_SECONDS),
             ..Self::new(code, Chain(&error).to_string())
         };
-        match error {
-            ServiceError::Plugin(plugin) => {
+        match error.into_plugin() {
+            Some(plugin) => {
                 let wait = plugin.retry_after.map(|wait| wait.as_secs().max(RETRY_SECONDS));
                 Self { retry_after: wait.or(problem.retry_after), plugin: Some(plugin), ..problem }
             }
-            _ => problem,
+            None => problem,
         }
     }
 }

@@ -12,7 +12,7 @@ use super::paging::{invalid, query};
 use super::permit::{NoBody, Operate, Permit, Read};
 use super::problem::Problem;
 use super::{App, body, stream, view};
-use crate::service::StatusChange;
+use crate::service::{Dependents, StatusChange};
 use crate::wire::{
     CallList, LimitsChange, LimitsView, LogLine, PluginHealthView, PluginMetrics, SandboxPlan, SandboxView, StateEvent,
     Stats, StatusChanged,
@@ -32,21 +32,37 @@ pub(super) async fn enable(
 ) -> Result<HttpResponse, Problem> {
     let service = Arc::clone(&app.service);
     let change = app.service.to_the_end("enable", async move { service.enable(&permit.0, &id).await }).await?;
-    Ok(HttpResponse::Ok().json(changed(&change, "Plugin enabled successfully")))
+    let also_enabled = view::texts(&change.also);
+    Ok(HttpResponse::Ok().json(StatusChanged { also_enabled, ..changed(&change, "Plugin enabled successfully") }))
+}
+
+/// How to disable.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DisableQuery {
+    /// Disable enabled plugins that require it before it, instead of refusing.
+    cascade: Option<bool>,
 }
 
 /// Stops a plugin and keeps it stopped. Calls under way may end.
-#[utoipa::path(post, path = "/api/plugins/{id}/disable", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(post, path = "/api/plugins/{id}/disable", tag = "running",
+    params(("id" = String, Path, description = "Id or name"), DisableQuery),
     responses((status = 200, description = "It is stopped", body = StatusChanged), RunProblems))]
 pub(super) async fn disable(
     permit: Permit<Operate>,
     _body: NoBody,
     app: Data<App>,
     id: Path<String>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    let DisableQuery { cascade } = query(&request)?;
+    let dependents = if cascade.unwrap_or(false) { Dependents::Cascade } else { Dependents::Refuse };
     let service = Arc::clone(&app.service);
-    let change = app.service.to_the_end("disable", async move { service.disable(&permit.0, &id).await }).await?;
-    Ok(HttpResponse::Ok().json(changed(&change, "Plugin disabled successfully")))
+    let disabling = async move { service.disable(&permit.0, &id, dependents).await };
+    let change = app.service.to_the_end("disable", disabling).await?;
+    let also_disabled = view::texts(&change.also);
+    Ok(HttpResponse::Ok().json(StatusChanged { also_disabled, ..changed(&change, "Plugin disabled successfully") }))
 }
 
 /// Lets calls through again to a plugin that failed too often.
@@ -68,6 +84,8 @@ fn changed(change: &StatusChange, message: &str) -> StatusChanged {
         status: change.plugin.status.as_str().to_owned(),
         state: change.state.to_string(),
         message: message.to_owned(),
+        also_enabled: Vec::new(),
+        also_disabled: Vec::new(),
     }
 }
 

@@ -8,7 +8,9 @@ use super::PluginProblem;
 use super::data_dir::DataDirError;
 use super::download::DownloadError;
 use crate::backup::BackupError;
-use crate::domain::{Code, Digest, FieldError, KeyError, KeyId, ManifestError, PluginName, Refusal, Scope, TokenId};
+use crate::domain::{
+    Code, Digest, FieldError, KeyError, KeyId, ManifestError, PluginName, Refusal, Scope, TokenId, Unresolved,
+};
 use crate::egress::TrustError;
 use crate::package::PackageError;
 use crate::sandbox::{RuntimeFilesError, VolumeError};
@@ -53,6 +55,20 @@ pub enum ServiceError {
     /// A plugin did not do as asked, or cannot.
     #[error(transparent)]
     Plugin(Box<PluginProblem>),
+    /// Plugins do not fit each other.
+    #[error(transparent)]
+    Requires(#[from] Unresolved),
+    /// A plugin cannot be enabled that another one requires.
+    #[error("`{by}` requires `{name}`, which cannot be enabled")]
+    Required {
+        /// The plugin that requires it.
+        by: PluginName,
+        /// The plugin that is required.
+        name: PluginName,
+        /// Why it cannot.
+        #[source]
+        source: Box<ServiceError>,
+    },
     /// No plugin has this id or name, or the caller may not see it.
     #[error("there is no plugin `{wanted}`")]
     PluginUnknown {
@@ -274,6 +290,8 @@ impl Refusal for ServiceError {
             Self::Volume(error) => error.code(),
             Self::Backup(error) => error.code(),
             Self::Plugin(problem) => problem.code,
+            Self::Requires(unresolved) => unresolved.code(),
+            Self::Required { source, .. } => source.code(),
             Self::PluginUnknown { .. } => Code::PluginUnknown,
             Self::PluginExists { .. } => Code::PluginExists,
             Self::VersionConflict { .. } => Code::VersionConflict,
@@ -317,6 +335,11 @@ impl Refusal for ServiceError {
             Self::Backup(error) => error.how(),
             Self::BackupUnderWay => Some("wait as long as Retry-After says".to_owned()),
             Self::Plugin(problem) => problem.how.clone(),
+            Self::Requires(unresolved) => unresolved.how(),
+            // Words of the code say NAME, by which a caller would understand the plugin that was asked for.
+            Self::Required { name, source, .. } => {
+                Some(source.how().unwrap_or_else(|| source.code().how().replace("NAME", name.as_str())))
+            }
             Self::PluginExists { name, .. } => Some(format!("plugbay update {name} FILE, or install with --or-update")),
             Self::DowngradeRefused { name, floor, .. } => {
                 Some(format!("use {floor} or higher, or allow it: plugbay update {name} FILE --allow-downgrade"))
@@ -351,6 +374,7 @@ impl Refusal for ServiceError {
             | Self::FieldInvalid { fields }
             | Self::ConfigInvalid { fields, .. }
             | Self::ConfigIncomplete { fields, .. } => fields,
+            Self::Required { source, .. } => source.fields(),
             _ => &[],
         }
     }

@@ -29,7 +29,7 @@ pub struct InstallOutcome {
     pub warnings: Vec<String>,
 }
 
-/// An archive that passed every check that needs no registry.
+/// An archive that passed every check that needs no row of its plugin.
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) archive: InspectedArchive,
@@ -123,7 +123,7 @@ impl Service {
         Ok(attached)
     }
 
-    /// Every check that needs no registry, cheapest and least trusting first.
+    /// Every check that needs no row of the plugin itself, cheapest and least trusting first.
     pub(super) async fn examine(&self, caller: &Caller, incoming: Incoming) -> Result<Candidate, ServiceError> {
         let Incoming { staging, upload, signature, expected } = incoming;
         if let Some(expected) = expected.filter(|expected| *expected != upload.digest()) {
@@ -145,7 +145,8 @@ impl Service {
             manifest.read_config(config)?;
         }
         check_requirements(&manifest, &self.config)?;
-        let warnings = warnings(&manifest, &archive);
+        let mut warnings = warnings(&manifest, &archive);
+        warnings.extend(self.requirement_warnings(caller, &manifest).await?);
         Ok(Candidate { archive, manifest, warnings, signature, staging })
     }
 

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::approval::permissions_problem;
 use super::fleet::{EngineState, FirstStart, Member, Phase, STOP_GRACE};
-use super::{Caller, PluginProblem, Service, ServiceError};
+use super::requires::Asked;
+use super::{Caller, Dependents, PluginProblem, Service, ServiceError};
 use crate::domain::{
     Code, Manifest, PluginName, PluginState, PluginStatus, Quarantine, QuarantineReason, Refusal as _,
 };
@@ -22,14 +23,27 @@ pub struct StatusChange {
     pub plugin: PluginRecord,
     /// What is true now.
     pub state: PluginState,
+    /// The status it had.
+    pub before: PluginStatus,
+    /// Plugins that were changed before it for its sake, in that order.
+    pub also: Vec<PluginName>,
+}
+
+/// A change of the status.
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    /// It is to run, as this manifest says.
+    Enabled(&'a Manifest),
+    /// It is not to run; with what the audit log tells beside the version.
+    Disabled(Value),
 }
 
 impl Service {
-    /// Starts a plugin and keeps it running from now on. If it does not start, everything stays as it was; only while
-    /// the engine is away the wish is kept, and fulfilled later.
+    /// Starts a plugin and keeps it running from now on, after what it requires. If one of them does not start, everything
+    /// stays as it was; only while the engine is away the wishes are kept, and fulfilled later.
     pub async fn enable(self: &Arc<Self>, caller: &Caller, wanted: &str) -> Result<StatusChange, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
-        let result = self.try_enable(caller, &plugin).await;
+        let result = self.enable_with_required(caller, &plugin).await;
         if let Err(refusal) = &result {
             let entry = self.entry(&caller.into(), "plugin.enable_refused", Some(&plugin.name), json!({}));
             self.record_refusal(entry, refusal).await;
@@ -37,16 +51,16 @@ impl Service {
         result
     }
 
-    async fn try_enable(
-        self: &Arc<Self>,
-        caller: &Caller,
-        plugin: &PluginRecord,
-    ) -> Result<StatusChange, ServiceError> {
-        self.reverify(plugin).await?;
-        let _changing = self.names.lock(&plugin.name).await;
-        let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+    /// What can be told before a plugin is started.
+    pub(super) async fn check_ready(&self, plugin: &PluginRecord, asked: Asked) -> Result<Arc<Manifest>, ServiceError> {
         if let Some(quarantine) = &plugin.quarantine {
             check_quarantine(&plugin.name, quarantine)?;
+            if asked == Asked::Along {
+                let name = &plugin.name;
+                let detail = format!("`{name}` is quarantined: {}", quarantine.reason);
+                let how = format!("plugbay logs {name} shows why; plugbay enable {name} tries it again");
+                return Err(PluginProblem::new(Code::PluginQuarantined, detail).with_how(how).into());
+            }
         }
         let docket = self.docket(plugin.clone()).await?;
         let set = store::running::find_limits(&mut *self.store.reader().await?, plugin.id).await?;
@@ -61,7 +75,22 @@ impl Service {
         self.check_ceiling(&manifest, set)?;
         self.check_config(&docket).await?;
         // Told before it is started, and again when it is recorded: another may be enabled meanwhile.
-        self.check_commands(&plugin, &manifest).await?;
+        self.check_commands(plugin, &manifest).await?;
+        Ok(manifest)
+    }
+
+    /// Starts one plugin, whatever it requires.
+    pub(super) async fn try_enable(
+        self: &Arc<Self>,
+        caller: &Caller,
+        plugin: &PluginRecord,
+        asked: Asked,
+    ) -> Result<StatusChange, ServiceError> {
+        self.reverify(plugin).await?;
+        let _changing = self.names.lock(&plugin.name).await;
+        let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+        let before = plugin.status;
+        let manifest = self.check_ready(&plugin, asked).await?;
         let member = self.member(plugin.id, &plugin.name);
         member.reset_breaker();
         let started = if member.is_supervised() && plugin.status == PluginStatus::Enabled {
@@ -82,7 +111,7 @@ impl Service {
         } else if engine_away || plugin.status != PluginStatus::Enabled || plugin.quarantine.is_some() {
             plugin.status = PluginStatus::Enabled;
             plugin.quarantine = None;
-            let recorded = self.record_status(caller, &mut plugin, Some(&manifest), "plugin.enabled").await;
+            let recorded = self.record_status(caller, &mut plugin, Step::Enabled(&manifest)).await;
             if let Err(error) = recorded {
                 member.stop(Instant::now() + STOP_GRACE).await;
                 return Err(error);
@@ -91,7 +120,7 @@ impl Service {
                 return Err(self.engine_problem().into());
             }
         }
-        Ok(StatusChange { plugin, state: member.state() })
+        Ok(StatusChange { plugin, state: member.state(), before, also: Vec::new() })
     }
 
     /// Waits for a plugin that runs already, or is just being started again.
@@ -113,17 +142,43 @@ impl Service {
     }
 
     /// Stops a plugin and keeps it stopped. Calls under way may end.
-    pub async fn disable(self: &Arc<Self>, caller: &Caller, wanted: &str) -> Result<StatusChange, ServiceError> {
+    pub async fn disable(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: &str,
+        dependents: Dependents,
+    ) -> Result<StatusChange, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
+        let mut also = Vec::new();
+        if dependents == Dependents::Cascade {
+            for dependent in self.list_dependents(caller, &plugin.name).await? {
+                match self.try_disable(caller, &dependent).await {
+                    Ok(change) if change.before == PluginStatus::Enabled => also.push(dependent.name),
+                    // Somebody else was quicker.
+                    Ok(_) | Err(ServiceError::PluginUnknown { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let change = self.try_disable(caller, &plugin).await?;
+        Ok(StatusChange { also, ..change })
+    }
+
+    async fn try_disable(
+        self: &Arc<Self>,
+        caller: &Caller,
+        plugin: &PluginRecord,
+    ) -> Result<StatusChange, ServiceError> {
         let _changing = self.names.lock(&plugin.name).await;
         let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
-        if plugin.status != PluginStatus::Disabled {
+        let before = plugin.status;
+        if before != PluginStatus::Disabled {
             plugin.status = PluginStatus::Disabled;
-            self.record_status(caller, &mut plugin, None, "plugin.disabled").await?;
+            self.record_status(caller, &mut plugin, Step::Disabled(json!({}))).await?;
         }
         let member = self.member(plugin.id, &plugin.name);
         member.stop(Instant::now() + STOP_GRACE).await;
-        Ok(StatusChange { plugin, state: member.state() })
+        Ok(StatusChange { plugin, state: member.state(), before, also: Vec::new() })
     }
 
     /// Lets calls through to a plugin that failed too often.
@@ -133,23 +188,32 @@ impl Service {
         let was_open = member.reset_breaker();
         let detail = json!({"was_open": was_open});
         self.record(self.entry(&caller.into(), "plugin.breaker_reset", Some(&plugin.name), detail)).await?;
-        Ok(StatusChange { plugin, state: member.state() })
+        let (before, also) = (plugin.status, Vec::new());
+        Ok(StatusChange { plugin, state: member.state(), before, also })
     }
 
-    async fn record_status(
+    /// Writes a new status down, if it fits to the plugins that require this one, and to those that it requires.
+    pub(super) async fn record_status(
         &self,
         caller: &Caller,
         plugin: &mut PluginRecord,
-        claims: Option<&Manifest>,
-        action: &'static str,
+        step: Step<'_>,
     ) -> Result<(), ServiceError> {
         plugin.updated_at = self.now();
         let mut tx = self.store.begin().await?;
-        if let Some(manifest) = claims {
-            self.claim_commands(&mut tx, plugin, manifest).await?;
-        }
+        let (action, mut detail) = match step {
+            Step::Enabled(manifest) => {
+                self.claim_commands(&mut tx, plugin, manifest).await?;
+                self.check_required_in(&mut tx, caller, manifest).await?;
+                ("plugin.enabled", json!({}))
+            }
+            Step::Disabled(detail) => {
+                self.check_unneeded_in(&mut tx, caller, &plugin.name).await?;
+                ("plugin.disabled", detail)
+            }
+        };
         store::plugins::update(&mut tx, plugin).await?;
-        let detail = json!({"version": plugin.serving});
+        detail["version"] = json!(plugin.serving);
         let entry = self.entry(&caller.into(), action, Some(&plugin.name), detail);
         audit::append(&mut tx, &self.audit_key, &entry).await?;
         tx.commit().await?;

@@ -30,6 +30,7 @@ mod name_locks;
 mod observe;
 mod problem;
 mod registry;
+mod requires;
 mod tokens;
 mod uninstall;
 mod update;
@@ -84,6 +85,7 @@ pub use listeners::Listener;
 pub use observe::{HealthView, MetricsView, RuntimeView, SandboxView, StatsView};
 pub use problem::PluginProblem;
 pub use registry::{Listing, PluginView, VersionsView};
+pub use requires::{Dependents, Requirement};
 pub use tokens::{NewTokenRequest, TokenBook};
 pub use update::{Downgrade, RollbackOutcome, UpdateOutcome, UpdateStatus};
 

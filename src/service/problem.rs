@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::ServiceError;
 use crate::domain::{CallId, Code};
 
 /// Why a plugin did not do as asked.
@@ -64,3 +65,14 @@ impl fmt::Display for PluginProblem {
 }
 
 impl std::error::Error for PluginProblem {}
+
+impl ServiceError {
+    /// What is told about a plugin that did not do as asked.
+    pub fn into_plugin(self) -> Option<Box<PluginProblem>> {
+        match self {
+            Self::Plugin(problem) => Some(problem),
+            Self::Required { source, .. } => source.into_plugin(),
+            _ => None,
+        }
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use semver::Version;
 
 use super::approval::Docket;
-use super::{Caller, PendingVersion, RuntimeView, Service, ServiceError, Signed};
+use super::{Caller, PendingVersion, Requirement, RuntimeView, Service, ServiceError, Signed};
 use crate::domain::{
     Digest, Manifest, PluginName, PluginStatus, ResourceLimits, ResourceRequest, Risk, Standing, TrustedKey,
 };
@@ -68,6 +68,10 @@ pub struct PluginView {
     pub warnings: Vec<String>,
     /// The version that waits.
     pub pending: Option<PendingVersion>,
+    /// Plugins that it requires; told where a single plugin is shown.
+    pub requires: Vec<Requirement>,
+    /// Plugins that require it; told where a single plugin is shown.
+    pub required_by: Vec<PluginName>,
 }
 
 /// Which plugins to list.
@@ -151,7 +155,9 @@ impl Service {
     /// One plugin.
     pub async fn show_plugin(&self, caller: &Caller, wanted: &str) -> Result<PluginView, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
-        self.view(plugin).await
+        let mut view = self.view(plugin).await?;
+        (view.requires, view.required_by) = self.edges_of(caller, &view.manifest).await?;
+        Ok(view)
     }
 
     /// The versions of one plugin.
@@ -191,6 +197,8 @@ impl Service {
             grants: docket.grants(self)?,
             risks: Vec::new(),
             missing_config: Vec::new(),
+            requires: Vec::new(),
+            required_by: Vec::new(),
             warnings: docket.warnings(self)?,
             pending: docket.pending_version(self, keys)?,
             plugin: plugin.clone(),

@@ -30,11 +30,13 @@ impl Service {
         };
         let _changing = self.names.lock(&plugin.name).await;
         let plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+        self.check_unneeded(caller, &plugin.name).await?;
         let member = self.member(plugin.id, &plugin.name);
         member.stop(Instant::now() + STOP_GRACE).await;
         // What it was given and never used is its own now.
         self.finish_hand_over(plugin.id).await?;
         let mut tx = self.store.begin().await?;
+        self.check_unneeded_in(&mut tx, caller, &plugin.name).await?;
         let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
         let serving = versions.iter().find(|version| version.version == plugin.serving);
         self.leave_data(&mut tx, &plugin, serving, data).await?;

@@ -9,6 +9,7 @@ mod limits;
 mod permissions;
 mod plugins;
 mod problem;
+mod requires;
 mod running;
 mod system;
 mod tokens;
@@ -36,6 +37,7 @@ pub use plugins::{
     StatusFilter, Updated, VersionList, VersionView,
 };
 pub use problem::{FieldProblem, ProblemBody};
+pub use requires::RequirementView;
 pub use running::{
     CallList, CallView, ChunkEvent, ExecuteAnswer, ExecuteRequest, LogLine, ProgressEvent, StateEvent, StatusChanged,
 };

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::limits::Limits;
 use super::permissions::GrantView;
 use super::problem::FieldProblem;
+use super::requires::RequirementView;
 use super::updates::LastUpdateView;
 
 /// A permission: its name, or its name with the resources it is narrowed to.
@@ -249,6 +250,12 @@ pub struct PluginDetail {
     /// What somebody should know, such as grants that end soon.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Other plugins that it requires.
+    #[serde(default)]
+    pub requires: Vec<RequirementView>,
+    /// Plugins that require it.
+    #[serde(default)]
+    pub required_by: Vec<String>,
 }
 
 /// A hook the plugin declares.

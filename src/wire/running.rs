@@ -19,6 +19,12 @@ pub struct StatusChanged {
     pub state: String,
     /// The same for people.
     pub message: String,
+    /// Plugins that were enabled before it because it requires them, in that order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_enabled: Vec<String>,
+    /// Plugins that were disabled before it because they require it, in that order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_disabled: Vec<String>,
 }
 
 /// A call of a plugin.

@@ -64,6 +64,22 @@ fn a_plugin_that_fails_ends_with_eight() {
 }
 
 #[test]
+fn what_was_changed_along_is_told_line_by_line() {
+    let changed = |more: &str| {
+        json(200, &format!(r#"{{"plugin_id":"plugin_1","status":"enabled","state":"active","message":"m"{more}}}"#))
+    };
+    let enabled = run(&["enable", "a"], changed(r#","also_enabled":["c","b"]"#)).ok().stdout;
+    assert_eq!(enabled, "enabled c, which is required\nenabled b, which is required\nenabled a, it is active\n");
+    assert_eq!(run(&["enable", "a"], changed("")).ok().stdout, "enabled a, it is active\n");
+    for (arguments, query) in [(vec!["disable", "c"], ""), (vec!["disable", "c", "--cascade"], "?cascade=true")] {
+        let server = Scripted::start(vec![changed(r#","also_disabled":["a","b"]"#)]);
+        let disabled = server.run(&arguments).ok().stdout;
+        assert!(disabled.starts_with("disabled a, which requires it\ndisabled b, which requires it\n"), "{disabled}");
+        assert!(server.request().starts_with(&format!("POST /api/plugins/c/disable{query} HTTP/1.1")));
+    }
+}
+
+#[test]
 fn a_stream_is_one_line_per_chunk() {
     let stream = [
         "event: chunk\ndata: {\"seq\":0,\"da",

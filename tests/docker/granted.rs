@@ -200,6 +200,7 @@ async fn each_permission_is_told_as_it_was_decided() {
     let Some(served) = served.await else { return };
     let manifest = fs::read_to_string(fixture("granted").join("plugin.yaml")).unwrap();
     let (head, rest) = manifest.split_once("optional_permissions:").unwrap();
+    served.add_as(&fixture("asker"), "other").await;
     let tail = &rest[rest.find("resources:").unwrap()..];
     served.add(&fixture("granted"), &[("plugin.yaml", &format!("{head}{EVERYTHING}{tail}"))]).await;
     let scope = |word: &str| match word {

@@ -43,6 +43,7 @@ mod pressure;
 mod process;
 mod refused;
 mod required_example;
+mod requires;
 mod served;
 mod service_process;
 mod soft_quota;

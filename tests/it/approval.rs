@@ -209,6 +209,11 @@ async fn what_became_a_risk_later_does_not_start_before_it_is_accepted() {
     let problem = enable(&app).await.expect_problem(409, "permissions-pending");
     assert_eq!(problem["how"], "plugbay approve my-plugin --accept-risk data-egress");
     approve(&app, &json!({"accept_risks": ["data-egress"]})).await.expect(200);
+    // The one that is called is asked about as well, and comes first.
+    let problem = enable(&app).await.expect_problem(409, "permissions-pending");
+    assert_eq!(problem["how"], "plugbay approve vault --accept-risk data-egress");
+    let vault = "/api/plugins/vault/permissions/approve";
+    app.post(vault, &json!({"accept_risks": ["data-egress"]})).await.expect(200);
     enable(&app).await.expect_problem(503, "engine-unavailable");
 }
 

@@ -20,6 +20,7 @@ mod keys;
 mod openapi;
 mod plugins;
 mod problems;
+mod requires;
 mod tokens;
 mod update;
 mod verification;

@@ -65,9 +65,9 @@ class PluginService:
         """Starts a plugin, now and after every restart of the service."""
         return await self._ask("POST", _plugin(plugin_id, "/enable"))
 
-    async def disable_plugin(self, plugin_id: str) -> _Object:
-        """Stops a plugin."""
-        return await self._ask("POST", _plugin(plugin_id, "/disable"))
+    async def disable_plugin(self, plugin_id: str, cascade: bool = False) -> _Object:
+        """Stops a plugin. Enabled plugins that require it are stopped before it with `cascade`, and refuse it without."""
+        return await self._ask("POST", _plugin(plugin_id, "/disable") + ("?cascade=true" if cascade else ""))
 
     async def execute_plugin(
         self, plugin_id: str, context: _Object, method: str | None = None, timeout_ms: int | None = None

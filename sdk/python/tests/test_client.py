@@ -82,6 +82,7 @@ class ClientTest(unittest.IsolatedAsyncioTestCase):
             "GET /api/plugins/plugin_1": (200, {"plugin_id": "plugin_1", "status": "enabled"}),
             "POST /api/plugins/plugin_1/update?allow_downgrade=true": (200, {"status": "updated"}),
             "POST /api/plugins/plugin_1/disable": (200, {"status": "disabled"}),
+            "POST /api/plugins/plugin_1/disable?cascade=true": (200, {"status": "disabled", "also_disabled": ["b"]}),
             "DELETE /api/plugins/plugin_1?purge=true": (204, None),
         })
         service = self.service
@@ -97,6 +98,7 @@ class ClientTest(unittest.IsolatedAsyncioTestCase):
         updated = await service.update_plugin(plugin_id, plugin_path=archive, allow_downgrade=True)
         self.assertEqual(updated["status"], "updated")
         self.assertEqual((await service.disable_plugin(plugin_id))["status"], "disabled")
+        self.assertEqual((await service.disable_plugin(plugin_id, cascade=True))["also_disabled"], ["b"])
         self.assertIsNone(await service.uninstall_plugin(plugin_id, purge=True))
 
     async def test_install_from_an_address(self) -> None:

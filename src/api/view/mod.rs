@@ -7,8 +7,8 @@ mod running;
 
 use crate::domain::{Growth, LastUpdate, Timestamp, TrustedKey};
 use crate::service::{
-    AuditEntry, InstallOutcome, PluginView, RollbackOutcome, Signed, TokenRecord, UpdateOutcome, UpdateStatus,
-    VersionsView,
+    AuditEntry, InstallOutcome, PluginView, Requirement, RollbackOutcome, Signed, TokenRecord, UpdateOutcome,
+    UpdateStatus, VersionsView,
 };
 use crate::wire;
 
@@ -29,7 +29,7 @@ fn status(view: &PluginView) -> &'static str {
     if view.plugin.quarantine.is_some() { "quarantined" } else { view.plugin.status.as_str() }
 }
 
-fn texts<T: ToString>(values: &[T]) -> Vec<String> {
+pub(super) fn texts<T: ToString>(values: &[T]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
 }
 
@@ -109,6 +109,17 @@ pub(super) fn detail(view: &PluginView, now: Timestamp) -> wire::PluginDetail {
         grants: permissions::grants(&view.grants),
         missing_config: view.missing_config.clone(),
         warnings: view.warnings.clone(),
+        requires: view.requires.iter().map(requirement).collect(),
+        required_by: texts(&view.required_by),
+    }
+}
+
+fn requirement(requirement: &Requirement) -> wire::RequirementView {
+    wire::RequirementView {
+        name: requirement.name.to_string(),
+        range: requirement.range.to_string(),
+        installed: requirement.installed.as_ref().map(ToString::to_string),
+        satisfied: requirement.satisfied,
     }
 }
 

@@ -10,7 +10,9 @@ use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::table;
 use crate::cli::shown::{entry, printable};
-use crate::wire::{FailureView, GrantView, LastUpdateView, PermissionItem, PluginDetail, PluginList, PluginSummary};
+use crate::wire::{
+    FailureView, GrantView, LastUpdateView, PermissionItem, PluginDetail, PluginList, PluginSummary, RequirementView,
+};
 
 /// Where `show` writes what it knows.
 const TEXT_COLUMN: usize = 13;
@@ -151,6 +153,8 @@ fn detail_text(plugin: &PluginDetail) -> String {
         ("denied", Some(items(&summary.permissions.denied))),
         ("open", open),
         ("missing", missing),
+        ("requires", Some(plugin.requires.iter().map(requirement_text).collect::<Vec<_>>().join(", "))),
+        ("required by", Some(plugin.required_by.join(", "))),
         ("reaches", Some(plugin.network.join(", "))),
         ("risks", Some(plugin.risks.join(", "))),
         ("commands", Some(plugin.commands.iter().map(|command| command.name.clone()).collect::<Vec<_>>().join(", "))),
@@ -206,6 +210,17 @@ fn grant_text(grant: &GrantView) -> String {
     format!("{}{scope} by {}{until}", grant.permission, printable(&grant.label))
 }
 
+/// A plugin that is required, and what is there for it.
+fn requirement_text(requirement: &RequirementView) -> String {
+    let RequirementView { name, range, installed, satisfied } = requirement;
+    match (satisfied, installed) {
+        (None, _) => format!("{name} {range}"),
+        (Some(true), Some(version)) => format!("{name} {range} ({version})"),
+        (Some(_), Some(version)) => format!("{name} {range} ({version} does not fit)"),
+        (Some(_), None) => format!("{name} {range} (not installed)"),
+    }
+}
+
 /// A permission on one line.
 pub(super) fn permission_text(item: &PermissionItem) -> String {
     match item {
@@ -242,5 +257,17 @@ mod tests {
     fn a_while_has_two_units() {
         let texts = [12.5, 75.0, 3_700.0, 90_000.0, -1.0].map(uptime_text);
         assert_eq!(texts, ["12 s", "1 min 15 s", "1 h 1 min", "1 d 1 h", "0 s"]);
+    }
+
+    #[test]
+    fn what_is_required_is_shown_with_what_is_there() {
+        let text = |installed: Option<&str>, satisfied| {
+            let (name, range) = ("b".to_owned(), "^1.2".to_owned());
+            requirement_text(&RequirementView { name, range, installed: installed.map(str::to_owned), satisfied })
+        };
+        assert_eq!(text(Some("1.4.0"), Some(true)), "b ^1.2 (1.4.0)");
+        assert_eq!(text(Some("1.1.0"), Some(false)), "b ^1.2 (1.1.0 does not fit)");
+        assert_eq!(text(None, Some(false)), "b ^1.2 (not installed)");
+        assert_eq!(text(None, None), "b ^1.2", "the token is not for it");
     }
 }

@@ -56,10 +56,12 @@ impl Service {
     async fn reconcile(self: &Arc<Self>) -> Result<(), ServiceError> {
         self.sweep().await;
         let wanted = store::running::list_wanted(&mut *self.store.reader().await?).await?;
-        for id in &wanted {
-            let is_supervised = self.fleet.find(&PluginRef::Id(*id)).is_some_and(|member| member.is_supervised());
-            if !is_supervised {
-                self.settle_member(*id).await?;
+        let is_supervised =
+            |id: &PluginId| self.fleet.find(&PluginRef::Id(*id)).is_some_and(|member| member.is_supervised());
+        let waiting: Vec<PluginId> = wanted.iter().copied().filter(|id| !is_supervised(id)).collect();
+        if !waiting.is_empty() {
+            for id in self.required_first(&waiting).await? {
+                self.settle_member(id).await?;
             }
         }
         for member in self.fleet.members() {

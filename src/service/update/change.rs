@@ -137,6 +137,7 @@ impl Service {
         plugin.quarantine = None;
         plugin.generation = data.generation;
         plugin.updated_at = now;
+        self.check_dependents_in(&mut tx, caller, &change.manifest).await?;
         self.claim_commands(&mut tx, &plugin, &change.manifest).await?;
         if let Some(dropped) = &change.dropped {
             store::plugins::delete_version(&mut tx, plugin.id, dropped).await?;

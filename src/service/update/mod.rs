@@ -141,6 +141,7 @@ impl Service {
             }
         }
         self.check_floor(&candidate, floor.as_ref(), downgrade)?;
+        self.check_dependents(caller, found, &candidate.manifest.version, &candidate.manifest.requires).await?;
 
         let carries = (!outcome.signer_changed).then_some(serving.digest);
         let mut serves = !outcome.signer_changed && outcome.growth.added.is_empty();

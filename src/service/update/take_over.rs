@@ -120,6 +120,8 @@ impl Service {
         outcome: &UpdateOutcome,
     ) -> Result<PluginRecord, ServiceError> {
         // Told before it is started, and again when it is recorded: another may be enabled meanwhile.
+        let manifest = &change.manifest;
+        self.check_dependents(caller, &manifest.name, &manifest.version, &manifest.requires).await?;
         self.check_commands(&change.plugin, &change.manifest).await?;
         if matches!(self.engine_state(), EngineState::Away { .. }) {
             return Err(self.engine_problem().into());

@@ -1,0 +1,150 @@
+//! Enabling a plugin with what it requires: that first, in order, and nothing of it stays if one of them does not start.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::roster::Roster;
+use crate::domain::{Chain, Code, Offer, Offers, PluginName, PluginStatus, Refusal as _};
+use crate::service::fleet::STOP_GRACE;
+use crate::service::lifecycle::Step;
+use crate::service::{Caller, Service, ServiceError, StatusChange};
+use crate::store::plugins::PluginRecord;
+
+/// Why a plugin is enabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::service) enum Asked {
+    /// Somebody wants it.
+    Itself,
+    /// Somebody wants one that requires it. That lifts no quarantine.
+    Along,
+}
+
+/// A plugin that is enabled because another one requires it.
+struct Required {
+    plugin: PluginRecord,
+    by: PluginName,
+}
+
+impl Required {
+    fn failed(&self, source: ServiceError) -> ServiceError {
+        ServiceError::Required { by: self.by.clone(), name: self.plugin.name.clone(), source: Box::new(source) }
+    }
+}
+
+impl Service {
+    /// Enables a plugin after everything it requires.
+    pub(in crate::service) async fn enable_with_required(
+        self: &Arc<Self>,
+        caller: &Caller,
+        plugin: &PluginRecord,
+    ) -> Result<StatusChange, ServiceError> {
+        let mut done: Vec<(PluginRecord, PluginStatus)> = Vec::new();
+        for required in self.list_required(caller, plugin).await? {
+            match self.try_enable(caller, &required.plugin, Asked::Along).await {
+                Ok(StatusChange { before: PluginStatus::Enabled, .. }) => {}
+                Ok(change) => done.push((change.plugin, change.before)),
+                // Its wish is kept, and so are those that follow: everything starts when the engine is there.
+                Err(error) if error.code() == Code::EngineUnavailable => {
+                    let before = required.plugin.status;
+                    done.push((required.plugin, before));
+                }
+                Err(error) => {
+                    self.undo(caller, &plugin.name, done).await;
+                    return Err(required.failed(error));
+                }
+            }
+        }
+        match self.try_enable(caller, plugin, Asked::Itself).await {
+            Ok(change) => {
+                let also = done.into_iter().map(|(plugin, _)| plugin.name).collect();
+                Ok(StatusChange { also, ..change })
+            }
+            Err(error) => {
+                if error.code() != Code::EngineUnavailable {
+                    self.undo(caller, &plugin.name, done).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What has to be enabled before the plugin, in order. Refused before anything is started if one of them cannot be.
+    async fn list_required(&self, caller: &Caller, plugin: &PluginRecord) -> Result<Vec<Required>, ServiceError> {
+        let docket = self.docket(plugin.clone()).await?;
+        if self.manifests.get(docket.serving()?)?.requires.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.check_ready(plugin, Asked::Itself).await?;
+        let roster = self.roster().await?;
+        let offers = roster.offers_for(caller, &plugin.name)?;
+        let order = offers.resolve(std::slice::from_ref(&plugin.name))?;
+        let mut found = Vec::new();
+        for name in order.iter().filter(|name| **name != plugin.name && !roster.may_run(name)) {
+            let Some(record) = roster.find(name) else { continue };
+            let is_by = |by: &&PluginName| offers.find(by).is_some_and(|offer| offer.requires.contains_key(name));
+            let by = order.iter().rev().find(is_by).unwrap_or(&plugin.name).clone();
+            let required = Required { plugin: record.clone(), by };
+            if let Err(error) = self.check_ready(record, Asked::Along).await {
+                return Err(required.failed(error));
+            }
+            found.push(required);
+        }
+        Ok(found)
+    }
+
+    /// Disables again what was enabled along with a plugin that then was not, unless somebody else needs it by now.
+    async fn undo(self: &Arc<Self>, caller: &Caller, wanted: &PluginName, done: Vec<(PluginRecord, PluginStatus)>) {
+        for (plugin, before) in done.into_iter().rev() {
+            if let Err(error) = self.undo_one(caller, wanted, &plugin, before).await {
+                let name = &plugin.name;
+                warn!(plugin.name = %name, error = %Chain(&error), "`{name}` stays enabled without `{wanted}`");
+            }
+        }
+    }
+
+    async fn undo_one(
+        self: &Arc<Self>,
+        caller: &Caller,
+        wanted: &PluginName,
+        plugin: &PluginRecord,
+        before: PluginStatus,
+    ) -> Result<(), ServiceError> {
+        let _changing = self.names.lock(&plugin.name).await;
+        let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+        if plugin.status == PluginStatus::Enabled {
+            plugin.status = before;
+            self.record_status(caller, &mut plugin, Step::Disabled(json!({"undone_for": wanted}))).await?;
+            self.member(plugin.id, &plugin.name).stop(Instant::now() + STOP_GRACE).await;
+        }
+        Ok(())
+    }
+}
+
+impl Roster {
+    /// What `root` requires, be it by way of others, as far as the caller may see it. Of plugins that the token is not for,
+    /// nothing is told: they are as required and enabled, or the token is not enough.
+    fn offers_for(&self, caller: &Caller, root: &PluginName) -> Result<Offers, ServiceError> {
+        let mut offers = Offers::default();
+        let mut open = vec![root];
+        while let Some(name) = open.pop() {
+            let Some(offer) = self.offers.find(name).filter(|_| offers.find(name).is_none()) else { continue };
+            offers.put(name.clone(), offer.clone());
+            for (required, range) in &offer.requires {
+                if caller.may_see(required) {
+                    open.push(required);
+                    continue;
+                }
+                let found = self.offers.find(required).filter(|found| range.matches(&found.version));
+                let Some(found) = found.filter(|_| self.may_run(required)) else {
+                    let source = Box::new(ServiceError::PluginOutOfReach { name: required.clone() });
+                    return Err(ServiceError::Required { by: name.clone(), name: required.clone(), source });
+                };
+                offers.put(required.clone(), Offer { requires: std::collections::BTreeMap::new(), ..found.clone() });
+            }
+        }
+        Ok(offers)
+    }
+}

@@ -1,0 +1,88 @@
+//! Plugins that others require: not stopped or removed under them, unless these are to stop as well.
+
+use super::roster::Roster;
+use crate::domain::{Code, Demand, Offers, PluginName};
+use crate::service::{Caller, PluginProblem, Service, ServiceError};
+use crate::store::WriteTransaction;
+use crate::store::plugins::PluginRecord;
+
+/// What becomes of enabled plugins that require one that is to be disabled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependents {
+    /// They keep it from being disabled.
+    Refuse,
+    /// They are disabled before it.
+    Cascade,
+}
+
+impl Service {
+    /// Refuses to take a plugin away from enabled ones that require it, in the transaction that would do so.
+    pub(in crate::service) async fn check_unneeded_in(
+        &self,
+        tx: &mut WriteTransaction,
+        caller: &Caller,
+        name: &PluginName,
+    ) -> Result<(), ServiceError> {
+        self.roster_in(tx).await?.check_unneeded(caller, name)
+    }
+
+    /// The same before anything is touched.
+    pub(in crate::service) async fn check_unneeded(
+        &self,
+        caller: &Caller,
+        name: &PluginName,
+    ) -> Result<(), ServiceError> {
+        self.roster().await?.check_unneeded(caller, name)
+    }
+
+    /// Every enabled plugin that requires this one, be it by way of others, each before what it requires.
+    pub(in crate::service) async fn list_dependents(
+        &self,
+        caller: &Caller,
+        name: &PluginName,
+    ) -> Result<Vec<PluginRecord>, ServiceError> {
+        let roster = self.roster().await?;
+        let enabled: Offers = roster
+            .plugins
+            .keys()
+            .filter(|other| *other == name || roster.is_enabled(other))
+            .filter_map(|other| Some((other.clone(), roster.offers.find(other)?.clone())))
+            .collect();
+        let dependents = enabled.dependents_first(name);
+        if dependents.iter().any(|dependent| !caller.may_see(dependent)) {
+            let detail = format!("`{name}` is required by an enabled plugin that the token is not for");
+            let how = "use a token whose `plugins` cover every plugin that requires this one";
+            return Err(PluginProblem::new(Code::DependentsRunning, detail).with_how(how).into());
+        }
+        Ok(dependents.iter().filter_map(|dependent| roster.find(dependent).cloned()).collect())
+    }
+}
+
+impl Roster {
+    fn check_unneeded(&self, caller: &Caller, name: &PluginName) -> Result<(), ServiceError> {
+        if !self.is_enabled(name) {
+            return Ok(());
+        }
+        let (seen, unseen): (Vec<Demand>, Vec<Demand>) =
+            self.enabled_demands_on(name).partition(|demand| caller.may_see(&demand.by));
+        if seen.is_empty() && unseen.is_empty() {
+            return Ok(());
+        }
+        let mut by: Vec<String> = seen.iter().map(|demand| format!("`{}`", demand.by)).collect();
+        if !unseen.is_empty() {
+            by.push("plugins that the token is not for".to_owned());
+        }
+        let plugins = if seen.len() == 1 && unseen.is_empty() { "the enabled plugin" } else { "the enabled plugins" };
+        let detail = if seen.is_empty() {
+            format!("`{name}` is required by an enabled plugin that the token is not for")
+        } else {
+            format!("`{name}` is required by {plugins} {}", by.join(" and "))
+        };
+        let how = if unseen.is_empty() {
+            format!("disable them with it: plugbay disable {name} --cascade")
+        } else {
+            "use a token whose `plugins` cover every plugin that requires this one".to_owned()
+        };
+        Err(PluginProblem::new(Code::DependentsRunning, detail).with_how(how).into())
+    }
+}

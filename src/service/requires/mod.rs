@@ -1,0 +1,201 @@
+//! Plugins that require other plugins: what is told of it, and what must not happen to those that others require.
+//!
+//! An enabled plugin has everything it requires installed, in a version that it accepts, and enabled. Whoever changes one
+//! end of an edge looks at the other one in the transaction of the change, so that two changes at once cannot break that.
+
+mod along;
+mod dependents;
+mod roster;
+
+use std::collections::{BTreeMap, HashMap};
+
+use semver::{Version, VersionReq};
+
+pub(super) use along::Asked;
+pub use dependents::Dependents;
+
+use self::roster::Roster;
+use super::{Caller, PluginProblem, Service, ServiceError};
+use crate::domain::{Code, Manifest, Offer, Offers, PluginId, PluginName, PluginStatus, Unresolved};
+use crate::store::plugins::PluginRecord;
+use crate::store::{self, WriteTransaction};
+
+/// One entry of `requires`, and what is there for it.
+#[derive(Clone, Debug)]
+pub struct Requirement {
+    /// The plugin that is required.
+    pub name: PluginName,
+    /// Versions that are accepted.
+    pub range: VersionReq,
+    /// The version that serves; also absent where the caller may not know.
+    pub installed: Option<Version>,
+    /// Whether it is accepted; absent where the caller may not know.
+    pub satisfied: Option<bool>,
+}
+
+impl Service {
+    async fn roster(&self) -> Result<Roster, ServiceError> {
+        let (plugins, versions) = {
+            let mut reader = self.store.reader().await?;
+            (store::plugins::list(&mut reader).await?, store::plugins::list_versions(&mut reader, None).await?)
+        };
+        Roster::of(&self.manifests, plugins, versions)
+    }
+
+    async fn roster_in(&self, tx: &mut WriteTransaction) -> Result<Roster, ServiceError> {
+        let plugins = store::plugins::list(tx).await?;
+        let versions = store::plugins::list_versions(tx, None).await?;
+        Roster::of(&self.manifests, plugins, versions)
+    }
+
+    /// Refuses a manifest that would close a circle. Says what it requires and is not there yet.
+    pub(super) async fn requirement_warnings(
+        &self,
+        caller: &Caller,
+        manifest: &Manifest,
+    ) -> Result<Vec<String>, ServiceError> {
+        if manifest.requires.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut roster = self.roster().await?;
+        roster.offers.put(manifest.name.clone(), Offer::from(manifest));
+        refuse_circle(caller, &roster.offers, &manifest.name)?;
+        Ok(roster.requirements(caller, &manifest.requires).into_iter().filter_map(warning).collect())
+    }
+
+    /// Refuses a version with which a plugin that is enabled would not fit to the enabled plugins around it: to those that
+    /// require it, and to those that it requires. What it requires in addition is looked at when it starts to serve.
+    pub(super) async fn check_dependents(
+        &self,
+        caller: &Caller,
+        name: &PluginName,
+        version: &Version,
+        requires: &BTreeMap<PluginName, VersionReq>,
+    ) -> Result<(), ServiceError> {
+        let mut roster = self.roster().await?;
+        let mut kept = requires.clone();
+        kept.retain(|required, _| {
+            roster.offers.find(name).is_some_and(|before| before.requires.contains_key(required))
+        });
+        let candidate = Offer { version: version.clone(), requires: requires.clone() };
+        roster.offers.put(name.clone(), candidate);
+        refuse_circle(caller, &roster.offers, name)?;
+        if roster.is_enabled(name) {
+            roster.check_accepted(caller, name)?;
+            roster.check_required(caller, name, version, &kept)?;
+        }
+        Ok(())
+    }
+
+    /// The same in the transaction in which a version that waited starts to serve, for everything it requires.
+    pub(super) async fn check_dependents_in(
+        &self,
+        tx: &mut WriteTransaction,
+        caller: &Caller,
+        manifest: &Manifest,
+    ) -> Result<(), ServiceError> {
+        let mut roster = self.roster_in(tx).await?;
+        let Manifest { name, version, requires, .. } = manifest;
+        roster.offers.put(name.clone(), Offer::from(manifest));
+        refuse_circle(caller, &roster.offers, name)?;
+        if roster.is_enabled(name) {
+            roster.check_accepted(caller, name)?;
+            roster.check_required(caller, name, version, requires)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses to enable a plugin while something it requires is not enabled, in the transaction that enables it.
+    pub(super) async fn check_required_in(
+        &self,
+        tx: &mut WriteTransaction,
+        caller: &Caller,
+        manifest: &Manifest,
+    ) -> Result<(), ServiceError> {
+        let Manifest { name, version, requires, .. } = manifest;
+        if requires.is_empty() {
+            return Ok(());
+        }
+        self.roster_in(tx).await?.check_required(caller, name, version, requires)
+    }
+
+    /// What a plugin requires, and who requires it; of the latter those that the caller may see.
+    pub(super) async fn edges_of(
+        &self,
+        caller: &Caller,
+        manifest: &Manifest,
+    ) -> Result<(Vec<Requirement>, Vec<PluginName>), ServiceError> {
+        let roster = self.roster().await?;
+        let by = roster.offers.demands_on(&manifest.name).into_iter().map(|demand| demand.by);
+        Ok((roster.requirements(caller, &manifest.requires), by.filter(|name| caller.may_see(name)).collect()))
+    }
+
+    /// The plugins in the order in which they are started. Nobody waits for what was started before: calls wait for a start
+    /// that is under way.
+    pub(super) async fn required_first(&self, ids: &[PluginId]) -> Result<Vec<PluginId>, ServiceError> {
+        Ok(self.roster().await?.required_first(ids))
+    }
+}
+
+impl Roster {
+    fn is_enabled(&self, name: &PluginName) -> bool {
+        self.plugins.get(name).is_some_and(|plugin| plugin.status == PluginStatus::Enabled)
+    }
+
+    /// Enabled, and not held back.
+    fn may_run(&self, name: &PluginName) -> bool {
+        self.is_enabled(name) && self.plugins.get(name).is_some_and(|plugin| plugin.quarantine.is_none())
+    }
+
+    fn find(&self, name: &PluginName) -> Option<&PluginRecord> {
+        self.plugins.get(name)
+    }
+
+    /// The plugins as they come, but none before what it requires.
+    fn required_first(&self, ids: &[PluginId]) -> Vec<PluginId> {
+        let names: HashMap<PluginId, &PluginName> =
+            self.plugins.values().map(|plugin| (plugin.id, &plugin.name)).collect();
+        let wanted: Vec<PluginName> = ids.iter().filter_map(|id| names.get(id).map(|name| (*name).clone())).collect();
+        let ordered = self.offers.required_first(&wanted);
+        ordered.iter().filter_map(|name| self.find(name).map(|plugin| plugin.id)).collect()
+    }
+
+    fn requirements(&self, caller: &Caller, requires: &BTreeMap<PluginName, VersionReq>) -> Vec<Requirement> {
+        let look = |(name, range): (&PluginName, &VersionReq)| {
+            let (name, range) = (name.clone(), range.clone());
+            if !caller.may_see(&name) {
+                return Requirement { name, range, installed: None, satisfied: None };
+            }
+            let installed = self.offers.find(&name).map(|offer| offer.version.clone());
+            let satisfied = Some(installed.as_ref().is_some_and(|version| range.matches(version)));
+            Requirement { name, range, installed, satisfied }
+        };
+        requires.iter().map(look).collect()
+    }
+}
+
+/// Plugins that require each other could only start all at once, or never.
+fn refuse_circle(caller: &Caller, offers: &Offers, name: &PluginName) -> Result<(), ServiceError> {
+    let Some(circle) = offers.find_cycle(name) else { return Ok(()) };
+    if circle.iter().all(|name| caller.may_see(name)) {
+        return Err(Unresolved::Cycle(circle).into());
+    }
+    let detail =
+        format!("`{name}` requires plugins that require each other in a circle; the token is not for all of them");
+    Err(PluginProblem::new(Code::RequiresCycle, detail).into())
+}
+
+/// What to say about a requirement at the install, which it does not hinder.
+fn warning(requirement: Requirement) -> Option<String> {
+    let Requirement { name, range, installed, satisfied } = requirement;
+    match (satisfied, installed) {
+        (Some(true), _) => None,
+        (None, _) => {
+            Some(format!("`{name}` ({range}) is required; the token is not for it, so nothing is told about it"))
+        }
+        (Some(false), Some(version)) => {
+            Some(format!("`{name}` ({range}) is required to enable it, and `{name}` {version} is installed"))
+        }
+        (Some(false), None) => Some(format!("`{name}` ({range}) is required to enable it, and is not installed")),
+    }
+}
