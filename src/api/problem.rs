@@ -53,8 +53,9 @@ impl Problem {
     }
 
     /// The caller is too fast.
-    pub(crate) fn rate_limited(wait_seconds: u64, per_second: u32) -> Self {
-        let detail = format!("the token may send {per_second} requests per second");
+    pub(crate) fn rate_limited(wait_seconds: u64, per_second: u32, is_call: bool) -> Self {
+        let what = if is_call { "calls of one plugin" } else { "requests" };
+        let detail = format!("the token may send {per_second} {what} per second");
         Self { retry_after: Some(wait_seconds.max(1)), ..Self::new(Code::RateLimited, detail) }
     }
 

@@ -38,6 +38,7 @@ mod machine;
 mod matrix;
 mod observed;
 mod outside;
+mod overload;
 mod plugin_calls;
 mod pressure;
 mod process;

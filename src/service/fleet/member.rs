@@ -78,6 +78,8 @@ pub(in crate::service) struct Member {
     pub(in crate::service) log: Arc<PluginLog>,
     pub(in crate::service) record: Record,
     breaker: Breaker,
+    /// Calls under way, of those of all plugins.
+    pub(super) taken: AtomicUsize,
     /// Calls that wait for a place or for the plugin to start.
     pub(in crate::service) queued: AtomicUsize,
     /// Calls the plugin works on.
@@ -119,6 +121,7 @@ impl Member {
             log: Arc::new(log),
             record: Record::default(),
             breaker: Breaker::new(breaker),
+            taken: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             grants,
@@ -194,6 +197,15 @@ impl Member {
     /// The revision of the configuration that a session must have.
     pub(in crate::service) fn config_revision(&self) -> i64 {
         self.config_revision.load(Ordering::SeqCst)
+    }
+
+    /// Whether a call would have to wait for its turn.
+    pub(in crate::service) fn takes_turns(&self) -> bool {
+        match &*self.phase.borrow() {
+            Phase::Up(up) => up.places.available_permits() == 0,
+            Phase::Starting(_) => true,
+            Phase::Down | Phase::Waiting(_) | Phase::EngineAway | Phase::Stopping => false,
+        }
     }
 
     pub(in crate::service) fn set(&self, phase: Phase) {

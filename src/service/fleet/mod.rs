@@ -13,6 +13,7 @@ mod backoff;
 mod breaker;
 mod engine;
 mod fault;
+mod in_flight;
 mod isolation;
 mod member;
 mod order;
@@ -25,7 +26,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 pub use breaker::{BreakerState, BreakerView};
 pub use engine::EngineState;
@@ -33,6 +34,7 @@ pub use member::StateEvent;
 pub use record::{CallRecord, Failure, LastFailure, Metrics};
 
 pub(super) use breaker::{Pass, Verdict};
+pub(super) use in_flight::{InFlight, InFlightPlace, NoPlace};
 pub(super) use member::{Member, Phase, Up};
 pub(super) use reconcile::STOP_GRACE;
 pub(super) use record::{Outcome, Record};
@@ -58,7 +60,7 @@ pub(super) struct Fleet {
     /// Wakes the reconcile loop.
     pub(super) look: Notify,
     /// Calls of all plugins at one time.
-    pub(super) in_flight: Arc<Semaphore>,
+    pub(super) in_flight: Arc<InFlight>,
     /// Set once the process stops: nothing is started any more.
     pub(super) stopping: AtomicBool,
     /// Told of every change of state.
@@ -89,7 +91,7 @@ impl Fleet {
             runtime,
             engine_state: watch::channel(EngineState::Unknown).0,
             look: Notify::new(),
-            in_flight: Arc::new(Semaphore::new(in_flight.min(Semaphore::MAX_PERMITS))),
+            in_flight: Arc::new(InFlight::new(in_flight)),
             stopping: AtomicBool::new(false),
             events: broadcast::channel(EVENTS_BEHIND).0,
             directory: ArcSwap::default(),
