@@ -48,6 +48,7 @@ mod served;
 mod service_process;
 mod soft_quota;
 mod streams;
+mod storms;
 mod surroundings;
 mod switching;
 mod volumes;

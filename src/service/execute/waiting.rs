@@ -50,8 +50,7 @@ impl<'a> Waiting<'a> {
                 }
                 Phase::EngineAway => return Err(self.service.engine_problem().retry_after(SOON).into()),
                 Phase::Stopping => {
-                    let detail = format!("`{name}` is being stopped");
-                    return Err(PluginProblem::new(Code::PluginStopping, detail).retry_after(SOON).into());
+                    return Err(PluginProblem::stopping(name).retry_after(SOON).into());
                 }
                 Phase::Down => return Err(self.service.why_not_running(self.by, self.wanted).await),
             }

@@ -14,6 +14,7 @@ mod breaker;
 mod engine;
 mod fault;
 mod in_flight;
+mod launches;
 mod isolation;
 mod member;
 mod order;
@@ -35,6 +36,7 @@ pub use record::{CallRecord, Failure, LastFailure, Metrics};
 
 pub(super) use breaker::{Pass, Verdict};
 pub(super) use in_flight::{InFlight, InFlightPlace, NoPlace};
+pub(super) use launches::Launches;
 pub(super) use member::{Member, Phase, Up};
 pub(super) use reconcile::STOP_GRACE;
 pub(super) use record::{Outcome, Record};
@@ -61,6 +63,8 @@ pub(super) struct Fleet {
     pub(super) look: Notify,
     /// Calls of all plugins at one time.
     pub(super) in_flight: Arc<InFlight>,
+    /// Whose turn it is to be started.
+    pub(super) launches: Launches,
     /// Set once the process stops: nothing is started any more.
     pub(super) stopping: AtomicBool,
     /// Told of every change of state.
@@ -84,6 +88,7 @@ impl Fleet {
         instance: String,
         runtime: std::path::PathBuf,
         in_flight: usize,
+        parallel_starts: usize,
     ) -> Self {
         Self {
             engine,
@@ -92,6 +97,7 @@ impl Fleet {
             engine_state: watch::channel(EngineState::Unknown).0,
             look: Notify::new(),
             in_flight: Arc::new(InFlight::new(in_flight)),
+            launches: Launches::new(parallel_starts),
             stopping: AtomicBool::new(false),
             events: broadcast::channel(EVENTS_BEHIND).0,
             directory: ArcSwap::default(),

@@ -10,6 +10,7 @@ use tracing::{info, info_span, warn};
 
 use super::backoff::{Backoff, Ending, Verdict};
 use super::fault::Fault;
+use super::launches::Cause;
 use super::member::Orders;
 use super::{EngineState, Member, Phase, Up};
 use crate::domain::{Chain, PluginState, QuarantineReason, Refusal as _};
@@ -46,6 +47,8 @@ struct Supervisor {
     member: Arc<Member>,
     stop: watch::Receiver<Option<Instant>>,
     backoff: Backoff,
+    /// Why its next start begins.
+    cause: Cause,
     /// Sessions whose place another one has taken, as long as they still end calls.
     replaced: Vec<Session>,
 }
@@ -65,7 +68,7 @@ impl Service {
         span.in_scope(|| {
             self.shutdown.spawn("plugin.supervisor", |_| async move {
                 let (backoff, replaced) = (Backoff::default(), Vec::new());
-                let mut supervisor = Supervisor { service, member, stop, backoff, replaced };
+                let mut supervisor = Supervisor { service, member, stop, backoff, cause: Cause::Resumed, replaced };
                 supervisor.run(first).await;
                 supervisor.end_replaced().await;
                 supervisor.member.drop_secrets();
@@ -83,6 +86,7 @@ impl Supervisor {
             if self.stop.borrow().is_some() {
                 return;
             }
+            self.cause = if matches!(first, FirstStart::Asked(_)) { Cause::Asked } else { Cause::Resumed };
             let (session, good_before) = match self.start().await {
                 Ok(started) => started,
                 Err(error) => {
@@ -124,6 +128,11 @@ impl Supervisor {
     }
 
     async fn make_session(&self) -> Result<Session, ServiceError> {
+        let turn = self.service.fleet.launches.turn_unless(self.cause, self.stop.clone()).await;
+        turn.ok_or_else(|| PluginProblem::stopping(&self.member.name))?.hold(Box::pin(self.begin_session())).await
+    }
+
+    async fn begin_session(&self) -> Result<Session, ServiceError> {
         let standing = self.service.refresh_grants(&self.member).await?;
         if let Some(problem) = permissions_problem(&self.member.name, &standing) {
             return Err(problem.into());
@@ -253,6 +262,7 @@ impl Supervisor {
     /// The old one takes no further call and answers those it has. `Err` tells whether something should follow.
     async fn renew(&mut self, old: Session) -> Result<Session, bool> {
         self.member.renew(|_| true);
+        self.cause = Cause::Asked;
         self.retire_when_idle(old);
         loop {
             self.member.set(Phase::Starting(PluginState::Loading));
@@ -379,7 +389,7 @@ async fn next_news(condition: &mut watch::Receiver<Condition>) -> Option<Conditi
 }
 
 /// Completes when the plugin is to stop, with the time by which it must have.
-async fn stop_wished(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
+pub(super) async fn stop_wished(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
     match stop.wait_for(Option::is_some).await.map(|wish| *wish) {
         Ok(Some(until)) => until,
         // The sender lives in the member.
