@@ -48,7 +48,7 @@ impl<N: Need> FromRequest for Permit<N> {
     }
 }
 
-fn authenticate(request: &HttpRequest, scope: Scope) -> Result<Caller, Problem> {
+pub(super) fn authenticate(request: &HttpRequest, scope: Scope) -> Result<Caller, Problem> {
     let app =
         request.app_data::<Data<App>>().ok_or_else(|| Problem::new(Code::Internal, "the service is not there"))?;
     let secret = bearer(request.headers())?;

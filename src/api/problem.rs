@@ -174,6 +174,9 @@ impl ResponseError for Problem {
             // What is left of the body would be taken for the next request.
             response.insert_header((CONNECTION, HeaderValue::from_static("close")));
         }
-        response.content_type("application/problem+json").json(self.body())
+        let mut response = response.content_type("application/problem+json").json(self.body());
+        // It is counted where all answers pass.
+        response.extensions_mut().insert(self.code);
+        response
     }
 }

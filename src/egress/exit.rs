@@ -20,6 +20,8 @@ pub struct Exit {
     /// Places for connections.
     pub(super) places: Arc<Semaphore>,
     opened: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -34,6 +36,8 @@ impl Exit {
             changes: watch::Sender::new(()),
             places: Arc::new(Semaphore::new(max_tunnels)),
             opened: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         }
@@ -49,6 +53,16 @@ impl Exit {
         self.opened.load(Ordering::Relaxed)
     }
 
+    /// Connections and requests that a rule refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Connections and requests that the host or the network failed.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     /// Bytes the plugin has received from outside.
     pub fn received_bytes(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
@@ -61,6 +75,10 @@ impl Exit {
 
     pub(super) fn count_opened(&self) {
         self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_not_served(&self, is_by_rule: bool) {
+        (if is_by_rule { &self.refused } else { &self.failed }).fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_received(&self, bytes: usize) {

@@ -36,6 +36,7 @@ mod kind;
 mod lifecycle;
 mod machine;
 mod matrix;
+mod metrics;
 mod observed;
 mod outside;
 mod overload;

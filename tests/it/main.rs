@@ -17,6 +17,7 @@ mod fixtures;
 mod idempotency;
 mod install;
 mod keys;
+mod metrics;
 mod openapi;
 mod plugins;
 mod problems;

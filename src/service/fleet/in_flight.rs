@@ -38,6 +38,11 @@ impl InFlight {
         self.most
     }
 
+    /// Calls under way.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Whether a plugin with so many calls under way may have one more. It may have as many as it leaves free: a flooded
     /// plugin ends at half of all, two at a third each, and whoever comes next always finds places.
     fn judge(&self, own: usize, taken: usize) -> Result<(), NoPlace> {

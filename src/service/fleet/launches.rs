@@ -8,7 +8,10 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::supervisor::stop_wished;
+use super::fault::Fault;
+use super::member::stop_wished;
+use crate::metrics::{StartMeters, StartOutcome};
+use crate::service::ServiceError;
 
 /// After so many starts that somebody asked for, one of the others has its turn.
 const ASKED_IN_A_ROW: u32 = 3;
@@ -27,7 +30,13 @@ pub(super) enum Cause {
 
 /// The turns of all plugins.
 #[derive(Debug)]
-pub(in crate::service) struct Launches(Arc<Mutex<Line>>);
+pub(in crate::service) struct Launches(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    line: Mutex<Line>,
+    meters: StartMeters,
+}
 
 #[derive(Debug)]
 struct Line {
@@ -40,13 +49,19 @@ struct Line {
 
 /// The right to start a sandbox. Passed on when dropped.
 #[derive(Debug)]
-pub(super) struct Turn(Option<Arc<Mutex<Line>>>);
+pub(super) struct Turn(Option<Arc<Shared>>);
 
 impl Launches {
     /// So many at one time.
     pub(super) fn new(most: usize) -> Self {
         let (asked, resumed) = (VecDeque::new(), VecDeque::new());
-        Self(Arc::new(Mutex::new(Line { free: most, asked, resumed, asked_in_a_row: 0 })))
+        let line = Mutex::new(Line { free: most, asked, resumed, asked_in_a_row: 0 });
+        Self(Arc::new(Shared { line, meters: StartMeters::default() }))
+    }
+
+    /// How starts ended.
+    pub(super) fn meters(&self) -> &StartMeters {
+        &self.0.meters
     }
 
     /// Waits for a turn, unless the plugin is to stop.
@@ -61,7 +76,7 @@ impl Launches {
     /// Waits for a turn, in the order in which it was asked for one. Given up by dropping the future.
     async fn turn(&self, cause: Cause) -> Turn {
         let waiting = {
-            let mut line = lock(&self.0);
+            let mut line = self.0.lock();
             if line.free > 0 {
                 // Nobody waits where there are free turns.
                 line.free -= 1;
@@ -80,8 +95,20 @@ impl Launches {
 
 impl Turn {
     /// Does the work of a turn. What takes too long goes on without the turn.
-    pub(super) async fn hold<T>(self, work: impl Future<Output = T>) -> T {
-        self.hold_for(LONGEST_TURN, work).await
+    pub(super) async fn hold<T>(self, work: impl Future<Output = Result<T, ServiceError>>) -> Result<T, ServiceError> {
+        let (began, shared) = (Instant::now(), self.0.clone());
+        let started = self.hold_for(LONGEST_TURN, work).await;
+        if let Some(Shared { meters, .. }) = shared.as_deref() {
+            let outcome = match &started {
+                Ok(_) => StartOutcome::Active,
+                Err(error) => Fault::of(error).into(),
+            };
+            meters.outcomes.of(outcome).add_one();
+            if started.is_ok() {
+                meters.seconds.observe(began.elapsed());
+            }
+        }
+        started
     }
 
     async fn hold_for<T>(self, longest: Duration, work: impl Future<Output = T>) -> T {
@@ -107,16 +134,16 @@ impl Line {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let Some(line) = self.0.take() else { return };
+        let Some(shared) = self.0.take() else { return };
         loop {
             let next = {
-                let mut line = lock(&line);
+                let mut line = shared.lock();
                 let next = line.next();
                 line.free += usize::from(next.is_none());
                 next
             };
             let Some(next) = next else { return };
-            match next.send(Self(Some(Arc::clone(&line)))) {
+            match next.send(Self(Some(Arc::clone(&shared)))) {
                 Ok(()) => return,
                 // Whoever waited has gone; the turn is for the next one.
                 Err(mut turn) => drop(turn.0.take()),
@@ -125,8 +152,10 @@ impl Drop for Turn {
     }
 }
 
-fn lock(line: &Mutex<Line>) -> std::sync::MutexGuard<'_, Line> {
-    line.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +168,7 @@ mod tests {
     use super::*;
 
     fn free(launches: &Launches) -> usize {
-        lock(&launches.0).free
+        launches.0.lock().free
     }
 
     #[tokio::test]
@@ -213,7 +242,12 @@ mod tests {
             () = hanging => unreachable!("it never ends"),
             () = next => assert!(began.elapsed() >= longest),
         }
-        assert_eq!(launches.turn(Cause::Resumed).await.hold(async { 7 }).await, 7);
+        assert_eq!(launches.turn(Cause::Resumed).await.hold(async { Ok(7) }).await.unwrap(), 7);
+        let failed = launches.turn(Cause::Resumed).await.hold(async { Err::<(), _>(ServiceError::TokenMissing) }).await;
+        assert!(failed.is_err());
+        let meters = launches.meters();
+        assert_eq!(meters.outcomes.of(StartOutcome::Active).get(), 1);
+        assert_eq!(meters.outcomes.of(StartOutcome::Surroundings).get(), 1);
         assert_eq!(free(&launches), 1);
     }
 }

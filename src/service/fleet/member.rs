@@ -13,6 +13,7 @@ use super::breaker::{Breaker, BreakerView, Pass, Verdict};
 use crate::config::BreakerConfig;
 use crate::domain::{Clock, Grants, PluginConfig, PluginId, PluginName, PluginState, Secrets, Timestamp};
 use crate::egress::Exit;
+use crate::metrics::Counter;
 use crate::session::{PluginLog, Session};
 
 /// A plugin changed its state.
@@ -78,6 +79,8 @@ pub(in crate::service) struct Member {
     pub(in crate::service) log: Arc<PluginLog>,
     pub(in crate::service) record: Record,
     breaker: Breaker,
+    /// How often the breaker opened.
+    pub(super) breaker_opens: Counter,
     /// Calls under way, of those of all plugins.
     pub(super) taken: AtomicUsize,
     /// Calls that wait for a place or for the plugin to start.
@@ -121,6 +124,7 @@ impl Member {
             log: Arc::new(log),
             record: Record::default(),
             breaker: Breaker::new(breaker),
+            breaker_opens: Counter::default(),
             taken: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
@@ -146,6 +150,7 @@ impl Member {
     /// Takes note of how an admitted call ended.
     pub(in crate::service) fn settle(&self, pass: Pass, verdict: Verdict) {
         if self.breaker.settle(pass, verdict, self.clock.now(), Instant::now()) {
+            self.breaker_opens.add_one();
             let failures = self.breaker_view().failures;
             self.log.note("WARNING", &format!("{failures} calls in a row failed; calls are refused for a while"));
             tracing::warn!(plugin.name = %self.name, failures, "`{}` only fails; its calls are refused", self.name);
@@ -303,5 +308,14 @@ impl Member {
         let mut done = done;
         // The error is what is waited for: the supervisor has gone.
         while done.changed().await.is_ok() {}
+    }
+}
+
+/// Completes when the plugin is to stop, with the time by which it must have.
+pub(super) async fn stop_wished(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
+    match stop.wait_for(Option::is_some).await.map(|wish| *wish) {
+        Ok(Some(until)) => until,
+        // The sender lives in the member.
+        Ok(None) | Err(_) => std::future::pending().await,
     }
 }

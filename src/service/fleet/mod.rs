@@ -15,6 +15,7 @@ mod engine;
 mod fault;
 mod in_flight;
 mod launches;
+mod meters;
 mod isolation;
 mod member;
 mod order;
@@ -43,6 +44,7 @@ pub(super) use record::{Outcome, Record};
 pub(super) use supervisor::FirstStart;
 
 use crate::domain::{PluginId, PluginName, PluginRef, SessionId};
+use crate::metrics::HostMeters;
 use crate::sandbox::Sandbox;
 
 /// State changes that a slow listener may be behind before it misses some.
@@ -65,6 +67,8 @@ pub(super) struct Fleet {
     pub(super) in_flight: Arc<InFlight>,
     /// Whose turn it is to be started.
     pub(super) launches: Launches,
+    /// How requests to host functions end.
+    pub(super) host_meters: Arc<HostMeters>,
     /// Set once the process stops: nothing is started any more.
     pub(super) stopping: AtomicBool,
     /// Told of every change of state.
@@ -98,6 +102,7 @@ impl Fleet {
             look: Notify::new(),
             in_flight: Arc::new(InFlight::new(in_flight)),
             launches: Launches::new(parallel_starts),
+            host_meters: Arc::default(),
             stopping: AtomicBool::new(false),
             events: broadcast::channel(EVENTS_BEHIND).0,
             directory: ArcSwap::default(),

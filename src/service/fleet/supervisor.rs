@@ -11,7 +11,7 @@ use tracing::{info, info_span, warn};
 use super::backoff::{Backoff, Ending, Verdict};
 use super::fault::Fault;
 use super::launches::Cause;
-use super::member::Orders;
+use super::member::{Orders, stop_wished};
 use super::{EngineState, Member, Phase, Up};
 use crate::domain::{Chain, PluginState, QuarantineReason, Refusal as _};
 use crate::service::approval::permissions_problem;
@@ -385,14 +385,5 @@ async fn next_news(condition: &mut watch::Receiver<Condition>) -> Option<Conditi
         if !matches!(news, Condition::Running) {
             return Some(news);
         }
-    }
-}
-
-/// Completes when the plugin is to stop, with the time by which it must have.
-pub(super) async fn stop_wished(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
-    match stop.wait_for(Option::is_some).await.map(|wish| *wish) {
-        Ok(Some(until)) => until,
-        // The sender lives in the member.
-        Ok(None) | Err(_) => std::future::pending().await,
     }
 }
