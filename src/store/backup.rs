@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::audit::{self, AuditKey};
-use super::{Store, StoreError, open};
-use crate::domain::PluginId;
+use super::{Store, StoreError, open, plugins};
+use crate::domain::{Digest, PluginId};
 
 /// Newest migration that this program knows.
 pub fn newest_schema() -> i64 {
@@ -34,6 +35,25 @@ impl Store {
         copied?;
         Ok(())
     }
+}
+
+/// What a copy refers to that is not in it.
+#[derive(Debug)]
+pub struct Referred {
+    /// Archives.
+    pub digests: Vec<Digest>,
+    /// Plugins of which there may be a volume.
+    pub owners: Vec<PluginId>,
+}
+
+/// Reads what a copy refers to. Nothing is written, not even beside it.
+pub async fn read_copy(path: &Path) -> Result<Referred, StoreError> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let digests = plugins::list_digests(&mut connection).await?;
+    let owners = list_volume_owners(&mut connection).await?;
+    connection.close().await?;
+    Ok(Referred { digests, owners })
 }
 
 /// Plugins of which there may be a volume, also ones that were uninstalled.

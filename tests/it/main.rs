@@ -8,6 +8,7 @@ mod approval;
 mod approved_updates;
 mod audit;
 mod backup;
+mod backup_beside;
 mod chat;
 mod config;
 mod data_dir;
