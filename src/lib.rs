@@ -6,6 +6,7 @@
 pub mod domain;
 pub mod shutdown;
 pub mod config;
+pub mod metrics;
 pub mod denials;
 pub mod telemetry;
 pub mod wire;

@@ -13,7 +13,7 @@ use crate::api::{self, Bound, ServerError};
 use crate::config::Config;
 use crate::domain::{Clock, Code, Refusal, SignaturePolicy, SystemClock};
 use crate::egress::{Resolver, SystemResolver};
-use crate::service::{Service, ServiceError};
+use crate::service::{Service, ServiceError, VerifiedAudit};
 use crate::shutdown::{DrainTimeout, Shutdown};
 use crate::store::audit::Head;
 
@@ -190,7 +190,7 @@ pub fn openapi() -> impl serde::Serialize {
 }
 
 /// Verifies the audit chain of a data directory whose service is stopped.
-pub async fn verify_audit(data_dir: &Path, expected: Option<&str>) -> Result<Head, VerifyError> {
+pub async fn verify_audit(data_dir: &Path, expected: Option<&str>) -> Result<VerifiedAudit, VerifyError> {
     let expected = expected.map(str::parse::<Head>).transpose()?;
     Ok(crate::service::verify_offline(data_dir, expected.as_ref()).await?)
 }

@@ -10,6 +10,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("shutdown", &[]),
     ("config", &["domain"]),
+    ("metrics", &["domain"]),
     ("denials", &["domain"]),
     ("telemetry", &["config"]),
     ("backup", &["domain"]),
@@ -20,7 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("egress", &["config", "denials", "domain", "shutdown"]),
     ("sandbox", &["config", "domain", "shutdown"]),
     ("protocol", &["domain"]),
-    ("host", &["config", "databases", "denials", "domain", "egress", "protocol", "shutdown", "store"]),
+    ("host", &["config", "databases", "denials", "domain", "egress", "metrics", "protocol", "shutdown", "store"]),
     ("session", &["config", "domain", "host", "protocol", "sandbox", "shutdown"]),
     (
         "service",
@@ -32,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "domain",
             "egress",
             "host",
+            "metrics",
             "package",
             "protocol",
             "sandbox",
@@ -41,7 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("chat", &["config", "domain", "service", "store"]),
-    ("api", &["chat", "config", "domain", "service", "shutdown", "wire"]),
+    ("api", &["chat", "config", "domain", "metrics", "service", "shutdown", "wire"]),
     ("startup", &["api", "config", "domain", "egress", "package", "service", "shutdown", "store", "telemetry", "wire"]),
     ("cli", &["backup", "config", "databases", "domain", "package", "startup", "telemetry", "wire"]),
 ];

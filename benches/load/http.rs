@@ -28,54 +28,106 @@ pub(crate) struct Order {
     /// Requests per second of each caller; without it each calls as fast as it is answered.
     #[arg(long)]
     rate: Option<f64>,
+    /// Count answers that say when to come back, instead of ending at the first.
+    #[arg(long)]
+    may_refuse: bool,
     /// Paths, called in turns.
     #[arg(required = true)]
     paths: Vec<String>,
 }
 
 pub(crate) fn run(order: &Order) {
-    let (measured, took) = crate::runtime().block_on(LocalSet::new().run_until(call(order)));
-    measured.print(took);
+    let (calls, took) = crate::runtime().block_on(LocalSet::new().run_until(call(order)));
+    if order.may_refuse {
+        calls.good.print_beside(&calls.refused, took);
+    } else {
+        calls.good.print(took);
+    }
 }
 
-async fn call(order: &Order) -> (Measured, Duration) {
+/// What became of the calls.
+#[derive(Default)]
+struct Calls {
+    good: Measured,
+    refused: Measured,
+}
+
+async fn call(order: &Order) -> (Calls, Duration) {
     let turn = Rc::new(Cell::new(0_usize));
     let mut connections = Vec::new();
     for _ in 0..order.callers {
         connections.push(Connection::open(order.port).await);
     }
     let (paths, token) = (Rc::new(order.paths.clone()), Rc::new(order.token.clone()));
+    let may_refuse = order.may_refuse;
     let pause = order.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
     let begun = Instant::now();
     let end = begun + Duration::from_secs_f64(order.seconds);
     let callers: Vec<_> = connections
         .into_iter()
-        .map(|mut connection| {
+        .enumerate()
+        .map(|(place, mut connection)| {
+            // Spread out, as callers that know nothing of each other are.
+            #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+            let first = pause.map(|pause| pause.mul_f64(place as f64 / order.callers as f64));
             let (turn, paths, token) = (Rc::clone(&turn), Rc::clone(&paths), Rc::clone(&token));
             tokio::task::spawn_local(async move {
-                let mut measured = Measured::default();
+                let mut calls = Calls::default();
+                if let Some(first) = first {
+                    tokio::time::sleep(first).await;
+                }
                 while Instant::now() < end {
                     let number = turn.replace(turn.get() + 1);
                     let body = format!(r#"{{"context":{{"number":{number},"user":"john_doe","message":"Hello"}}}}"#);
                     let sent = Instant::now();
                     let answer = connection.post(&paths[number % paths.len()], &token, &body).await;
-                    measured.add(sent.elapsed());
-                    // The answer must be the one to this very request.
-                    let wanted = format!(r#""number":{number},"#);
-                    assert!(answer.windows(wanted.len()).any(|part| part == wanted.as_bytes()), "{}", shown(answer));
+                    if may_refuse && answer.is_refusal() {
+                        calls.refused.add(sent.elapsed());
+                    } else {
+                        calls.good.add(sent.elapsed());
+                        answer.check(number);
+                    }
                     if let Some(pause) = pause {
                         tokio::time::sleep(pause.saturating_sub(sent.elapsed())).await;
                     }
                 }
-                measured
+                calls
             })
         })
         .collect();
-    let mut all = Measured::default();
+    let mut all = Calls::default();
     for caller in callers {
-        all.join(caller.await.unwrap());
+        let calls = caller.await.unwrap();
+        all.good.join(calls.good);
+        all.refused.join(calls.refused);
     }
     (all, begun.elapsed())
+}
+
+/// An answer with its length said.
+struct Answer<'a> {
+    head: &'a [u8],
+    body: &'a [u8],
+}
+
+impl Answer<'_> {
+    /// Whether it says that there is no room, and when there may be.
+    fn is_refusal(&self) -> bool {
+        let is_refused = [&b"HTTP/1.1 429 "[..], b"HTTP/1.1 503 "].iter().any(|status| self.head.starts_with(status));
+        let head = self.head.to_ascii_lowercase();
+        assert!(!is_refused || contains(&head, b"\r\nretry-after: "), "{}", shown(self.head));
+        is_refused
+    }
+
+    /// It must be a good one, and to this very request.
+    fn check(&self, number: usize) {
+        assert!(self.head.starts_with(b"HTTP/1.1 200 "), "{}{}", shown(self.head), shown(self.body));
+        assert!(contains(self.body, format!(r#""number":{number},"#).as_bytes()), "{}", shown(self.body));
+    }
+}
+
+fn contains(text: &[u8], wanted: &[u8]) -> bool {
+    text.windows(wanted.len()).any(|part| part == wanted)
 }
 
 struct Connection {
@@ -90,8 +142,7 @@ impl Connection {
         Self { stream, read: Vec::with_capacity(8192) }
     }
 
-    /// The body of the answer, which must be a 200 with its length said.
-    async fn post(&mut self, path: &str, token: &str, body: &str) -> &[u8] {
+    async fn post(&mut self, path: &str, token: &str, body: &str) -> Answer<'_> {
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -108,8 +159,8 @@ impl Connection {
         while self.read.len() < head + length {
             assert!(self.stream.read_buf(&mut self.read).await.unwrap() > 0, "the answer was cut off");
         }
-        assert!(self.read.starts_with(b"HTTP/1.1 200 "), "{}", shown(&self.read));
-        &self.read[head..]
+        let (head, body) = self.read.split_at(head);
+        Answer { head, body }
     }
 }
 

@@ -10,7 +10,7 @@ use super::paging::{Page, invalid, query};
 use super::permit::{Audit, NoBody, Permit};
 use super::problem::Problem;
 use super::{App, view};
-use crate::service::AuditFilter;
+use crate::service::{AuditFilter, VerifiedAudit};
 use crate::wire::{AuditList, AuditVerified};
 
 /// Which rows to list.
@@ -69,6 +69,6 @@ fn bad(parameter: &str, error: &dyn std::fmt::Display) -> Problem {
         (status = 409, description = "It was changed", body = crate::wire::ProblemBody, content_type = "application/problem+json"),
         LookProblems))]
 pub(super) async fn verify(_permit: Permit<Audit>, _body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
-    let head = app.service.verify_audit(None).await?;
-    Ok(HttpResponse::Ok().json(AuditVerified { ok: true, entries: head.seq, head: head.to_string() }))
+    let VerifiedAudit { head, taken_over } = app.service.verify_audit(None).await?;
+    Ok(HttpResponse::Ok().json(AuditVerified { ok: true, entries: head.seq, taken_over, head: head.to_string() }))
 }

@@ -63,6 +63,7 @@ pub(super) async fn execute(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
+    app.service.check_room(&permit.0, &id.0)?;
     let config = app.service.config();
     let most = config.calls.message_bytes.saturating_sub(ENVELOPE_BYTES) as u64;
     let wanted: ExecuteRequest = body::json_up_to(&request, payload, config, most).await?;

@@ -9,6 +9,7 @@ mod execute;
 mod host;
 mod install;
 mod keys;
+mod metrics;
 mod openapi;
 mod paging;
 mod permissions;
@@ -30,6 +31,7 @@ mod view;
 use std::sync::Arc;
 
 use crate::chat::Chat;
+use crate::metrics::HttpMeters;
 use crate::service::Service;
 
 pub use openapi::document;
@@ -42,4 +44,7 @@ pub(crate) struct App {
     pub(crate) chat: Chat,
     pub(crate) hosts: Arc<host::AllowedHosts>,
     pub(crate) rates: Arc<rate::Rates>,
+    pub(crate) meters: Arc<HttpMeters>,
+    /// Whether nobody but this machine can connect.
+    pub(crate) is_local: bool,
 }

@@ -9,7 +9,8 @@ use utoipa::openapi::{
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::{
-    audit, chat, config, execute, install, keys, permissions, plugins, problems, running, system, tokens, update,
+    audit, chat, config, execute, install, keys, metrics, permissions, plugins, problems, running, system, tokens,
+    update,
 };
 use crate::domain::Code;
 use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
@@ -24,6 +25,7 @@ use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
     ),
     paths(
         system::healthz, system::health, system::readyz, system::system, system::backup,
+        metrics::metrics,
         problems::show,
         plugins::list, install::install, plugins::show, plugins::uninstall, plugins::manifest, plugins::versions,
         update::update,

@@ -48,13 +48,15 @@ impl<N: Need> FromRequest for Permit<N> {
     }
 }
 
-fn authenticate(request: &HttpRequest, scope: Scope) -> Result<Caller, Problem> {
+pub(super) fn authenticate(request: &HttpRequest, scope: Scope) -> Result<Caller, Problem> {
     let app =
         request.app_data::<Data<App>>().ok_or_else(|| Problem::new(Code::Internal, "the service is not there"))?;
     let secret = bearer(request.headers())?;
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let caller = app.service.tokens().authenticate(secret, &request_id, app.service.now())?;
-    app.rates.admit(caller.token)?;
+    // Only plugins that this process knows, which bounds the number of buckets.
+    let called = super::execute::plain_id(request.path()).and_then(|wanted| app.service.known_plugin(wanted));
+    app.rates.admit((caller.token, called))?;
     caller.require(scope)?;
     Ok(caller)
 }

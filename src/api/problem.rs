@@ -53,8 +53,9 @@ impl Problem {
     }
 
     /// The caller is too fast.
-    pub(crate) fn rate_limited(wait_seconds: u64, per_second: u32) -> Self {
-        let detail = format!("the token may send {per_second} requests per second");
+    pub(crate) fn rate_limited(wait_seconds: u64, per_second: u32, is_call: bool) -> Self {
+        let what = if is_call { "calls of one plugin" } else { "requests" };
+        let detail = format!("the token may send {per_second} {what} per second");
         Self { retry_after: Some(wait_seconds.max(1)), ..Self::new(Code::RateLimited, detail) }
     }
 
@@ -173,6 +174,9 @@ impl ResponseError for Problem {
             // What is left of the body would be taken for the next request.
             response.insert_header((CONNECTION, HeaderValue::from_static("close")));
         }
-        response.content_type("application/problem+json").json(self.body())
+        let mut response = response.content_type("application/problem+json").json(self.body());
+        // It is counted where all answers pass.
+        response.extensions_mut().insert(self.code);
+        response
     }
 }

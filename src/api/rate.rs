@@ -8,13 +8,17 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::problem::Problem;
-use crate::domain::TokenId;
+use crate::domain::{PluginId, TokenId};
 
-/// One bucket for each token; a second's worth may come at once.
+/// Whose requests are counted together. Calls count for their plugin: a host application with one token floods one plugin
+/// and must still be able to call the others.
+pub(super) type Bucket = (TokenId, Option<PluginId>);
+
+/// One bucket for each token, and one for each plugin that it calls; a second's worth may come at once.
 #[derive(Debug)]
 pub(crate) struct Rates {
     per_second: NonZeroU32,
-    limiter: RateLimiter<TokenId, HashMapStateStore<TokenId>, DefaultClock>,
+    limiter: RateLimiter<Bucket, HashMapStateStore<Bucket>, DefaultClock>,
 }
 
 impl Rates {
@@ -24,11 +28,11 @@ impl Rates {
         Self { per_second, limiter: RateLimiter::hashmap(Quota::per_second(per_second)) }
     }
 
-    /// Takes one request out of the token's bucket.
-    pub(super) fn admit(&self, token: TokenId) -> Result<(), Problem> {
-        self.limiter.check_key(&token).map_err(|refused| {
+    /// Takes one request out of its bucket.
+    pub(super) fn admit(&self, bucket: Bucket) -> Result<(), Problem> {
+        self.limiter.check_key(&bucket).map_err(|refused| {
             let wait: Duration = refused.wait_time_from(DefaultClock::default().now());
-            Problem::rate_limited(wait.as_secs() + 1, self.per_second.get())
+            Problem::rate_limited(wait.as_secs() + 1, self.per_second.get(), bucket.1.is_some())
         })
     }
 }

@@ -18,6 +18,7 @@ use super::connections::Connection;
 use super::problem::Problem;
 use super::{App, body};
 use crate::domain::{Code, escape};
+use crate::metrics::RouteMeter;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Tells every client that the service runs with `--insecure-dev`.
@@ -75,11 +76,14 @@ pub(super) async fn surround<B: MessageBody + 'static>(
         if let Ok(value) = HeaderValue::from_str(&id.0) {
             headers.insert(REQUEST_ID, value);
         }
-        if app.is_some_and(|app| app.service.config().insecure_dev) {
+        if app.as_ref().is_some_and(|app| app.service.config().insecure_dev) {
             headers.insert(INSECURE_DEV, HeaderValue::from_static("true"));
         }
         if let Some(trace) = trace {
             headers.insert(TRACEPARENT, trace);
+        }
+        if let Some(app) = &app {
+            count(app, &response);
         }
         // An answer without a known length goes on for as long as there is something to say.
         let is_complete = !matches!(response.response().body().size(), BodySize::Stream);
@@ -96,6 +100,16 @@ pub(super) async fn surround<B: MessageBody + 'static>(
         Ok(response)
     };
     CURRENT.scope(id.clone(), answer.instrument(span)).await
+}
+
+/// Counts an answer under its route, and what it refuses.
+fn count(app: &App, response: &ServiceResponse) {
+    let request = response.request();
+    let route = request.app_data::<Arc<RouteMeter>>().unwrap_or(&app.meters.elsewhere);
+    route.count(request.method().as_str(), response.status().as_u16());
+    if let Some(code) = response.response().extensions().get::<Code>() {
+        app.meters.refusals.of(*code).add_one();
+    }
 }
 
 /// Looks at what every route has in common.

@@ -6,12 +6,17 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::Problem;
 use super::{
-    audit, chat, config, execute, install, keys, openapi, permissions, plugins, problems, running, system, tokens,
-    update,
+    audit, chat, config, execute, install, keys, metrics, openapi, permissions, plugins, problems, running, system,
+    tokens, update,
 };
+use crate::metrics::HttpMeters;
+
+/// The address that nearly all requests are for.
+const EXECUTE: &str = "/api/plugins/{id}/execute";
 
 /// Adds every route.
-pub(super) fn configure(config: &mut ServiceConfig) {
+pub(super) fn configure(config: &mut ServiceConfig, meters: &HttpMeters) {
+    let at = |path, allow| at(path, allow).app_data(meters.route(path));
     config
         // Below, addresses are tried one after the other, each with a regular expression, which would take a tenth of a
         // call.
@@ -19,11 +24,13 @@ pub(super) fn configure(config: &mut ServiceConfig) {
             web::scope("/api/plugins")
                 .guard(guard::Post())
                 .guard(guard::fn_guard(|request| execute::plain_id(request.head().uri.path()).is_some()))
+                .app_data(meters.route(EXECUTE))
                 .default_service(web::to(execute::execute)),
         )
-        .service(at("/api/plugins/{id}/execute", "POST").route(post().to(execute::execute)))
+        .service(at(EXECUTE, "POST").route(post().to(execute::execute)))
         .service(at("/healthz", "GET").route(get().to(system::healthz)))
         .service(at("/health", "GET").route(get().to(system::health)))
+        .service(at("/metrics", "GET").route(get().to(metrics::metrics)))
         .service(at("/readyz", "GET").route(get().to(system::readyz)))
         .service(at("/problems/{code}", "GET").route(get().to(problems::show)))
         .service(at("/api/system", "GET").route(get().to(system::system)))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::middleware::from_fn;
-use actix_web::web::Data;
+use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as Router, HttpServer};
 
 use super::connections::Connections;
@@ -88,13 +88,17 @@ impl Bound {
             rates: Arc::new(Rates::new(config.server.requests_per_second)),
             service: Arc::clone(&service),
             chat: Chat::new(Arc::clone(&service)),
+            meters: Arc::default(),
+            is_local: self.address.ip().to_canonical().is_loopback(),
         });
         let workers = workers(config);
         let connections = Arc::new(Connections::new(config.server.keep_alive));
         let watched = Arc::clone(&connections);
         shutdown.spawn("http.connections", |stop| watched.watch(stop));
         let server = HttpServer::new(move || {
-            Router::new().app_data(app.clone()).wrap(from_fn(request::surround)).configure(routes::configure)
+            let meters = Arc::clone(&app.meters);
+            let routes = |config: &mut ServiceConfig| routes::configure(config, &meters);
+            Router::new().app_data(app.clone()).wrap(from_fn(request::surround)).configure(routes)
         })
         .client_request_timeout(HEAD_TIMEOUT)
         .keep_alive(config.server.keep_alive)

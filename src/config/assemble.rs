@@ -185,12 +185,21 @@ fn server(values: Values<'_>) -> ServerConfig {
     }
 }
 
+/// Starts at one time where nobody says how many: they wait for the engine as much as for a processor.
+fn parallel_starts() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).saturating_mul(2).clamp(4, 10)
+}
+
 fn sandbox(values: Values<'_>) -> SandboxConfig {
     SandboxConfig {
         engine: word(values.get("sandbox.engine")).unwrap_or(EngineChoice::Auto),
         docker_host: values.text("sandbox.docker_host").to_owned(),
         runtime: values.text("sandbox.runtime").to_owned(),
         uid_base: values.small("sandbox.uid_base"),
+        parallel_starts: match values.size("sandbox.parallel_starts") {
+            0 => parallel_starts(),
+            most => most,
+        },
         images: ImagesConfig { python: values.text("sandbox.images.python").to_owned() },
         process: ProcessConfig {
             python: values.text("sandbox.process.python").to_owned(),

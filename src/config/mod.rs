@@ -107,6 +107,8 @@ pub struct SandboxConfig {
     pub runtime: String,
     /// The first uid of plugins.
     pub uid_base: u32,
+    /// Sandboxes that are being started at one time.
+    pub parallel_starts: usize,
     /// Which images plugins run from.
     pub images: ImagesConfig,
     /// What plugins run in without Docker.

@@ -30,6 +30,12 @@ pub(super) const SANDBOX_SETTINGS: &[Setting] = &[
         "The users of plugins are counted from here; nobody else on the machine may have these. 20000 where Docker maps users and this is outside its map.",
     ),
     setting(
+        "sandbox.parallel_starts",
+        Kind::Whole(0, 1_000),
+        || json!(0),
+        "Sandboxes that are being started at one time; further plugins wait for their turn as `loading`. 0: two for each processor, at least 4 and at most 10.",
+    ),
+    setting(
         "sandbox.images.python",
         Kind::Text,
         || json!("plugbay/python:3"),

@@ -89,7 +89,7 @@ const SERVER_SETTINGS: &[Setting] = &[
         "server.requests_per_second",
         Kind::Whole(1, 1_000_000),
         || json!(100),
-        "Requests per second and token. More get 429 `rate-limited` with Retry-After.",
+        "Requests per second and token; calls count for each plugin by themselves. More get 429 `rate-limited` with Retry-After.",
     ),
 ];
 
@@ -146,7 +146,7 @@ const SETTINGS: &[Setting] = &[
         "limits.in_flight",
         Kind::Whole(1, 1_000_000),
         || json!(4096),
-        "Calls of all plugins at one time, running or waiting. More get 503 `unavailable` with Retry-After.",
+        "Calls of all plugins at one time, running or waiting. One plugin may have as many as it leaves free for all others, so at most half. More get 503 `plugin-busy` with Retry-After.",
     ),
     setting(
         "health.interval_seconds",

@@ -26,6 +26,8 @@ pub struct Exit {
 #[derive(Debug, Default)]
 struct Meter {
     opened: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -66,6 +68,16 @@ impl Exit {
         self.meter.opened.load(Ordering::Relaxed)
     }
 
+    /// Connections and requests that a rule refused.
+    pub fn refused(&self) -> u64 {
+        self.meter.refused.load(Ordering::Relaxed)
+    }
+
+    /// Connections and requests that the host or the network failed.
+    pub fn failed(&self) -> u64 {
+        self.meter.failed.load(Ordering::Relaxed)
+    }
+
     /// Bytes the plugin has received from outside.
     pub fn received_bytes(&self) -> u64 {
         self.meter.received.load(Ordering::Relaxed)
@@ -78,6 +90,10 @@ impl Exit {
 
     pub(super) fn count_opened(&self) {
         self.meter.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_not_served(&self, is_by_rule: bool) {
+        (if is_by_rule { &self.meter.refused } else { &self.meter.failed }).fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_received(&self, bytes: usize) {

@@ -115,6 +115,7 @@ impl Egress {
     /// Takes note of what did not leave.
     pub fn note(&self, exit: &Exit, error: &EgressError) {
         tracing::debug!(plugin.name = %exit.name, rule = error.rule(), error = %Chain(error), "Refused a connection");
+        exit.count_not_served(error.is_denial());
         let denial = Denial {
             rule: error.rule(),
             text: Chain(error).to_string(),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::{Code, Permission};
+use crate::metrics::HostOutcome;
 use crate::protocol::{HOST_FAILED, HOST_REFUSED, INVALID_PARAMS, METHOD_NOT_FOUND, PERMISSION_DENIED};
 use crate::store::StoreError;
 
@@ -69,6 +70,18 @@ impl HostError {
             Self::Denied { .. } => PERMISSION_DENIED,
             Self::Refused { .. } | Self::Outgoing { .. } | Self::TooLate { .. } => HOST_REFUSED,
             Self::Store(_) => HOST_FAILED,
+        }
+    }
+
+    /// The word that it is counted under.
+    pub(super) fn outcome(&self) -> HostOutcome {
+        match self {
+            Self::Denied { .. } => HostOutcome::Denied,
+            Self::Unknown { .. } | Self::Invalid { .. } | Self::Refused { .. } | Self::Outgoing { .. } => {
+                HostOutcome::Refused
+            }
+            Self::TooLate { .. } => HostOutcome::Late,
+            Self::Store(_) => HostOutcome::Failed,
         }
     }
 

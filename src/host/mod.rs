@@ -34,6 +34,7 @@ use crate::databases::Databases;
 use crate::denials::Denials;
 use crate::domain::{CallId, Clock, DataId, Grants, Origin, PluginId, PluginName, Secrets, escape};
 use crate::egress::Exit;
+use crate::metrics::{HostFunction, HostMeters, HostOutcome};
 use crate::store::Store;
 
 /// Time of a request that serves no call.
@@ -56,6 +57,8 @@ pub struct HostParts {
     pub uplink: UplinkSender,
     /// What requests to the outside are made with.
     pub web: Web,
+    /// How requests end.
+    pub meters: Arc<HostMeters>,
 }
 
 /// The plugin that asks, with what it has at the moment of each request.
@@ -100,7 +103,8 @@ impl HostParts {
         denials: Arc<Denials>,
     ) -> Self {
         let (databases, web) = (Databases::for_testing(), Web::for_testing(folder, &denials));
-        Self { store, clock, databases, denials, kv_bytes: 1 << 20, web, uplink: Uplink::nowhere() }
+        let (uplink, meters) = (Uplink::nowhere(), Arc::default());
+        Self { store, clock, databases, denials, kv_bytes: 1 << 20, web, uplink, meters }
     }
 }
 
@@ -160,6 +164,14 @@ impl Host {
             "plugins.list" => self.plugins_list(read(params)?).await,
             _ => Err(HostError::Unknown { function: escape(function) }),
         }
+    }
+}
+
+impl Host {
+    /// Counts a request by how it ended, wherever that was decided.
+    pub fn count(&self, function: &str, refused: Option<&HostError>) {
+        let outcome = refused.map_or(HostOutcome::Ok, HostError::outcome);
+        self.parts.meters.of(HostFunction::of(function), outcome).add_one();
     }
 }
 

@@ -32,9 +32,8 @@ impl Service {
     }
 
     /// Walks the whole chain.
-    pub async fn verify_audit(&self, expected: Option<&Head>) -> Result<Head, ServiceError> {
-        let verdict = audit::verify(&mut *self.store.reader().await?, &self.audit_key, expected).await?;
-        whole(verdict)
+    pub async fn verify_audit(&self, expected: Option<&Head>) -> Result<VerifiedAudit, ServiceError> {
+        verify(&self.store, &self.audit_key, expected).await
     }
 
     /// Writes a row that reports no change, such as a refused install.
@@ -68,19 +67,29 @@ impl Service {
     }
 }
 
-fn whole(verdict: Verdict) -> Result<Head, ServiceError> {
-    match verdict {
-        Verdict::Whole(head) => Ok(head),
+/// A chain in which every row fits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedAudit {
+    /// Where it ends.
+    pub head: Head,
+    /// How many of its first rows a restore took over as found. Whether they were changed before nobody can tell.
+    pub taken_over: Option<i64>,
+}
+
+async fn verify(store: &Store, key: &AuditKey, expected: Option<&Head>) -> Result<VerifiedAudit, ServiceError> {
+    let mut reader = store.reader().await?;
+    match audit::verify(&mut reader, key, expected).await? {
+        Verdict::Whole(head) => Ok(VerifiedAudit { head, taken_over: audit::taken_over(&mut reader).await? }),
         Verdict::Broken(found) => Err(ServiceError::AuditBroken { found }),
     }
 }
 
 /// Walks the chain of a data directory whose service is stopped.
-pub async fn verify_offline(data_dir: &Path, expected: Option<&Head>) -> Result<Head, ServiceError> {
+pub async fn verify_offline(data_dir: &Path, expected: Option<&Head>) -> Result<VerifiedAudit, ServiceError> {
     let data = DataDir::open_existing(data_dir)?;
     let key = AuditKey::derive(&data.master_key(KeyNeeded::MustExist)?);
     let store = Store::open(&data.database(), Missing::Refuse).await?;
-    let verdict = audit::verify(&mut *store.reader().await?, &key, expected).await;
+    let verified = verify(&store, &key, expected).await;
     store.close().await;
-    whole(verdict?)
+    verified
 }

@@ -52,6 +52,9 @@ pub enum ServiceError {
     /// One backup is enough.
     #[error("another backup is under way")]
     BackupUnderWay,
+    /// Plugins went faster than their archives could be kept.
+    #[error("plugins were removed while the backup began")]
+    BackupOvertaken,
     /// A plugin did not do as asked, or cannot.
     #[error(transparent)]
     Plugin(Box<PluginProblem>),
@@ -318,7 +321,7 @@ impl Refusal for ServiceError {
             Self::IdempotencyMismatch { .. } => Code::IdempotencyMismatch,
             Self::IdempotencyBusy { .. } => Code::IdempotencyBusy,
             Self::DiskFull { .. } => Code::StorageFull,
-            Self::TooManyUploads | Self::BackupUnderWay => Code::Unavailable,
+            Self::TooManyUploads | Self::BackupUnderWay | Self::BackupOvertaken => Code::Unavailable,
             Self::File { source, .. } => file_code(source),
             Self::TaskDied { .. } => Code::Internal,
         }
@@ -333,7 +336,7 @@ impl Refusal for ServiceError {
             Self::Runtime(error) => error.how(),
             Self::Volume(error) => error.how(),
             Self::Backup(error) => error.how(),
-            Self::BackupUnderWay => Some("wait as long as Retry-After says".to_owned()),
+            Self::BackupUnderWay | Self::BackupOvertaken => Some("wait as long as Retry-After says".to_owned()),
             Self::Plugin(problem) => problem.how.clone(),
             Self::Requires(unresolved) => unresolved.how(),
             // Words of the code say NAME, by which a caller would understand the plugin that was asked for.

@@ -64,7 +64,7 @@ pub use crate::store::grants::{AcceptedRisk, GrantRecord};
 pub use crate::store::idempotency::IdempotencyKey;
 pub use crate::store::tokens::TokenRecord;
 pub use approval::{Approval, ApprovalOutcome, PendingVersion, PermissionsOf, Signed};
-pub use audit::verify_offline;
+pub use audit::{VerifiedAudit, verify_offline};
 pub use backup::{AuditFound, BackupStream, LostSecret, RestoreOrder, Restored, restore};
 pub use caller::{Actor, Caller};
 pub use configuration::{ConfigView, IfMatch, PendingConfig};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ServiceError;
-use crate::domain::{CallId, Code};
+use crate::domain::{CallId, Code, PluginName};
 
 /// Why a plugin did not do as asked.
 #[derive(Clone, Debug)]
@@ -43,6 +43,11 @@ impl PluginProblem {
             log_tail: Vec::new(),
             retry_after: None,
         }
+    }
+
+    /// It is being stopped.
+    pub(super) fn stopping(name: &PluginName) -> Self {
+        Self::new(Code::PluginStopping, format!("`{name}` is being stopped"))
     }
 
     pub(super) fn with_how(self, how: impl Into<String>) -> Self {

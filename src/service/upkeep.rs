@@ -88,7 +88,7 @@ impl Service {
             uplink,
             uplink_requests: Mutex::new(Some(uplink_requests)),
             engines,
-            fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight),
+            fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight, config.sandbox.parallel_starts),
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             backups: Arc::new(Semaphore::new(1)),
             started_at: clock.now(),

@@ -70,6 +70,7 @@ impl Requests {
                 answer = stop.run_until_cancelled(answer) => answer,
             };
             let Some(answer) = answer else { return };
+            host.count(&function, answer.as_ref().err());
             let frame = match answer {
                 Ok(result) => Outgoing::result(id, &result),
                 Err(error) => {

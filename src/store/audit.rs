@@ -348,6 +348,21 @@ pub(super) async fn link_anew(connection: &mut SqliteConnection, key: &AuditKey)
     store_head(connection, key, &last).await
 }
 
+/// How many of the first rows a restore took over as found, without the key that they were written with. The row that says
+/// so is a part of the chain.
+pub async fn taken_over(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
+    let seq = sqlx::query_scalar!(
+        "SELECT seq
+         FROM audit
+         WHERE action = 'system.restored' AND detail ->> '$.audit' = 'taken_over'
+         ORDER BY seq DESC
+         LIMIT 1"
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(seq.map(|seq| seq - 1))
+}
+
 async fn sealed_head(connection: &mut SqliteConnection) -> Result<Option<(Head, String)>, StoreError> {
     let row = sqlx::query!("SELECT seq, hash, seal FROM audit_head WHERE one = 1").fetch_optional(connection).await?;
     Ok(row.map(|row| (Head { seq: row.seq, hash: row.hash }, row.seal)))

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::audit::{self, AuditKey};
 use super::plugins::read_generation;
-use super::{Store, StoreError, open};
-use crate::domain::DataId;
+use super::{Store, StoreError, open, plugins};
+use crate::domain::{DataId, Digest};
 
 /// Newest migration that this program knows.
 pub fn newest_schema() -> i64 {
@@ -35,6 +36,25 @@ impl Store {
         copied?;
         Ok(())
     }
+}
+
+/// What a copy refers to that is not in it.
+#[derive(Debug)]
+pub struct Referred {
+    /// Archives.
+    pub digests: Vec<Digest>,
+    /// What plugins keep. Of some there is no volume.
+    pub kept: Vec<DataId>,
+}
+
+/// Reads what a copy refers to. Nothing is written, not even beside it.
+pub async fn read_copy(path: &Path) -> Result<Referred, StoreError> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let digests = plugins::list_digests(&mut connection).await?;
+    let kept = list_kept(&mut connection).await?;
+    connection.close().await?;
+    Ok(Referred { digests, kept })
 }
 
 /// What plugins keep, and what those left that were uninstalled. Of some there is no volume.

@@ -44,6 +44,9 @@ pub struct AuditVerified {
     pub ok: bool,
     /// How many rows.
     pub entries: i64,
+    /// How many of the first rows a restore without their key took over as found: whether they were changed before then,
+    /// nobody can tell.
+    pub taken_over: Option<i64>,
     /// Note it down: `plugbay audit verify --expect` finds whether rows after or before it were removed.
     #[schema(example = "7:9f…")]
     pub head: String,

@@ -50,8 +50,19 @@ fn restores(folder: &Path) {
     let key = "data/master.key";
     let made = plugbay(folder, &["restore", "b.tar", "--data-dir", "new", "--key-file", key, "--json"]).ok().json();
     assert_eq!((&made["audit"], &made["old_tokens"]), (&"verified".into(), &1.into()), "{made}");
-    plugbay(folder, &["audit", "verify", "--data-dir", "new"]).ok();
+    let text = plugbay(folder, &["audit", "verify", "--data-dir", "new"]).ok().stdout;
+    assert!(!text.contains("taken over"), "{text}");
+    let wrong = folder.join("wrong.key");
+    fs::write(&wrong, [7; 32]).unwrap();
+    fs::set_permissions(&wrong, fs::Permissions::from_mode(0o600)).unwrap();
+    let refused = plugbay(folder, &["restore", "b.tar", "--data-dir", "third", "--key-file", "wrong.key"]);
+    refused.failed(4, "`wrong.key` is not the master key that was in force when the backup was made");
+    // What a killed one left.
+    let left = folder.join(".other.restoring-00000000000070008000000000000000");
+    fs::create_dir(&left).unwrap();
     let text = plugbay(folder, &["restore", "b.tar", "--data-dir", "other"]).ok().stdout;
     assert!(text.contains("under a new key"), "{text}");
-    plugbay(folder, &["audit", "verify", "--data-dir", "other"]).ok();
+    assert!(!left.exists(), "what a killed restore left is removed");
+    let text = plugbay(folder, &["audit", "verify", "--data-dir", "other"]).ok().stdout;
+    assert!(text.contains("were taken over by a restore without their key"), "{text}");
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::bench::PATIENCE;
 use super::client::fixture;
 use super::served::{Served, short_folder};
-use super::support::app::TestApp;
+use super::support::app::{TestApp, send};
 
 async fn backup(served: &Served) -> Vec<u8> {
     let response = served.request(Method::POST, "/api/system/backup").send().await.unwrap();
@@ -37,6 +37,33 @@ async fn restored(bytes: &[u8], folder: &Path, key_file: Option<PathBuf>) -> (Pa
     (data_dir, made.audit)
 }
 
+/// Known to its plugin alone.
+const SECRET: &str = "CANARY-backup-51d27f3a";
+
+/// A small value of one plugin and a secret of another.
+async fn keep_things(served: &Served) {
+    served.run(&fixture("asker")).await;
+    let set = json!({"function": "kv.set", "params": {"key": "state", "value": {"visits": 3}}});
+    served.result("asker", "execute", set).await;
+    served.add(&fixture("configured"), &[]).await;
+    let config = served.request(Method::PUT, "/api/plugins/configured/config").header("If-Match", "*");
+    send(config.json(&json!({"api_key": SECRET}))).await.expect(200);
+    served.enable("configured").await.expect(200);
+}
+
+async fn things_are_there(again: &Served, with_key: bool) {
+    again.until_active("asker").await;
+    let get = json!({"function": "kv.get", "params": {"key": "state"}});
+    assert_eq!(again.result("asker", "execute", get).await, json!({"visits": 3}));
+    if with_key {
+        again.until_active("configured").await;
+        assert_eq!(again.result("configured", "execute", json!({})).await["config"]["api_key"], SECRET);
+    } else {
+        let config = again.about("configured", "config").await;
+        assert_eq!(config["secrets"]["api_key"]["set"], false, "{config}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_taken_under_load_restores_to_plugins_that_answer() {
     let Some(served) = Served::with("probe").await else { return };
@@ -45,6 +72,7 @@ async fn a_backup_taken_under_load_restores_to_plugins_that_answer() {
         return served.end().await;
     }
     served.result("probe", "store", json!({"text": "before|"})).await;
+    keep_things(&served).await;
     let calls = async {
         let until = Instant::now() + Duration::from_secs(3);
         let mut count = 0;
@@ -68,9 +96,11 @@ async fn a_backup_taken_under_load_restores_to_plugins_that_answer() {
     // What was frozen has thawed.
     served.result("probe", "store", json!({"text": "|after"})).await;
     let key = served.data().join("master.key");
-    let secret = fs::read(&key).unwrap();
-    for bytes in [&first, &second] {
-        assert!(!bytes.windows(secret.len()).any(|window| window == secret), "the key is in it");
+    let token = fs::read_to_string(served.data().join("admin.token")).unwrap();
+    for secret in [&fs::read(&key).unwrap()[..], token.trim().as_bytes(), SECRET.as_bytes()] {
+        for bytes in [&first, &second] {
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret), "a secret is in it");
+        }
     }
     let folder = tempfile::tempdir().unwrap();
     for (bytes, key) in [(&first, Some(key.clone())), (&second, None)] {
@@ -84,7 +114,9 @@ async fn a_backup_taken_under_load_restores_to_plugins_that_answer() {
         let kept = kept.as_str().unwrap();
         assert!(kept.starts_with("before|") && !kept.contains("after"), "{kept}");
         assert!(kept["before|".len()..].bytes().all(|byte| byte == b'x'), "{kept}");
-        again.get("/api/audit/verify").await.expect(200);
+        let verified = again.get("/api/audit/verify").await.expect(200);
+        assert_eq!(verified["taken_over"].is_null(), with_key, "{verified}");
+        things_are_there(&again, with_key).await;
         again.end().await;
     }
     served.end().await;

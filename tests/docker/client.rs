@@ -194,9 +194,18 @@ impl Client {
 
     /// Waits until a plugin works on so many calls.
     pub(crate) async fn until_in_flight(&self, name: &str, wanted: usize) {
+        self.until_figure(name, "in_flight", wanted).await;
+    }
+
+    /// Waits until so many calls wait for a plugin.
+    pub(crate) async fn until_queued(&self, name: &str, wanted: usize) {
+        self.until_figure(name, "queued", wanted).await;
+    }
+
+    async fn until_figure(&self, name: &str, figure: &str, wanted: usize) {
         let deadline = Instant::now() + PATIENCE;
-        while self.about(name, "metrics").await["in_flight"] != wanted {
-            assert!(Instant::now() < deadline, "{wanted} calls under way");
+        while self.about(name, "metrics").await[figure] != wanted {
+            assert!(Instant::now() < deadline, "{figure} is not {wanted}");
             tokio::time::sleep(TICK).await;
         }
     }

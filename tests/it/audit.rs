@@ -20,7 +20,10 @@ async fn recorded() -> (Setup, String) {
 
 /// What the offline check says of it.
 async fn verdict(setup: &Setup, expect: Option<&str>) -> Result<String, String> {
-    verify_audit(&setup.data(), expect).await.map(|head| head.to_string()).map_err(|error| error.to_string())
+    verify_audit(&setup.data(), expect)
+        .await
+        .map(|verified| verified.head.to_string())
+        .map_err(|error| error.to_string())
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::support::database;
 const SECRET_SCHEMA: &str = "config_schema:\n  api_key: { type: string, required: true, secret: true }\n";
 
 /// A service with two plugins, one of which has a secret.
-async fn service() -> TestApp {
+pub(crate) async fn service() -> TestApp {
     let setup = TestApp::setup().unsigned();
     let app = setup
         .with(|config| "unix:///nonexistent/docker.sock".clone_into(&mut config.sandbox.docker_host))
@@ -36,7 +36,7 @@ async fn service() -> TestApp {
     app
 }
 
-async fn backup(app: &TestApp) -> Vec<u8> {
+pub(crate) async fn backup(app: &TestApp) -> Vec<u8> {
     let response = app.request(Method::POST, "/api/system/backup").send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "application/x-tar");
@@ -125,7 +125,7 @@ async fn with_the_key_everything_is_as_it_was() {
     assert_eq!(config["secrets"]["api_key"]["set"], true, "{config}");
     let old = app.bare(Method::GET, "/api/plugins").bearer_auth(&old_token);
     send(old).await.expect(200);
-    app.get("/api/audit/verify").await.expect(200);
+    assert_eq!(app.get("/api/audit/verify").await.expect(200)["taken_over"], json!(null));
     let actions = app.audit_actions().await;
     assert!(actions.contains(&"system.restored".to_owned()), "{actions:?}");
     assert_ne!(fs::read(app.data().join("instance")).unwrap(), restored.instance.as_bytes());
@@ -151,6 +151,7 @@ async fn without_the_key_secrets_are_listed_and_the_audit_log_begins_anew() {
     let row = rows.as_array().unwrap().iter().find(|row| row["action"] == "system.restored").unwrap().clone();
     assert_eq!(row["detail"]["audit"], "taken_over");
     assert_eq!(row["detail"]["rows_before"], row["seq"].as_i64().unwrap() - 1);
+    assert_eq!(again.get("/api/audit/verify").await.expect(200)["taken_over"], row["detail"]["rows_before"]);
     // Its head is that of the chain it came from.
     let old = format!("/api/audit?limit=1&cursor={}", data_encoding(&row["seq"].to_string()));
     let last = app.get(&old).await.expect(200)["entries"][0].take();
@@ -180,11 +181,13 @@ async fn another_key_or_a_readable_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key");
     fs::write(&key, [7; 32]).unwrap();
-    for (mode, wanted) in [(0o600, "is not the key"), (0o644, "has mode 0644")] {
+    for (mode, wanted) in [(0o600, "is not the master key that was in force"), (0o644, "has mode 0644")] {
         fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
         let place = Place::new();
         let error = place.restore(&bytes, Some(&key)).await.unwrap_err();
-        assert!(error.to_string().contains(wanted), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(wanted) && text.contains(key.to_str().unwrap()), "{text}");
+        assert!(!text.contains("restoring"), "{text}");
         assert_eq!(fs::read_dir(place.0.path()).unwrap().count(), 0);
     }
 }

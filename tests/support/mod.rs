@@ -6,4 +6,5 @@ pub mod app;
 pub mod author;
 pub mod database;
 pub mod process;
+pub mod prometheus;
 pub mod raw;

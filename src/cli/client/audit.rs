@@ -1,5 +1,6 @@
 //! `plugbay audit`: what was done, and whether anybody changed the record of it.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::connection::{Connection, query};
@@ -95,17 +96,26 @@ fn verify_offline(folder: &std::path::Path, expect: Option<&str>, context: &Cont
         .enable_all()
         .build()
         .map_err(|error| Failure::io("start the runtime", &error))?;
-    let head = runtime.block_on(startup::verify_audit(folder, expect)).map_err(|error| match error {
+    let verified = runtime.block_on(startup::verify_audit(folder, expect)).map_err(|error| match error {
         startup::VerifyError::Service(error) => Failure::from(error),
         startup::VerifyError::Head(error) => {
             Failure::local(Local::Usage, format!("--expect: {error}"), "copy it from an earlier `plugbay audit verify`")
         }
     })?;
-    show_verified(&AuditVerified { ok: true, entries: head.seq, head: head.to_string() }, context);
+    let (head, taken_over) = (verified.head, verified.taken_over);
+    show_verified(&AuditVerified { ok: true, entries: head.seq, taken_over, head: head.to_string() }, context);
     Ok(())
 }
 
 fn show_verified(verified: &AuditVerified, context: &Context) {
-    let text = format!("the audit log is whole: {} rows, head {}", verified.entries, verified.head);
+    let mut text = format!("the audit log is whole: {} rows, head {}", verified.entries, verified.head);
+    if let Some(rows) = verified.taken_over {
+        write!(
+            text,
+            "\nrows 1 to {rows} were taken over by a restore without their key: whether they were changed before then, \
+             nobody can tell"
+        )
+        .expect("texts grow");
+    }
     context.output.result(&text, verified);
 }

@@ -207,6 +207,7 @@ async fn what_is_not_granted_is_refused_before_it_is_resolved() {
         assert!(said.starts_with("refused not-granted "), "{said}");
         assert_eq!(rig.report().await.0, "not-granted");
     }
+    assert_eq!((rig.exit.opened(), rig.exit.refused(), rig.exit.failed()), (0, 4, 0));
     for wanted in ["a.example@b.example:443", "a.example\\b:443", "a.example\0:443", "0x7f.1:80", "2130706433:80"] {
         let said = rig.answer(&format!("tunnel {wanted}"), b"").await;
         assert!(said.starts_with("refused target "), "{wanted}: {said}");

@@ -1,9 +1,11 @@
 //! Backups: a consistent copy of everything but keys and tokens, streamed while the service goes on.
 //!
-//! The database is copied, and archives get a second name, while no change is committed, so that everything the copy
-//! refers to is there. Volumes follow one by one, each still while it is copied. Only a few pieces are in memory at a time;
-//! what is on the disk for the backup lies in staging and goes with it.
+//! Archives get a second name, then the database is copied as it is at one moment, while others go on changing it. What came
+//! in between gets its second name afterwards; should that have gone again, all of it is done once more. Volumes follow one by
+//! one, each still while it is copied. Only a few pieces are in memory at a time; what is on the disk for the backup lies in
+//! staging and goes with it.
 
+mod beside;
 mod packages;
 mod restore;
 mod stream;
@@ -24,11 +26,17 @@ use super::{Actor, Caller, Service, ServiceError};
 use crate::backup::{About, BackupError, EntryName, FORMAT, Writer};
 use crate::domain::{Chain, DataId, Digest};
 use crate::sandbox::Volumes;
-use crate::store::{self, audit};
+use crate::store;
 use stream::Outlet;
 
 pub use restore::{AuditFound, LostSecret, RestoreOrder, Restored, restore};
 pub use stream::BackupStream;
+
+/// The copy of the database in staging.
+const DATABASE: &str = "plugbay.db";
+
+/// How often it is tried to copy the database together with its archives.
+const MOST_TRIES: u32 = 5;
 
 /// Everything a backup is made of.
 struct Prepared {
@@ -41,7 +49,7 @@ struct Prepared {
 
 impl Prepared {
     fn database(&self) -> PathBuf {
-        self.staging.path().join("plugbay.db")
+        self.staging.path().join(DATABASE)
     }
 
     fn archive(&self, digest: Digest) -> PathBuf {
@@ -72,10 +80,15 @@ impl Service {
     }
 
     async fn prepare_backup(&self, caller: &Caller) -> Result<Prepared, ServiceError> {
-        let staging = self.data.stage()?;
-        // The one writer is ours until the archives have their second names: nothing that the copy refers to goes.
-        let mut tx = self.store.begin().await?;
-        self.store.copy_to(&staging.path().join("plugbay.db")).await?;
+        let mut tries = 1;
+        let (staging, referred) = loop {
+            match self.copy_database().await? {
+                Some(copied) => break copied,
+                None if tries < MOST_TRIES => tries += 1,
+                None => return Err(ServiceError::BackupOvertaken),
+            }
+        };
+        let store::backup::Referred { digests, kept } = referred;
         let about = About {
             format: FORMAT,
             plugbay: env!("CARGO_PKG_VERSION").to_owned(),
@@ -83,28 +96,45 @@ impl Service {
             created_at: self.now().to_string(),
             instance: self.data.instance()?,
         };
-        let prepared = Prepared {
-            about,
-            staging,
-            digests: store::plugins::list_digests(&mut tx).await?,
-            kept: store::backup::list_kept(&mut tx).await?,
-            volumes: self.volumes.clone(),
-        };
-        for digest in &prepared.digests {
-            let from = self.data.archive(*digest);
-            fs::hard_link(&from, prepared.archive(*digest)).map_err(|source| ServiceError::File {
-                action: format!("keep `{}` for the backup", from.display()),
-                source,
-            })?;
-        }
+        let prepared = Prepared { about, staging, digests, kept, volumes: self.volumes.clone() };
         let volumes = self.volumes.clone();
         let kept = prepared.kept.clone();
         Self::blocking("look at volumes", move || Ok(volumes.check_copy(&kept)?)).await?;
         // Written before a byte leaves.
-        let entry = self.entry(&Actor::from(caller), "system.backup_begun", None, json!({}));
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
+        self.record(self.entry(&Actor::from(caller), "system.backup_begun", None, json!({}))).await?;
         Ok(prepared)
+    }
+
+    /// A copy of the database in a folder of its own, beside every archive that it refers to. Nothing when one of them
+    /// went while it was made.
+    async fn copy_database(&self) -> Result<Option<(TempDir, store::backup::Referred)>, ServiceError> {
+        let staging = self.data.stage()?;
+        let before = store::plugins::list_digests(&mut *self.store.reader().await?).await?;
+        for digest in &before {
+            self.keep_archive(*digest, &staging)?;
+        }
+        let copy = staging.path().join(DATABASE);
+        self.store.copy_to(&copy).await?;
+        let referred = store::backup::read_copy(&copy).await?;
+        for digest in &referred.digests {
+            if !self.keep_archive(*digest, &staging)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some((staging, referred)))
+    }
+
+    /// Gives an archive a second name, so that it stays. False when it is not there any more.
+    fn keep_archive(&self, digest: Digest, staging: &TempDir) -> Result<bool, ServiceError> {
+        let from = self.data.archive(digest);
+        match fs::hard_link(&from, staging.path().join(digest.to_hex())) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => {
+                Err(ServiceError::File { action: format!("keep `{}` for the backup", from.display()), source })
+            }
+        }
     }
 
     async fn write_backup(

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::beside::Beside;
 use super::packages;
 use crate::backup::{About, BackupError, EntryName, Reader};
 use crate::domain::{Clock as _, DataId, Digest, Scope, ScopeSet, SystemClock, TokenId};
@@ -92,6 +93,18 @@ impl std::fmt::Display for AuditFound {
     }
 }
 
+/// The master key that whoever restores has named.
+struct Key<'a> {
+    file: &'a Path,
+    bytes: Zeroizing<[u8; 32]>,
+}
+
+impl<'a> Key<'a> {
+    fn read(file: &'a Path) -> Result<Self, DataDirError> {
+        Ok(Self { file, bytes: Zeroizing::new(read_key_file(file)?) })
+    }
+}
+
 /// What the tar held.
 #[derive(Debug, Default)]
 struct Found {
@@ -107,9 +120,9 @@ fn file_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error
 pub async fn restore(order: &RestoreOrder) -> Result<Restored, ServiceError> {
     let target = std::path::absolute(&order.data_dir).map_err(file_error("find", &order.data_dir))?;
     check_target(&target)?;
-    let key = order.key_file.as_deref().map(read_key_file).transpose()?.map(Zeroizing::new);
+    let key = order.key_file.as_deref().map(Key::read).transpose()?;
     let beside = Beside::make(&target)?;
-    let data = DataDir::open(&beside.path)?;
+    let data = DataDir::open(beside.path())?;
     let (about, found) = unpack_tar(&order.backup, &data)?;
     let mut restored = Restored {
         data_dir: target.clone(),
@@ -125,7 +138,7 @@ pub async fn restore(order: &RestoreOrder) -> Result<Restored, ServiceError> {
         old_tokens: 0,
     };
     let store = Store::open(&data.database(), Missing::Refuse).await?;
-    let done = finish(&store, &data, &about, &found, key.as_deref(), &mut restored).await;
+    let done = finish(&store, &data, &about, &found, key.as_ref(), &mut restored).await;
     store.close().await;
     done?;
     data.release();
@@ -147,38 +160,6 @@ fn check_target(target: &Path) -> Result<(), DataDirError> {
         DataDir::open_existing(target)?;
     }
     Err(DataDirError::NotEmpty { path: target.to_owned() })
-}
-
-/// The directory in the making, which goes unless it takes its place.
-struct Beside {
-    path: PathBuf,
-}
-
-impl Beside {
-    fn make(target: &Path) -> Result<Self, DataDirError> {
-        let parent = target.parent().unwrap_or(target);
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let path = parent.join(format!(".{name}.restoring-{}", uuid::Uuid::now_v7().simple()));
-        fs::DirBuilder::new().mode(0o700).create(&path).map_err(file_error("make", &path))?;
-        Ok(Self { path })
-    }
-
-    fn become_target(self, target: &Path) -> Result<(), DataDirError> {
-        let sync = |path: &Path| rustix::fs::syncfs(File::open(path)?).map_err(io::Error::from);
-        fs::remove_file(self.path.join("lock")).map_err(file_error("remove the lock of", &self.path))?;
-        sync(&self.path).map_err(file_error("write", &self.path))?;
-        // Over an empty directory, and over nothing else.
-        fs::rename(&self.path, target).map_err(file_error("replace", target))?;
-        let parent = target.parent().unwrap_or(target);
-        File::open(parent).and_then(|folder| folder.sync_all()).map_err(file_error("write", parent))
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        // Renamed, it is not there any more.
-        fs::remove_dir_all(&self.path).ok();
-    }
 }
 
 fn unpack_tar(backup: &Path, data: &DataDir) -> Result<(About, Found), ServiceError> {
@@ -223,7 +204,7 @@ async fn finish(
     data: &DataDir,
     about: &About,
     found: &Found,
-    key: Option<&[u8; 32]>,
+    key: Option<&Key<'_>>,
     restored: &mut Restored,
 ) -> Result<(), ServiceError> {
     let mut tx = store.begin().await?;
@@ -265,12 +246,12 @@ async fn finish(
 async fn take_keys(
     tx: &mut store::WriteTransaction,
     data: &DataDir,
-    key: Option<&[u8; 32]>,
+    key: Option<&Key<'_>>,
     restored: &mut Restored,
 ) -> Result<AuditKey, ServiceError> {
-    if let Some(key) = key {
+    if let Some(Key { bytes: key, file }) = key {
         if !store::configs::check_key(tx, &SealingKey::derive(key)).await? {
-            return Err(DataDirError::KeyWrong { path: data.master_key_file() }.into());
+            return Err(DataDirError::KeyOfAnother { path: (*file).to_owned() }.into());
         }
         let audit_key = AuditKey::derive(key);
         restored.audit = match audit::verify(tx, &audit_key, None).await? {

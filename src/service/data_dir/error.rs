@@ -45,6 +45,12 @@ pub enum DataDirError {
         /// The file.
         path: PathBuf,
     },
+    /// The key that was named is not the one of the backup.
+    #[error("`{}` is not the master key that was in force when the backup was made: what was sealed then does not open with it", path.display())]
+    KeyOfAnother {
+        /// The file.
+        path: PathBuf,
+    },
     /// Only an empty directory is restored into.
     #[error("`{}` is not empty", path.display())]
     NotEmpty {
@@ -69,9 +75,11 @@ impl Refusal for DataDirError {
         match self {
             Self::InUse { .. } => Code::DataDirInUse,
             Self::NotEmpty { .. } => Code::DataDirNotEmpty,
-            Self::KeyReadable { .. } | Self::KeyLength { .. } | Self::KeyMissing { .. } | Self::KeyWrong { .. } => {
-                Code::ConfigInvalid
-            }
+            Self::KeyReadable { .. }
+            | Self::KeyLength { .. }
+            | Self::KeyMissing { .. }
+            | Self::KeyWrong { .. }
+            | Self::KeyOfAnother { .. } => Code::ConfigInvalid,
             Self::File { source, .. } => file_code(source),
         }
     }
@@ -82,6 +90,10 @@ impl Refusal for DataDirError {
             Self::KeyLength { .. } | Self::KeyMissing { .. } | Self::KeyWrong { .. } => {
                 Some("restore master.key from your backup".to_owned())
             }
+            Self::KeyOfAnother { .. } => Some(
+                "name master.key of the service that made the backup; without --key-file everything but secrets is restored"
+                    .to_owned(),
+            ),
             Self::File { source, path, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some(format!("let the service's user write {}, or choose another `server.data_dir`", path.display()))
             }

@@ -11,7 +11,6 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use admitted::Admitted;
@@ -23,7 +22,7 @@ use making::{AskedBy, Patience};
 use waiting::Waiting;
 
 use super::approval::permissions_problem;
-use super::fleet::{CallRecord, Member, Outcome, Verdict};
+use super::fleet::{CallRecord, InFlightPlace, Member, Outcome, Verdict};
 use super::{Caller, PluginProblem, Service, ServiceError};
 use crate::domain::{CallId, Code, Origin, PluginRef, PluginStatus, SessionId, Timestamp, escape};
 use crate::protocol::{HygieneError, Payload, RemoteError};
@@ -108,7 +107,7 @@ struct Note {
     outcome: Outcome,
     session: SessionId,
     admitted: Admitted,
-    _in_flight: OwnedSemaphorePermit,
+    _in_flight: InFlightPlace,
 }
 
 impl Note {
@@ -233,12 +232,7 @@ impl Service {
             let detail = format!("`{}` is not a method for callers", escape(method));
             return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
         }
-        let in_flight = Arc::clone(&self.fleet.in_flight).try_acquire_owned().map_err(|_none_left| {
-            let detail = format!("{} calls are under way, which is `limits.in_flight`", self.config.calls.in_flight);
-            PluginProblem::new(Code::PluginBusy, detail)
-                .with_how("wait as long as Retry-After says, or raise `limits.in_flight`")
-                .retry_after(SOON)
-        })?;
+        let in_flight = self.fleet.in_flight.enter(&member).map_err(|no_place| self.no_place(&member, no_place))?;
         let (began, call) = (Instant::now(), CallId::generate());
         let mut waiting = Waiting::new(self, by, wanted, &member, began);
         // A plugin that takes no calls at all says why; only then it matters how earlier ones ended.

@@ -8,9 +8,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{AskedBy, SOON};
-use crate::domain::Code;
-use crate::service::fleet::{Member, Phase, Up};
-use crate::service::{PluginProblem, Service, ServiceError};
+use crate::domain::{Code, PluginId, PluginRef};
+use crate::service::fleet::{Member, NoPlace, Phase, Up};
+use crate::service::{Caller, PluginProblem, Service, ServiceError};
 
 /// Longest time that a call waits while another version takes over.
 const LONGEST_HOLD: Duration = Duration::from_secs(2);
@@ -57,8 +57,7 @@ impl<'a> Waiting<'a> {
                 }
                 Phase::EngineAway => return Err(self.service.engine_problem().retry_after(SOON).into()),
                 Phase::Stopping => {
-                    let detail = format!("`{name}` is being stopped");
-                    return Err(PluginProblem::new(Code::PluginStopping, detail).retry_after(SOON).into());
+                    return Err(PluginProblem::stopping(name).retry_after(SOON).into());
                 }
                 Phase::Down => return Err(self.service.why_not_running(self.by, self.wanted).await),
             }
@@ -124,6 +123,46 @@ impl<'a> Waiting<'a> {
     }
 }
 
+impl Service {
+    /// The plugin of that name or id, if it runs or ran in this process.
+    pub fn known_plugin(&self, wanted: &str) -> Option<PluginId> {
+        self.fleet.find(&PluginRef::parse(wanted)?).map(|member| member.id)
+    }
+
+    /// Refuses a call that will find no place, before its body is read: whoever floods a plugin should cost little.
+    pub fn check_room(&self, caller: &Caller, wanted: &str) -> Result<(), ServiceError> {
+        let member = PluginRef::parse(wanted).and_then(|wanted| self.fleet.find(&wanted));
+        let Some(member) = member.filter(|member| caller.may_see(&member.name)) else { return Ok(()) };
+        self.fleet.in_flight.check(&member).map_err(|no_place| self.no_place(&member, no_place))?;
+        let most = self.config.calls.queue;
+        if member.queued.load(Ordering::Relaxed) >= most && member.takes_turns() {
+            return Err(queue_full(&member, most));
+        }
+        Ok(())
+    }
+
+    pub(super) fn no_place(&self, member: &Member, no_place: NoPlace) -> ServiceError {
+        let most = self.fleet.in_flight.most();
+        let detail = match no_place {
+            NoPlace::Full => format!("{most} calls are under way, which is `limits.in_flight`"),
+            NoPlace::Share(own) => format!(
+                "{own} calls of `{}` are under way; other plugins must find as many places of the {most} of \
+                 `limits.in_flight`",
+                member.name
+            ),
+        };
+        PluginProblem::new(Code::PluginBusy, detail)
+            .with_how("wait as long as Retry-After says, or raise `limits.in_flight`")
+            .retry_after(SOON)
+            .into()
+    }
+}
+
+fn queue_full(member: &Member, most: usize) -> ServiceError {
+    let detail = format!("{most} calls of `{}` wait already, which is `limits.queue`", member.name);
+    PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON).into()
+}
+
 /// A place among the calls that wait.
 struct Queued<'a>(&'a AtomicUsize);
 
@@ -131,8 +170,7 @@ impl<'a> Queued<'a> {
     fn enter(member: &'a Member, most: usize) -> Result<Self, ServiceError> {
         let queued = Self(&member.queued);
         if member.queued.fetch_add(1, Ordering::Relaxed) >= most {
-            let detail = format!("{most} calls of `{}` wait already, which is `limits.queue`", member.name);
-            return Err(PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON).into());
+            return Err(queue_full(member, most));
         }
         Ok(queued)
     }

@@ -1,6 +1,7 @@
 //! Whose fault it is that a plugin did not start.
 
 use crate::domain::{Chain, Code, Refusal as _};
+use crate::metrics::StartOutcome;
 use crate::sandbox::SandboxError;
 use crate::service::{PluginProblem, ServiceError};
 use crate::session::LaunchError;
@@ -28,6 +29,16 @@ impl Fault {
                 _ => Self::Plugin,
             },
             _ => Self::Surroundings,
+        }
+    }
+}
+
+impl From<Fault> for StartOutcome {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::EngineAway => Self::Engine,
+            Fault::Surroundings => Self::Surroundings,
+            Fault::Plugin => Self::Plugin,
         }
     }
 }

@@ -8,8 +8,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::fault::Fault;
+use super::launches::Cause;
+use super::member::stop_wished;
 use super::probation::{Watched, over};
-use super::supervisor::{Supervisor, stop_wished};
+use super::supervisor::Supervisor;
 use super::{Member, Phase, Up};
 use crate::domain::PluginState;
 use crate::session::{Condition, Session};
@@ -178,6 +180,7 @@ impl Supervisor {
     /// The old one takes no further call and answers those it has.
     async fn renew(&mut self, old: Session) -> Next {
         self.member.renew(|_| true);
+        self.cause = Cause::Asked;
         self.retire_when_idle(old);
         loop {
             self.member.set(Phase::Starting(PluginState::Loading));

@@ -12,6 +12,7 @@ use super::breaker::{Breaker, BreakerView, Pass, Verdict};
 use super::{Reach, Record, Successor};
 use crate::config::BreakerConfig;
 use crate::domain::{Clock, PluginConfig, PluginId, PluginName, PluginState, Timestamp};
+use crate::metrics::Counter;
 use crate::session::{PluginLog, Session};
 
 /// A plugin changed its state.
@@ -100,6 +101,10 @@ pub(in crate::service) struct Member {
     pub(in crate::service) log: Arc<PluginLog>,
     pub(in crate::service) record: Record,
     breaker: Breaker,
+    /// How often the breaker opened.
+    pub(super) breaker_opens: Counter,
+    /// Calls under way, of those of all plugins.
+    pub(super) taken: AtomicUsize,
     /// Calls that wait for a place or for the plugin to start.
     pub(in crate::service) queued: AtomicUsize,
     /// Calls the plugin works on.
@@ -140,6 +145,8 @@ impl Member {
             log: Arc::new(log),
             record: Record::default(),
             breaker: Breaker::new(breaker),
+            breaker_opens: Counter::default(),
+            taken: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             config_revision: AtomicI64::new(0),
@@ -163,6 +170,7 @@ impl Member {
     /// Takes note of how an admitted call ended.
     pub(in crate::service) fn settle(&self, pass: Pass, verdict: Verdict) {
         if self.breaker.settle(pass, verdict, self.clock.now(), Instant::now()) {
+            self.breaker_opens.add_one();
             let failures = self.breaker_view().failures;
             self.log.note("WARNING", &format!("{failures} calls in a row failed; calls are refused for a while"));
             tracing::warn!(plugin.name = %self.name, failures, "`{}` only fails; its calls are refused", self.name);
@@ -224,6 +232,15 @@ impl Member {
     /// The revision of the configuration that a session must have.
     pub(in crate::service) fn config_revision(&self) -> i64 {
         self.config_revision.load(Ordering::SeqCst)
+    }
+
+    /// Whether a call would have to wait for its turn.
+    pub(in crate::service) fn takes_turns(&self) -> bool {
+        match &*self.phase.borrow() {
+            Phase::Up(up) => up.places.available_permits() == 0,
+            Phase::Starting(_) => true,
+            Phase::Down | Phase::Held(_) | Phase::Waiting(_) | Phase::EngineAway | Phase::Stopping => false,
+        }
     }
 
     pub(in crate::service) fn set(&self, phase: Phase) {
@@ -373,5 +390,14 @@ impl Member {
         let mut done = done;
         // The error is what is waited for: the supervisor has gone.
         while done.changed().await.is_ok() {}
+    }
+}
+
+/// Completes when the plugin is to stop, with the time by which it must have.
+pub(super) async fn stop_wished(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
+    match stop.wait_for(Option::is_some).await.map(|wish| *wish) {
+        Ok(Some(until)) => until,
+        // The sender lives in the member.
+        Ok(None) | Err(_) => std::future::pending().await,
     }
 }

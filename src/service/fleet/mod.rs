@@ -13,6 +13,9 @@ mod backoff;
 mod breaker;
 mod engine;
 mod fault;
+mod in_flight;
+mod launches;
+mod meters;
 mod isolation;
 mod life;
 mod member;
@@ -29,7 +32,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 
 pub use breaker::{BreakerState, BreakerView};
 pub use engine::EngineState;
@@ -37,6 +40,8 @@ pub use member::StateEvent;
 pub use record::{CallRecord, Failure, LastFailure, Metrics};
 
 pub(super) use breaker::{Pass, Verdict};
+pub(super) use in_flight::{InFlight, InFlightPlace, NoPlace};
+pub(super) use launches::Launches;
 pub(super) use member::{Member, Phase, Up};
 pub(super) use probation::Successor;
 pub(super) use reach::Reach;
@@ -46,6 +51,7 @@ pub(super) use start::{StartError, Subject};
 pub(super) use supervisor::FirstStart;
 
 use crate::domain::{PluginId, PluginName, PluginRef, SessionId};
+use crate::metrics::HostMeters;
 use crate::sandbox::Sandbox;
 
 /// State changes that a slow listener may be behind before it misses some.
@@ -65,7 +71,11 @@ pub(super) struct Fleet {
     /// Wakes the reconcile loop.
     pub(super) look: Notify,
     /// Calls of all plugins at one time.
-    pub(super) in_flight: Arc<Semaphore>,
+    pub(super) in_flight: Arc<InFlight>,
+    /// Whose turn it is to be started.
+    pub(super) launches: Launches,
+    /// How requests to host functions end.
+    pub(super) host_meters: Arc<HostMeters>,
     /// Set once the process stops: nothing is started any more.
     pub(super) stopping: AtomicBool,
     /// Told of every change of state.
@@ -89,6 +99,7 @@ impl Fleet {
         instance: String,
         runtime: std::path::PathBuf,
         in_flight: usize,
+        parallel_starts: usize,
     ) -> Self {
         Self {
             engine,
@@ -96,7 +107,9 @@ impl Fleet {
             runtime,
             engine_state: watch::channel(EngineState::Unknown).0,
             look: Notify::new(),
-            in_flight: Arc::new(Semaphore::new(in_flight.min(Semaphore::MAX_PERMITS))),
+            in_flight: Arc::new(InFlight::new(in_flight)),
+            launches: Launches::new(parallel_starts),
+            host_meters: Arc::default(),
             stopping: AtomicBool::new(false),
             events: broadcast::channel(EVENTS_BEHIND).0,
             directory: ArcSwap::default(),

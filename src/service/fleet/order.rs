@@ -87,6 +87,7 @@ impl Service {
             kv_bytes: self.config.storage.kv_bytes,
             uplink: self.uplink.clone(),
             web: Web::new(Arc::clone(&self.egress), &self.config),
+            meters: Arc::clone(&self.fleet.host_meters),
         };
         let asker = Asker {
             id: member.id,

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::domain::{CallId, Timestamp};
+use crate::domain::{CallId, Timestamp, words};
+use crate::metrics::{Counters, Histogram};
 
 /// Calls that are remembered.
 const CALLS_KEPT: usize = 1_000;
@@ -13,39 +14,27 @@ const CALLS_KEPT: usize = 1_000;
 /// Bytes of a failure's text.
 const TEXT_BYTES: usize = 512;
 
-/// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// With an answer.
-    Ok,
-    /// With an answer that says that it did not work.
-    Failed,
-    /// The plugin's code raised.
-    Raised,
-    /// Too late.
-    Timeout,
-    /// Whoever asked has gone.
-    Cancelled,
-    /// The session ended first.
-    Ended,
-    /// It never reached the plugin, or its answer never reached the caller.
-    Refused,
+words! {
+    /// How a call ended.
+    Outcome {
+        /// With an answer.
+        Ok = "ok",
+        /// With an answer that says that it did not work.
+        Failed = "failed",
+        /// The plugin's code raised.
+        Raised = "raised",
+        /// Too late.
+        Timeout = "timeout",
+        /// Whoever asked has gone.
+        Cancelled = "cancelled",
+        /// The session ended first.
+        Ended = "ended",
+        /// It never reached the plugin, or its answer never reached the caller.
+        Refused = "refused",
+    }
 }
 
 impl Outcome {
-    /// The word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Failed => "failed",
-            Self::Raised => "raised",
-            Self::Timeout => "timeout",
-            Self::Cancelled => "cancelled",
-            Self::Ended => "ended",
-            Self::Refused => "refused",
-        }
-    }
-
     /// Whether the plugin failed. A caller that left, and what the service refused, say nothing about it.
     const fn is_bad(self) -> bool {
         matches!(self, Self::Raised | Self::Timeout | Self::Ended)
@@ -120,8 +109,20 @@ pub struct Metrics {
 }
 
 /// Everything that is remembered of one plugin.
-#[derive(Debug, Default)]
-pub(in crate::service) struct Record(Mutex<Inner>);
+#[derive(Debug)]
+pub(in crate::service) struct Record {
+    inner: Mutex<Inner>,
+    /// Calls by how they ended.
+    pub(in crate::service) outcomes: Counters<Outcome>,
+    /// How long calls took.
+    pub(in crate::service) durations: Histogram,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), outcomes: Counters::default(), durations: Histogram::for_calls() }
+    }
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -138,11 +139,13 @@ struct Inner {
 
 impl Record {
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a call that has ended.
     pub(in crate::service) fn call(&self, call: CallRecord) {
+        self.outcomes.of(call.outcome).add_one();
+        self.durations.observe(call.duration);
         let mut inner = self.inner();
         let Metrics { invocations, successes, failures, total, min, max, last } = &mut inner.metrics;
         *min = if *invocations == 0 { call.duration } else { (*min).min(call.duration) };

@@ -10,13 +10,14 @@ use tracing::{info, info_span, warn};
 
 use super::backoff::{Backoff, Ending, Verdict};
 use super::fault::Fault;
+use super::launches::Cause;
 use super::life::{Life, Next, REPLACED_GRACE};
-use super::member::Orders;
+use super::member::{Orders, stop_wished};
 use super::probation::Watch;
 use super::{EngineState, Member, Phase};
 use crate::domain::{Chain, PluginState, QuarantineReason};
 use crate::service::approval::permissions_problem;
-use crate::service::{Service, ServiceError};
+use crate::service::{PluginProblem, Service, ServiceError};
 use crate::session::{EndCause, Session, SessionEnd};
 
 /// Shortest time between two tries while the engine is away.
@@ -45,6 +46,8 @@ pub(super) struct Supervisor {
     pub(super) member: Arc<Member>,
     pub(super) stop: watch::Receiver<Option<Instant>>,
     pub(super) backoff: Backoff,
+    /// Why its next start begins.
+    pub(super) cause: Cause,
     /// There while a version that has taken over can go back.
     pub(super) watch: Option<Watch>,
     /// Sessions whose place another one has taken, as long as they still end calls.
@@ -66,7 +69,8 @@ impl Service {
         span.in_scope(|| {
             self.shutdown.spawn("plugin.supervisor", |_| async move {
                 let (backoff, replaced) = (Backoff::default(), Vec::new());
-                let mut supervisor = Supervisor { service, member, stop, backoff, watch: None, replaced };
+                let cause = Cause::Resumed;
+                let mut supervisor = Supervisor { service, member, stop, backoff, cause, watch: None, replaced };
                 supervisor.run(first).await;
                 supervisor.end_replaced().await;
                 supervisor.member.drop_secrets();
@@ -85,6 +89,7 @@ impl Supervisor {
             if self.stop.borrow().is_some() {
                 return;
             }
+            self.cause = if matches!(first, FirstStart::Asked(_)) { Cause::Asked } else { Cause::Resumed };
             let life = match self.start().await {
                 Ok(life) => life,
                 Err(error) => {
@@ -128,6 +133,11 @@ impl Supervisor {
     }
 
     pub(super) async fn make_session(&self) -> Result<Session, ServiceError> {
+        let turn = self.service.fleet.launches.turn_unless(self.cause, self.stop.clone()).await;
+        turn.ok_or_else(|| PluginProblem::stopping(&self.member.name))?.hold(Box::pin(self.begin_session())).await
+    }
+
+    async fn begin_session(&self) -> Result<Session, ServiceError> {
         let member = &self.member;
         let standing = self.service.refresh_grants(member).await?;
         if let Some(problem) = permissions_problem(&member.name, &standing) {
@@ -220,14 +230,5 @@ impl Supervisor {
             _ = stop_wished(&mut self.stop) => Waited::Stopped,
             () = what => Waited::Over,
         }
-    }
-}
-
-/// Completes when the plugin is to stop, with the time by which it must have.
-pub(super) async fn stop_wished(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
-    match stop.wait_for(Option::is_some).await.map(|wish| *wish) {
-        Ok(Some(until)) => until,
-        // The sender lives in the member.
-        Ok(None) | Err(_) => std::future::pending().await,
     }
 }

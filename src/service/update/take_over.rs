@@ -181,7 +181,9 @@ impl Service {
 
     /// Starts the version on this copy, and makes sure that it works.
     async fn start_fit(&self, candidate: &Candidate<'_>, data: DataId) -> Result<Session, Setback> {
-        let started = self.start_session(candidate.member, &candidate.subject(data), &|_| {}).await;
+        let subject = candidate.subject(data);
+        let starting = self.start_session(candidate.member, &subject, &|_| {});
+        let started = self.fleet.launches.asked(Box::pin(starting)).await;
         let session = started.map_err(|error| Setback::of_start(error, candidate.member))?;
         match session.examine(HEALTH).await {
             Ok(()) => Ok(session),
