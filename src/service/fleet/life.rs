@@ -97,14 +97,14 @@ impl Supervisor {
         let max_error_rate = self.service.config.update.max_error_rate;
         let news = tokio::select! {
             biased;
-            () = self.member.succeeded() => News::Succeeded,
+            () = self.member.succession.announced() => News::Succeeded,
             until = stop_wished(&mut self.stop) => News::Stop(until),
             news = life.next_condition() => News::Condition(news),
             watched = over(self.watch.as_ref(), &self.member.record, max_error_rate) => News::Watched(watched),
             () = self.member.renewal.notified() => News::Renewal,
         };
         match news {
-            News::Succeeded => match self.member.take_successor() {
+            News::Succeeded => match self.member.succession.take() {
                 Some(successor) => Next::Live(self.adopt(life.session, successor).await),
                 None => Next::Live(life),
             },
@@ -227,7 +227,7 @@ impl Supervisor {
         tokio::select! {
             biased;
             _ = stop_wished(&mut self.stop) => false,
-            () = member.until_not_held() => !member.has_successor(),
+            () = member.until_not_held() => !member.succession.is_waiting(),
         }
     }
 }

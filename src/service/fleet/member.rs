@@ -9,7 +9,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use super::breaker::{Breaker, BreakerView, Pass, Verdict};
-use super::{Reach, Record, Successor};
+use super::{Reach, Record, Succession, Successor};
 use crate::config::BreakerConfig;
 use crate::domain::{Clock, PluginConfig, PluginId, PluginName, PluginState, Timestamp};
 use crate::metrics::Counter;
@@ -117,9 +117,8 @@ pub(in crate::service) struct Member {
     pub(in crate::service) refreshing: tokio::sync::Mutex<()>,
     /// Told when the sandbox has something open that the plugin may not have, or lacks something.
     pub(in crate::service) renewal: Notify,
-    /// The session of another version, until the supervisor looks after it.
-    successor: Mutex<Option<Successor>>,
-    succession: Notify,
+    /// Another version that has taken over.
+    pub(super) succession: Succession,
     paused: AtomicBool,
     phase: watch::Sender<Phase>,
     control: Mutex<Option<Control>>,
@@ -152,8 +151,7 @@ impl Member {
             config_revision: AtomicI64::new(0),
             refreshing: tokio::sync::Mutex::default(),
             renewal: Notify::new(),
-            successor: Mutex::default(),
-            succession: Notify::new(),
+            succession: Succession::default(),
             paused: AtomicBool::new(false),
             phase: watch::channel(Phase::Down).0,
             control: Mutex::default(),
@@ -329,24 +327,7 @@ impl Member {
         self.set_reach(Arc::clone(&successor.reach));
         self.paused.store(false, Ordering::Relaxed);
         let up = Arc::new(Up::new(&successor.session));
-        *self.successor.lock().unwrap_or_else(PoisonError::into_inner) = Some(successor);
-        self.set(Phase::Up(up));
-        self.succession.notify_one();
-    }
-
-    /// Completes when another version has taken over.
-    pub(super) async fn succeeded(&self) {
-        self.succession.notified().await;
-    }
-
-    /// Whether another version has taken over that the supervisor does not know of yet.
-    pub(super) fn has_successor(&self) -> bool {
-        self.successor.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    /// The version that has taken over, once.
-    pub(super) fn take_successor(&self) -> Option<Successor> {
-        self.successor.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.succession.announce(successor, || self.set(Phase::Up(up)));
     }
 
     /// Completes when no other version is just taking over.

@@ -43,6 +43,7 @@ pub(super) use breaker::{Pass, Verdict};
 pub(super) use in_flight::{InFlight, InFlightPlace, NoPlace};
 pub(super) use launches::Launches;
 pub(super) use member::{Member, Phase, Up};
+use probation::Succession;
 pub(super) use probation::Successor;
 pub(super) use reach::Reach;
 pub(super) use reconcile::STOP_GRACE;

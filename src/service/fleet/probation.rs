@@ -1,8 +1,9 @@
 //! The first while of a version that has taken over. The version before stands by, frozen, with what it kept; it answers
 //! again as soon as the new one proves bad.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::Notify;
 use tokio::time::{Duration, Instant, timeout};
 use tracing::{info, warn};
 
@@ -36,6 +37,41 @@ pub(in crate::service) struct Successor {
     watched: Duration,
     /// Calls of the versions before.
     calls_before: Calls,
+}
+
+/// The place of a successor until the supervisor looks after it.
+#[derive(Debug, Default)]
+pub(super) struct Succession {
+    successor: Mutex<Option<Successor>>,
+    announced: Notify,
+}
+
+impl Succession {
+    /// Announces a successor, who answers once `switch` is done.
+    pub(super) fn announce(&self, successor: Successor, switch: impl FnOnce()) {
+        *self.place() = Some(successor);
+        switch();
+        self.announced.notify_one();
+    }
+
+    /// Completes when another version has taken over.
+    pub(super) async fn announced(&self) {
+        self.announced.notified().await;
+    }
+
+    /// Whether another version has taken over that the supervisor does not know of yet.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.place().is_some()
+    }
+
+    /// The version that has taken over, once.
+    pub(super) fn take(&self) -> Option<Successor> {
+        self.place().take()
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Successor>> {
+        self.successor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Successor {

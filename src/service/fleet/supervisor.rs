@@ -158,7 +158,7 @@ impl Supervisor {
     async fn end_replaced(&mut self) {
         let until = self.stop.borrow().unwrap_or_else(|| Instant::now() + REPLACED_GRACE);
         self.end_watch();
-        if let Some(successor) = self.member.take_successor() {
+        if let Some(successor) = self.member.succession.take() {
             self.replaced.push(successor.session);
         }
         let replaced = std::mem::take(&mut self.replaced);
