@@ -124,7 +124,12 @@ impl Service {
         self.check_dependents(caller, &manifest.name, &manifest.version, &manifest.requires).await?;
         self.check_commands(&change.plugin, &change.manifest).await?;
         if matches!(self.engine_state(), EngineState::Away { .. }) {
-            return Err(self.engine_problem().into());
+            // What still answers is not given up for something that nobody could try.
+            return if member.session().is_some() {
+                Err(self.engine_problem().into())
+            } else {
+                self.take_over_stopped(caller, member, change, outcome).await
+            };
         }
         let standing = self.standing_of(change).await?;
         if let Some(problem) = permissions_problem(&member.name, &standing) {
@@ -148,10 +153,21 @@ impl Service {
                 Ok(None) | Err(_) => member.let_calls_go(),
             }
         }
+        self.take_over_stopped(caller, member, change, outcome).await
+    }
+
+    /// Stops what runs, and starts the version in its place.
+    async fn take_over_stopped(
+        self: &Arc<Self>,
+        caller: &Caller,
+        member: &Arc<Member>,
+        change: &Change,
+        outcome: &UpdateOutcome,
+    ) -> Result<PluginRecord, ServiceError> {
         let is_supervised = member.is_supervised();
         member.stop(Instant::now() + CUT_GRACE).await;
         let done = self.take_over_at_rest(caller, change, outcome).await;
-        if is_supervised || done.is_ok() {
+        if is_supervised || done.is_ok() && self.is_verified() {
             self.supervise(member, FirstStart::Resumed);
         }
         done
