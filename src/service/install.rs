@@ -12,8 +12,7 @@ use super::kept_data::{self, Attached};
 use super::{Caller, Incoming, PluginView, Service, ServiceError};
 use crate::config::Config;
 use crate::domain::{
-    Chain, Digest, Manifest, PendingFor, PluginId, PluginRef, PluginStatus, Runtime, SignaturePolicy, SignatureStatus,
-    Timestamp, TrustedKey,
+    Chain, Digest, Manifest, PluginId, PluginRef, Runtime, SignaturePolicy, SignatureStatus, Timestamp, TrustedKey,
 };
 use crate::package::{Contents, EntryPath, InspectedArchive, Signature, Signer, StagedPackage};
 use crate::store::floors::Floor;
@@ -71,20 +70,7 @@ impl Service {
 
         let mut warnings = candidate.warnings.clone();
         let now = self.now();
-        let plugin = PluginRecord {
-            id: PluginId::generate(),
-            name,
-            status: PluginStatus::Installed,
-            serving: candidate.manifest.version.clone(),
-            pending: None,
-            pending_for: PendingFor::Approval,
-            signer_changed: false,
-            quarantine: None,
-            generation: 0,
-            last_update: None,
-            installed_at: now,
-            updated_at: now,
-        };
+        let plugin = PluginRecord::new(name, candidate.manifest.version.clone(), now);
         let mut version = self.publish(candidate, plugin.id).await?;
         version.record.served_at = Some(now);
         let recorded = self.record_install(caller, &plugin, &version).await;

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::audit::{self, AuditKey};
-use super::plugins::read_generation;
+use super::plugins::read_data;
 use super::{Store, StoreError, open, plugins};
 use crate::domain::{DataId, Digest};
 
@@ -66,11 +66,7 @@ pub async fn list_kept(connection: &mut SqliteConnection) -> Result<Vec<DataId>,
     )
     .fetch_all(connection)
     .await?;
-    let read = |id: &str, generation| {
-        let plugin = id.parse().map_err(|error| StoreError::bad_row("plugins", id, error))?;
-        Ok(DataId { plugin, generation: read_generation("plugins", id, generation)? })
-    };
-    rows.iter().map(|row| read(&row.id, row.generation)).collect()
+    rows.iter().map(|row| read_data("plugins", &row.id, row.generation)).collect()
 }
 
 /// Forgets snapshots, which are in no backup, and that updates are watched.

@@ -152,26 +152,13 @@ mod tests {
     use semver::Version;
 
     use super::*;
-    use crate::domain::{Code, PendingFor, PluginStatus, Refusal as _, Timestamp};
+    use crate::domain::{Code, Refusal as _, Timestamp};
     use crate::store::plugins::{self, PluginRecord};
     use crate::store::{Missing, Store};
 
     async fn plugin(connection: &mut SqliteConnection, name: &str) -> PluginId {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-        let plugin = PluginRecord {
-            id: PluginId::generate(),
-            name: name.parse().unwrap(),
-            status: PluginStatus::Installed,
-            serving: Version::new(1, 0, 0),
-            pending: None,
-            pending_for: PendingFor::Approval,
-            signer_changed: false,
-            quarantine: None,
-            generation: 0,
-            last_update: None,
-            installed_at: now,
-            updated_at: now,
-        };
+        let plugin = PluginRecord::new(name.parse().unwrap(), Version::new(1, 0, 0), now);
         plugins::insert(connection, &plugin).await.unwrap();
         plugin.id
     }

@@ -39,6 +39,24 @@ pub struct PluginRecord {
 }
 
 impl PluginRecord {
+    /// A plugin that was just installed.
+    pub fn new(name: PluginName, serving: Version, now: Timestamp) -> Self {
+        Self {
+            id: PluginId::generate(),
+            name,
+            status: PluginStatus::Installed,
+            serving,
+            pending: None,
+            pending_for: PendingFor::Approval,
+            signer_changed: false,
+            quarantine: None,
+            generation: 0,
+            last_update: None,
+            installed_at: now,
+            updated_at: now,
+        }
+    }
+
     /// What it keeps.
     pub fn data(&self) -> DataId {
         DataId { plugin: self.id, generation: self.generation }
@@ -137,6 +155,11 @@ impl TryFrom<PluginRow> for PluginRecord {
             updated_at: read_time("plugins", &row.id, row.updated_at)?,
         })
     }
+}
+
+/// Reads which copy of what a plugin keeps is meant.
+pub(super) fn read_data(table: &'static str, plugin: &str, generation: i64) -> Result<DataId, StoreError> {
+    Ok(DataId { plugin: read(table, plugin, plugin)?, generation: read_generation(table, plugin, generation)? })
 }
 
 pub(super) fn read_generation(table: &'static str, row: &str, number: i64) -> Result<u32, StoreError> {

@@ -4,7 +4,7 @@ use semver::Version;
 use sqlx::SqliteConnection;
 
 use super::StoreError;
-use super::plugins::read_generation;
+use super::plugins::{read_data, read_generation};
 use crate::domain::{DataId, PluginId, Timestamp};
 
 /// What a plugin kept at one time.
@@ -82,9 +82,5 @@ pub async fn list_needed(connection: &mut SqliteConnection) -> Result<Vec<DataId
     )
     .fetch_all(connection)
     .await?;
-    let read = |id: &str, generation| {
-        let plugin = id.parse().map_err(|error| StoreError::bad_row("plugins", id, error))?;
-        Ok(DataId { plugin, generation: read_generation("plugins", id, generation)? })
-    };
-    rows.iter().map(|row| read(&row.id, row.generation)).collect()
+    rows.iter().map(|row| read_data("plugins", &row.id, row.generation)).collect()
 }

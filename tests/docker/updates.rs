@@ -40,7 +40,7 @@ async fn write(client: &Client, number: u64) -> Answer {
 }
 
 async fn version(client: &Client) -> String {
-    write(client, 0).await.expect(200)["result"].as_str().unwrap().to_owned()
+    write(client, 0).await.expect(200)["result"]["version"].as_str().unwrap().to_owned()
 }
 
 /// How often each number was written down.
@@ -192,7 +192,7 @@ async fn a_version_that_dies_in_its_first_calls_goes_back_with_what_was_kept() {
     let answer = write(&served, 4).await.expect(200);
     let back_after = ended.elapsed();
     println!("the version before answered after {back_after:?}");
-    assert_eq!(answer["result"], "1.0.0");
+    assert_eq!(answer["result"]["version"], "1.0.0");
     assert!(back_after < Duration::from_millis(200), "{back_after:?}");
     let book = served.book().await;
     assert_eq!(book, BTreeMap::from([("1".to_owned(), 1), ("4".to_owned(), 1)]), "what it kept is as before");
@@ -268,7 +268,7 @@ async fn calls_that_take_their_time_end_before_another_version_takes_over() {
         update(&served, "1.1.0", "good").await
     };
     let (slow, updated) = tokio::join!(slow, updating);
-    assert_eq!(slow.expect(200)["result"], "1.0.0");
+    assert_eq!(slow.expect(200)["result"]["version"], "1.0.0");
     updated.expect(200);
     assert_eq!(served.version().await, "1.1.0");
     assert_eq!(served.book().await, BTreeMap::from([("0".to_owned(), 1), ("1".to_owned(), 1)]));

@@ -104,24 +104,12 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{PendingFor, PluginId, PluginStatus, Timestamp};
+    use crate::domain::{PluginId, PluginStatus, Timestamp};
 
     fn record(name: &str) -> PluginRecord {
         let at = Timestamp::from_millis(0).unwrap();
-        PluginRecord {
-            id: PluginId::generate(),
-            name: name.parse().unwrap(),
-            status: PluginStatus::Enabled,
-            serving: Version::new(1, 0, 0),
-            pending: None,
-            pending_for: PendingFor::Approval,
-            signer_changed: false,
-            quarantine: None,
-            generation: 0,
-            last_update: None,
-            installed_at: at,
-            updated_at: at,
-        }
+        let plugin = PluginRecord::new(name.parse().unwrap(), Version::new(1, 0, 0), at);
+        PluginRecord { status: PluginStatus::Enabled, ..plugin }
     }
 
     #[test]
