@@ -179,6 +179,8 @@ async fn what_is_required_is_waited_for_after_a_restart() {
     served.enable("a").await.expect(200);
     served.result("a", "execute", json!({"seconds": 0})).await;
     served.restart().await;
+    // What it requires was started before it, and may still be on its way.
+    served.until_active("a").await;
     let through = calling("b", &calling("c", &json!({"seconds": 0})));
     let answer = served.result("a", "execute", through).await;
     assert_eq!(answer["result"]["result"], "slept", "calls wait for what is being started");

@@ -134,7 +134,7 @@ async fn what_others_require_is_not_taken_away() {
     let app = chain().await;
     let problem = act(&app, "c/disable").await.expect_problem(409, "dependents-running");
     assert_eq!(problem["detail"], "`c` is required by the enabled plugin `b`");
-    assert_eq!(problem["how"], "disable them with it: plugbay disable c --cascade");
+    assert_eq!(problem["how"], "disable what requires it first: plugbay disable c --cascade");
     app.delete("/api/plugins/c").await.expect_problem(409, "dependents-running");
     app.delete("/api/plugins/b?purge=true").await.expect_problem(409, "dependents-running");
     act(&app, "c/disable?cascade=maybe").await.expect_problem(400, "bad-request");
@@ -286,4 +286,30 @@ async fn a_token_for_some_plugins_hears_of_others_what_the_manifest_says() {
         problem["detail"],
         "`c` requires plugins that require each other in a circle; the token is not for all of them"
     );
+}
+
+#[tokio::test]
+async fn changes_at_once_leave_nothing_enabled_without_what_it_requires() {
+    let app = chain().await;
+    add(&app, "x 1.0.0", "b: '*', c: '*'").await;
+    let (mut kept, mut refused) = (0, 0);
+    for round in 0..25 {
+        let asked =
+            ["a/enable", "c/disable", "x/enable", "b/disable?cascade=true", "b/enable", "c/disable?cascade=true"];
+        let mut order: Vec<_> = asked.iter().cycle().skip(round % asked.len()).take(asked.len()).collect();
+        order.swap(round % 5, round % 3);
+        let answers = futures_util::future::join_all(order.iter().map(|path| act(&app, path))).await;
+        for (path, answer) in order.iter().zip(&answers) {
+            // Without an engine a wish that is kept is a 503.
+            let expected: &[u16] = if path.contains("enable") { &[503, 409] } else { &[200, 409] };
+            assert!(expected.contains(&answer.status.as_u16()), "{path}: {}", answer.text);
+            *(if answer.status == 409 { &mut refused } else { &mut kept }) += 1;
+        }
+        let enabled: Vec<String> = statuses(&app).await.into_iter().filter(|text| text.ends_with(" enabled")).collect();
+        let is_enabled = |name: &str| enabled.contains(&format!("{name} enabled"));
+        for (name, required) in [("a", "b"), ("b", "c"), ("x", "b"), ("x", "c")] {
+            assert!(!is_enabled(name) || is_enabled(required), "round {round}: {enabled:?}");
+        }
+    }
+    assert!(kept > 0 && refused > 0, "{kept} changes were made, {refused} refused");
 }

@@ -50,9 +50,7 @@ impl Service {
             .collect();
         let dependents = enabled.dependents_first(name);
         if dependents.iter().any(|dependent| !caller.may_see(dependent)) {
-            let detail = format!("`{name}` is required by an enabled plugin that the token is not for");
-            let how = "use a token whose `plugins` cover every plugin that requires this one";
-            return Err(PluginProblem::new(Code::DependentsRunning, detail).with_how(how).into());
+            return Err(unseen_problem(name).into());
         }
         Ok(dependents.iter().filter_map(|dependent| roster.find(dependent).cloned()).collect())
     }
@@ -65,24 +63,23 @@ impl Roster {
         }
         let (seen, unseen): (Vec<Demand>, Vec<Demand>) =
             self.enabled_demands_on(name).partition(|demand| caller.may_see(&demand.by));
-        if seen.is_empty() && unseen.is_empty() {
-            return Ok(());
+        let by: Vec<String> = seen.iter().map(|demand| format!("`{}`", demand.by)).collect();
+        match (by.as_slice(), unseen.is_empty()) {
+            ([], true) => Ok(()),
+            (_, false) => Err(unseen_problem(name).into()),
+            (by, true) => {
+                let plugins = if by.len() == 1 { "plugin" } else { "plugins" };
+                let detail = format!("`{name}` is required by the enabled {plugins} {}", by.join(" and "));
+                let how = format!("disable what requires it first: plugbay disable {name} --cascade");
+                Err(PluginProblem::new(Code::DependentsRunning, detail).with_how(how).into())
+            }
         }
-        let mut by: Vec<String> = seen.iter().map(|demand| format!("`{}`", demand.by)).collect();
-        if !unseen.is_empty() {
-            by.push("plugins that the token is not for".to_owned());
-        }
-        let plugins = if seen.len() == 1 && unseen.is_empty() { "the enabled plugin" } else { "the enabled plugins" };
-        let detail = if seen.is_empty() {
-            format!("`{name}` is required by an enabled plugin that the token is not for")
-        } else {
-            format!("`{name}` is required by {plugins} {}", by.join(" and "))
-        };
-        let how = if unseen.is_empty() {
-            format!("disable them with it: plugbay disable {name} --cascade")
-        } else {
-            "use a token whose `plugins` cover every plugin that requires this one".to_owned()
-        };
-        Err(PluginProblem::new(Code::DependentsRunning, detail).with_how(how).into())
     }
+}
+
+/// Of plugins that the token is not for, no names are told.
+fn unseen_problem(name: &PluginName) -> PluginProblem {
+    let detail = format!("`{name}` is required by an enabled plugin that the token is not for");
+    PluginProblem::new(Code::DependentsRunning, detail)
+        .with_how("use a token whose `plugins` cover every plugin that requires this one")
 }
