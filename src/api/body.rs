@@ -23,6 +23,9 @@ const MAX_JSON_BYTES: u64 = 1024 * 1024;
 /// A body that arrives slower than the operator's minimum rate is given up after this long.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Largest body that is read although nobody wants it.
+const MAX_DISCARDED_BYTES: u64 = 64 * 1024;
+
 /// Limits for one body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BodyLimits {
@@ -39,9 +42,7 @@ impl BodyLimits {
 
     /// Refuses a body that is announced as too large, before it is read.
     fn check_announced(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let announced =
-            headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
-        match announced {
+        match announced(headers) {
             Some(bytes) if bytes > self.max_bytes => Err(self.too_large()),
             _ => Ok(()),
         }
@@ -50,6 +51,19 @@ impl BodyLimits {
     fn too_large(&self) -> Problem {
         Problem::new(Code::BodyTooLarge, format!("the body has more than {} bytes", self.max_bytes))
     }
+}
+
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok())
+}
+
+/// Reads a small body that nobody wants, so that the connection can be used again. With a larger one it ends.
+pub(super) async fn discard(request: &HttpRequest, payload: Payload, config: &Config) {
+    if announced(request.headers()).is_none_or(|bytes| bytes > MAX_DISCARDED_BYTES) {
+        return;
+    }
+    let Ok(mut stream) = Paced::new(request, payload, BodyLimits::new(config, MAX_DISCARDED_BYTES)) else { return };
+    while let Some(Ok(_piece)) = stream.next().await {}
 }
 
 /// A body that is cut off when it is too large or too slow.

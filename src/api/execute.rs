@@ -63,8 +63,11 @@ pub(super) async fn execute(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    app.service.check_room(&permit.0, &id.0)?;
     let config = app.service.config();
+    if let Err(refusal) = app.service.check_room(&permit.0, &id.0) {
+        body::discard(&request, payload, config).await;
+        return Err(refusal.into());
+    }
     let most = config.calls.message_bytes.saturating_sub(ENVELOPE_BYTES) as u64;
     let wanted: ExecuteRequest = body::json_up_to(&request, payload, config, most).await?;
     if wanted.timeout_ms == Some(0) {

@@ -6,12 +6,13 @@ use std::marker::PhantomData;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
-use actix_web::web::Data;
+use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use futures_util::future::{Either, LocalBoxFuture};
 
-use super::App;
 use super::problem::Problem;
 use super::request::RequestId;
+use super::{App, body};
 use crate::domain::{Code, Scope};
 use crate::service::{Caller, ServiceError};
 
@@ -41,10 +42,22 @@ pub(super) struct Permit<N>(pub(super) Caller, PhantomData<N>);
 
 impl<N: Need> FromRequest for Permit<N> {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Either<Ready<Result<Self, Problem>>, LocalBoxFuture<'static, Result<Self, Problem>>>;
 
-    fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        ready(authenticate(request, N::SCOPE).map(|caller| Self(caller, PhantomData)))
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        match authenticate(request, N::SCOPE) {
+            // Whoever is only too fast is known, and keeps the connection.
+            Err(problem) if problem.code() == Code::RateLimited => {
+                let (request, payload) = (request.clone(), web::Payload::from_request(request, payload));
+                Either::Right(Box::pin(async move {
+                    if let (Ok(payload), Some(app)) = (payload.await, request.app_data::<Data<App>>()) {
+                        body::discard(&request, payload, app.service.config()).await;
+                    }
+                    Err(problem)
+                }))
+            }
+            found => Either::Left(ready(found.map(|caller| Self(caller, PhantomData)))),
+        }
     }
 }
 
