@@ -273,18 +273,7 @@ pub async fn verify(
     let mut last = Head { seq: 0, hash: String::new() };
     let mut expected_found = expected.is_none();
     loop {
-        let rows = sqlx::query_as!(
-            Row,
-            "SELECT seq, at, actor, action, plugin, detail, request_id, hash
-             FROM audit
-             WHERE seq > ?
-             ORDER BY seq
-             LIMIT ?",
-            last.seq,
-            BATCH,
-        )
-        .fetch_all(&mut *connection)
-        .await?;
+        let rows = batch_after(connection, last.seq).await?;
         if rows.is_empty() {
             break;
         }
@@ -324,18 +313,7 @@ pub async fn verify(
 pub(super) async fn link_anew(connection: &mut SqliteConnection, key: &AuditKey) -> Result<(), StoreError> {
     let mut last = Head { seq: 0, hash: String::new() };
     loop {
-        let rows = sqlx::query_as!(
-            Row,
-            "SELECT seq, at, actor, action, plugin, detail, request_id, hash
-             FROM audit
-             WHERE seq > ?
-             ORDER BY seq
-             LIMIT ?",
-            last.seq,
-            BATCH,
-        )
-        .fetch_all(&mut *connection)
-        .await?;
+        let rows = batch_after(connection, last.seq).await?;
         if rows.is_empty() {
             break;
         }
@@ -361,6 +339,21 @@ pub async fn taken_over(connection: &mut SqliteConnection) -> Result<Option<i64>
     .fetch_optional(connection)
     .await?;
     Ok(seq.map(|seq| seq - 1))
+}
+
+/// The rows that follow, as many as are read at a time.
+async fn batch_after(connection: &mut SqliteConnection, seq: i64) -> Result<Vec<Row>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        "SELECT seq, at, actor, action, plugin, detail, request_id, hash
+         FROM audit
+         WHERE seq > ?
+         ORDER BY seq
+         LIMIT ?",
+        seq,
+        BATCH,
+    );
+    Ok(rows.fetch_all(connection).await?)
 }
 
 async fn sealed_head(connection: &mut SqliteConnection) -> Result<Option<(Head, String)>, StoreError> {

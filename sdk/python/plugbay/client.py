@@ -57,9 +57,21 @@ class PluginService:
         signature_path: str | os.PathLike[str] | None = None,
         allow_downgrade: bool = False,
     ) -> _Object:
-        """Brings another version. With `status` `pending_approval` the old one serves on."""
+        """Brings another version. With `status` `pending_approval` the old one serves on.
+
+        A version that does not work raises `update-rolled-back`, and the old one serves on as well.
+        """
         path = _plugin(plugin_id, "/update") + ("?allow_downgrade=true" if allow_downgrade else "")
         return await self._bring(path, plugin_path, plugin_url, signature_path)
+
+    async def rollback_plugin(
+        self, plugin_id: str, version: str | None = None, restore_data: bool = False
+    ) -> _Object:
+        """Goes back to an earlier version, the one before if none is named; with `restore_data` to what it kept then."""
+        body: _Object = {"restore_data": restore_data}
+        if version is not None:
+            body["version"] = version
+        return await self._ask("POST", _plugin(plugin_id, "/rollback"), body)
 
     async def enable_plugin(self, plugin_id: str) -> _Object:
         """Starts a plugin, now and after every restart of the service."""

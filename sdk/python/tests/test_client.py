@@ -81,6 +81,7 @@ class ClientTest(unittest.IsolatedAsyncioTestCase):
             "POST /api/plugins/plugin_1/execute": (200, {"success": True, "result": 1}),
             "GET /api/plugins/plugin_1": (200, {"plugin_id": "plugin_1", "status": "enabled"}),
             "POST /api/plugins/plugin_1/update?allow_downgrade=true": (200, {"status": "updated"}),
+            "POST /api/plugins/plugin_1/rollback": (200, {"status": "rolled_back"}),
             "POST /api/plugins/plugin_1/disable": (200, {"status": "disabled"}),
             "POST /api/plugins/plugin_1/disable?cascade=true": (200, {"status": "disabled", "also_disabled": ["b"]}),
             "DELETE /api/plugins/plugin_1?purge=true": (204, None),
@@ -97,6 +98,9 @@ class ClientTest(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((await service.get_plugin_info(plugin_id))["status"], "enabled")
         updated = await service.update_plugin(plugin_id, plugin_path=archive, allow_downgrade=True)
         self.assertEqual(updated["status"], "updated")
+        back = await service.rollback_plugin(plugin_id, version="1.0.0", restore_data=True)
+        self.assertEqual(back["status"], "rolled_back")
+        self.assertEqual(json.loads(self.seen[-1]["body"]), {"restore_data": True, "version": "1.0.0"})
         self.assertEqual((await service.disable_plugin(plugin_id))["status"], "disabled")
         self.assertEqual((await service.disable_plugin(plugin_id, cascade=True))["also_disabled"], ["b"])
         self.assertIsNone(await service.uninstall_plugin(plugin_id, purge=True))
