@@ -17,7 +17,7 @@ ROUNDS = 5
 SECONDS = 4
 CALM, SLOW = "bench-native-000", "bench-slow"
 # Calls that the flooded plugin works on, calls that wait for it, and how many it can answer in a second.
-PLACES, QUEUE = 16, 64
+PLACES, QUEUE = 16, 16
 CAPACITY = PLACES / 0.05
 # As many callers as could be served ten times over, who call ten times as often as it can answer.
 CALLERS = 10 * (PLACES + QUEUE)
@@ -96,14 +96,14 @@ def measure(folder: Path) -> Report:
         Row("calls that it gets per second", sum(median(flooded, kind, "per_second") for kind in ("good", "refused")), ""),
         Row("calls that it answers per second", median(flooded, "good", "per_second"), "", 0.8 * CAPACITY, least=True),
         Row("p99 of those", median(flooded, "good", "p99_us") / 1000, "ms"),
-        Row("median of its refusals", median(flooded, "refused", "p50_us") / 1000, "ms", 5),
-        Row("p99 of its refusals", median(flooded, "refused", "p99_us") / 1000, "ms"),
+        Row("median of its refusals", median(flooded, "refused", "p50_us"), "µs", 5_000),
+        Row("p99 of its refusals", median(flooded, "refused", "p99_us"), "µs"),
         Row("refused calls of the other plugin, all runs", refused, "", 0),
         Row("p99 of the other plugin without the flood", before, "µs"),
         Row("p99 of the other plugin during the flood", during, "µs"),
         Row("the same, against the p99 without", during / before, "×"),
         Row("callers who do not wait: refusals per second", storm["refused"]["per_second"], ""),
-        Row("callers who do not wait: median of refusals", storm["refused"]["p50_us"] / 1000, "ms"),
+        Row("callers who do not wait: median of refusals", storm["refused"]["p50_us"], "µs"),
         Row("callers who do not wait: p99 of the other plugin", stormed["good"]["p99_us"], "µs"),
         Row("median of the flooded plugin afterwards", answer["p50_us"] / 1000, "ms"),
         Row("its restarts", restarts, "", 0),

@@ -54,19 +54,14 @@ struct Calls {
 
 async fn call(order: &Order) -> (Calls, Duration) {
     let turn = Rc::new(Cell::new(0_usize));
-    let mut connections = Vec::new();
-    for _ in 0..order.callers {
-        connections.push(Connection::open(order.port).await);
-    }
     let (paths, token) = (Rc::new(order.paths.clone()), Rc::new(order.token.clone()));
     let may_refuse = order.may_refuse;
     let pause = order.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
     let begun = Instant::now();
     let end = begun + Duration::from_secs_f64(order.seconds);
-    let callers: Vec<_> = connections
-        .into_iter()
-        .enumerate()
-        .map(|(place, mut connection)| {
+    let port = order.port;
+    let callers: Vec<_> = (0..order.callers)
+        .map(|place| {
             // Spread out, as callers that know nothing of each other are.
             #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
             let first = pause.map(|pause| pause.mul_f64(place as f64 / order.callers as f64));
@@ -76,6 +71,8 @@ async fn call(order: &Order) -> (Calls, Duration) {
                 if let Some(first) = first {
                     tokio::time::sleep(first).await;
                 }
+                // The service gives a connection a few seconds for its first request.
+                let mut connection = Connection::open(port).await;
                 while Instant::now() < end {
                     let number = turn.replace(turn.get() + 1);
                     let body = format!(r#"{{"context":{{"number":{number},"user":"john_doe","message":"Hello"}}}}"#);

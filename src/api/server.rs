@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::middleware::from_fn;
 use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as Router, HttpServer};
+use tokio::net::TcpSocket;
 
 use super::connections::Connections;
 use super::host::AllowedHosts;
@@ -24,6 +25,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long requests under way may go on once the service is asked to stop.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Connections that wait to be accepted. Beyond them the kernel drops what comes, and whoever comes tries again a second
+/// later; the standard library's 128 are fewer than come at once with a crowd of callers.
+const BACKLOG: u32 = 4096;
 
 /// Why the server did not start or ended.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +74,17 @@ pub struct Bound {
 
 /// Takes the address. Port 0 takes any free port.
 pub fn bind(listen: SocketAddr) -> Result<Bound, ServerError> {
-    let bound = TcpListener::bind(listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let bound = bind_socket(listen).and_then(|listener| Ok((listener.local_addr()?, listener)));
     let (address, listener) = bound.map_err(|source| ServerError::Bind { listen, source })?;
     Ok(Bound { listener, address })
+}
+
+/// As the standard library does it, but for how many connections wait.
+fn bind_socket(listen: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 impl Bound {
@@ -123,4 +136,23 @@ impl Bound {
 /// Threads that answer; not more than connections, so that the cap holds for small numbers too.
 fn workers(config: &Config) -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(config.server.max_connections).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crowd_that_comes_at_once_is_let_in_before_anybody_is_accepted() {
+        let bound = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let connect = |_| TcpStream::connect_timeout(&bound.address(), Duration::from_secs(2));
+        let crowd: Vec<_> = (0..400).map(connect).collect::<Result<_, _>>().unwrap();
+        assert_eq!(crowd.len(), 400);
+        // The address is free again although some of them were never served.
+        let address = bound.address();
+        drop((bound, crowd));
+        bind(address).unwrap();
+    }
 }
