@@ -64,6 +64,37 @@ fn a_plugin_that_fails_ends_with_eight() {
 }
 
 #[test]
+fn a_way_back_is_asked_for_and_told() {
+    let done = |restored: bool| {
+        json(
+            200,
+            &format!(
+                r#"{{"plugin_id":"p","status":"rolled_back","version":"1.0.0","previous_version":"2.0.0","data_restored":{restored}}}"#
+            ),
+        )
+    };
+    for (arguments, body, told) in [
+        (vec!["rollback", "demo"], r#"{"restore_data":false}"#, "rolled demo back from 2.0.0 to 1.0.0\n"),
+        (
+            vec!["rollback", "demo", "--to", "1.0.0", "--restore-data"],
+            r#"{"version":"1.0.0","restore_data":true}"#,
+            "rolled demo back from 2.0.0 to 1.0.0, with what it kept then\n",
+        ),
+    ] {
+        let server = Scripted::start(vec![done(body.contains("true"))]);
+        assert_eq!(server.run(&arguments).ok().stdout, told);
+        let request = server.request();
+        assert!(
+            request.starts_with("POST /api/plugins/demo/rollback HTTP/1.1") && request.ends_with(body),
+            "{request}"
+        );
+    }
+    let more = r#","reason":"unhealthy","log_tail":["no ink"]"#;
+    let failed = run(&["rollback", "demo"], problem(409, "update-rolled-back", more)).failed(8, "reason: unhealthy");
+    assert!(failed.stderr.contains("  | no ink\n"), "{}", failed.stderr);
+}
+
+#[test]
 fn what_was_changed_along_is_told_line_by_line() {
     let changed = |more: &str| {
         json(200, &format!(r#"{{"plugin_id":"plugin_1","status":"enabled","state":"active","message":"m"{more}}}"#))
