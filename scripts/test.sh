@@ -64,7 +64,7 @@ step_test() {
 step_docker() { cargo test --locked --no-fail-fast --test docker; }
 step_hostile() { cargo test --locked --no-fail-fast --test hostile; }
 # The same tests against bubblewrap.
-step_process() { PLUGBAY_TEST_ENGINE=process cargo test --locked --no-fail-fast --test docker; }
+step_process() { PLUGBAY_TEST_ENGINE=process cargo test --locked --no-fail-fast --test docker --test hostile; }
 step_mutation() { PLUGBAY_FUZZ_SECONDS=${PLUGBAY_FUZZ_SECONDS:-20} cargo test --locked --test mutation; }
 step_doc() { RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --locked --no-deps; }
 step_template() { (cd plugin-template/python && python3 -B -m unittest discover -s tests); }

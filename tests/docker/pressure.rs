@@ -49,6 +49,25 @@ async fn a_plugin_that_does_not_say_how_it_is_gets_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_replaced_has_ended_when_its_plugin_is_disabled() {
+    let Some(served) = Served::start_with(|config| config.health.interval = Duration::from_millis(200)).await else {
+        return;
+    };
+    served.run(&fixture("probe")).await;
+    let blocked = served.call("probe", "block", json!({"seconds": 8}));
+    let disabling = async {
+        served.until("probe", |plugin| plugin["restarts"] == 1).await;
+        assert_eq!(sandboxes(served.instance()).len(), 2, "the old session still has its call");
+        served.disable("probe").await.expect(200);
+        assert_eq!(sandboxes(served.instance()), Vec::<String>::new());
+    };
+    tokio::join!(blocked, disabling);
+    // Nobody holds its volume any more.
+    served.delete("/api/plugins/probe?purge=true").await.expect(204);
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_does_not_read_costs_its_callers_and_nobody_else() {
     let quick = Served::start_with(|config| {
         config.health.interval = Duration::from_millis(500);

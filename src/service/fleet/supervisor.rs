@@ -46,7 +46,7 @@ struct Supervisor {
     member: Arc<Member>,
     stop: watch::Receiver<Option<Instant>>,
     backoff: Backoff,
-    /// Sessions whose place another one has taken, as long as they still end calls.
+    /// Sessions whose place another one has taken, until they have ended.
     replaced: Vec<Session>,
 }
 
@@ -273,14 +273,19 @@ impl Supervisor {
     /// Lets a session answer the calls it has, as long as calls may take, and then ends it.
     fn retire_when_idle(&mut self, session: Session) {
         let longest = Duration::from_secs(session.spec().limits.timeout_seconds);
-        self.replaced.retain(|replaced| replaced.ended().is_none());
-        self.replaced.push(session.clone());
+        self.remember(&session);
         let service = Arc::clone(&self.service);
         self.service.shutdown.spawn("session.retire", move |token| async move {
             token.run_until_cancelled(tokio::time::timeout(longest, session.idle())).await;
             session.stop(Instant::now() + REPLACED_GRACE).await;
             service.fleet.withdraw(session.id());
         });
+    }
+
+    /// Whoever stops the plugin waits for this session as well: it holds the plugin's volume.
+    fn remember(&mut self, replaced: &Session) {
+        self.replaced.retain(|other| other.ended().is_none());
+        self.replaced.push(replaced.clone());
     }
 
     /// Nothing of a plugin that stops stays behind.
@@ -291,7 +296,8 @@ impl Supervisor {
     }
 
     /// Ends a session that was replaced, beside everything else.
-    fn retire(&self, session: Session) {
+    fn retire(&mut self, session: Session) {
+        self.remember(&session);
         let service = Arc::clone(&self.service);
         self.service.shutdown.spawn("session.retire", |_| async move {
             session.stop(Instant::now() + REPLACED_GRACE).await;
