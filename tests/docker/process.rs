@@ -21,6 +21,12 @@ async fn no_process_of_a_plugin_is_roots_or_the_services() {
         return;
     }
     let served = Served::with("probe").await.unwrap();
+    served.add_as(&fixture("probe"), "neighbour").await;
+    served.enable("neighbour").await.expect(200);
+    let neighbour = served.about("neighbour", "sandbox").await["spec"].take();
+    // Started while its neighbour runs.
+    served.disable("probe").await.expect(200);
+    served.enable("probe").await.expect(200);
     let sandbox = served.container("probe").await;
     let uid = served.result("probe", "look", json!({})).await["uid"].as_u64().unwrap();
     assert!(uid >= 200_000, "{uid}");
@@ -33,6 +39,13 @@ async fn no_process_of_a_plugin_is_roots_or_the_services() {
             assert!(ids.split_whitespace().all(|id| id.parse() == Ok(uid)), "{pid}: {field} {ids}");
         }
         assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
+        // Bubblewrap waits outside of the sandbox; not even there is anything of another plugin.
+        let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+        for field in ["instance_dir", "data"] {
+            let path = neighbour[field].as_str().unwrap();
+            assert!(!mounts.contains(path), "{pid}: {path} in {mounts}");
+            assert!(!fs::exists(format!("/proc/{pid}/root{path}")).unwrap(), "{pid}: {path}");
+        }
     }
     // Nothing of its mounts is seen outside.
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
