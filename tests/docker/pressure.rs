@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::client::fixture;
-use super::kind::{clean_up, sandboxes};
+use super::kind::{remove_sandboxes, sandboxes};
 use super::served::Served;
 use super::support::app::{form, send};
 use super::support::author::pack_folder;
@@ -160,7 +160,7 @@ async fn a_sandbox_that_is_removed_while_it_starts_is_a_failed_start() {
     served.add(&fixture("probe"), &[("main.py", main)]).await;
     let removing = async {
         served.until("probe", |plugin| plugin["state"] == "initializing").await;
-        clean_up(served.instance());
+        remove_sandboxes(served.instance());
         Instant::now()
     };
     let (enabled, removed) = tokio::join!(served.enable("probe"), removing);
