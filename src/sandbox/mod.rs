@@ -155,7 +155,7 @@ pub enum SandboxError {
         /// What it lacks.
         problem: String,
         /// What helps.
-        how: &'static str,
+        how: String,
     },
     /// Neither engine works.
     #[error("{docker}; {process}")]
@@ -210,7 +210,7 @@ impl Refusal for SandboxError {
                 source.downcast_ref::<docker::Unreachable>().map(|why| why.how().to_owned())
             }
             Self::NoEngine { docker, process } => Some(Self::how_of_both(docker, process)),
-            Self::TooOld { how, .. } => Some((*how).to_owned()),
+            Self::TooOld { how, .. } => Some(how.clone()),
             Self::ImageMissing { image } if image.starts_with("plugbay/python:") => {
                 Some("docker/python/build.sh".to_owned())
             }

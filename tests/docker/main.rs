@@ -19,6 +19,7 @@ mod client;
 mod configured;
 mod container;
 mod databases;
+mod doctor;
 mod ends;
 mod egress;
 mod egress_attacks;

@@ -88,13 +88,21 @@ fn check_docker(socket: &str) -> Check {
 
 /// The service itself tries much more; this says what to install.
 fn check_process(bubblewrap: &Path) -> Check {
-    let is_root = rustix::process::geteuid().is_root();
-    let (ok, detail, how) = match (bubblewrap.exists(), is_root) {
-        (false, _) => (false, "needs bubblewrap, which is not installed", Some("apt-get install bubblewrap")),
-        (true, false) => (false, "needs a service that is started by root", Some("sudo plugbay serve")),
-        (true, true) => (true, "bubblewrap is installed", None),
-    };
-    Check { check: "process".to_owned(), ok, detail: detail.to_owned(), how: how.map(str::to_owned) }
+    let missing = [
+        (!bubblewrap.is_file(), "needs bubblewrap, which is not installed", "apt-get install bubblewrap"),
+        (!rustix::process::geteuid().is_root(), "needs a service that is started by root", "sudo plugbay serve"),
+    ];
+    let missing: Vec<_> = missing.into_iter().filter(|(is_missing, ..)| *is_missing).collect();
+    let joined = |parts: Vec<&str>| parts.join("; ");
+    let detail = joined(missing.iter().map(|(_, detail, _)| *detail).collect());
+    let how = joined(missing.iter().map(|(.., how)| *how).collect());
+    let ok = missing.is_empty();
+    Check {
+        check: "process".to_owned(),
+        ok,
+        detail: if ok { "bubblewrap is installed".to_owned() } else { detail },
+        how: (!ok).then_some(how),
+    }
 }
 
 fn check_text(check: &Check) -> String {

@@ -82,9 +82,13 @@ impl Hierarchies {
 
     /// Makes the cgroup of a sandbox with its limits.
     pub(super) fn make(&self, spec: &SandboxSpec, cpus: u32) -> io::Result<Group> {
-        self.prepare()?;
         let group = self.group(&spec.session.to_string());
-        let result = group.fill(spec, cpus);
+        let make = || self.prepare().and_then(|()| group.fill(spec, cpus));
+        let result = match make() {
+            // Whoever looked at the machine before may have removed the empty folder just then.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => group.remove().and_then(|()| make()),
+            other => other,
+        };
         if result.is_err() {
             group.remove().ok();
         }

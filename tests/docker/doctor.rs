@@ -1,0 +1,101 @@
+//! `plugbay doctor`: what each engine can do here, what is missing, and how to get it.
+
+use std::fs;
+use std::process::Command;
+
+use plugbay::domain::Isolation;
+use serde_json::{Value, json};
+use tokio::task::block_in_place;
+
+use super::client::fixture;
+use super::kind::{kind, process_is_there};
+use super::machine::Machine;
+use super::support::process::Process;
+
+const PLUGBAY: &str = env!("CARGO_BIN_EXE_plugbay");
+
+/// A machine like this one without bubblewrap, as whoever is started in it sees it. Nothing changes for others.
+#[expect(clippy::disallowed_methods, reason = "starts the program under test")]
+fn without_bubblewrap(program: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    let hide = "mount --bind /dev/null /usr/bin/bwrap && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", hide, "sh"]).args(program);
+    command
+}
+
+/// What it prints for programs, and how it ends.
+fn doctor(machine: &Machine, url: &str, mut command: Command) -> (Option<i32>, Value) {
+    command.env("PLUGBAY_URL", url).env("PLUGBAY_DATA_DIR", machine.data());
+    command.env("PLUGBAY__SANDBOX__DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    (output.status.code(), found)
+}
+
+#[track_caller]
+fn check<'a>(found: &'a Value, name: &str) -> &'a Value {
+    let checks = found["doctor"].as_array().unwrap_or_else(|| panic!("{found}"));
+    checks.iter().find(|check| check["check"] == name).unwrap_or_else(|| panic!("{name}: {found}"))
+}
+
+#[track_caller]
+fn expect_missing(found: &Value, name: &str, detail: &str, how: &str) {
+    let check = check(found, name);
+    assert_eq!(check["ok"], false, "{check}");
+    for (field, part) in [("detail", detail), ("how", how)] {
+        assert!(check[field].as_str().is_some_and(|text| text.contains(part)), "{part}: {check}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "starts the program under test")]
+async fn what_works_is_told_with_its_version() {
+    let Some(machine) = Machine::new() else { return };
+    let (mut process, client) = machine.serve();
+    client.run(&fixture("probe")).await;
+    let mut command = Command::new(PLUGBAY);
+    command.args(["doctor", "--json"]);
+    let url = format!("http://{}", process.address);
+    let (code, found) = block_in_place(|| doctor(&machine, &url, command));
+    assert_eq!(code, Some(0), "{found}");
+    let name = if kind() == Isolation::Docker { "Docker " } else { "bubblewrap " };
+    for check in [check(&found, "engine"), check(&found, kind().as_str())] {
+        let detail = check["detail"].as_str().unwrap();
+        assert!(detail.starts_with(name) && detail.contains("cgroup v"), "{check}");
+        assert_eq!((&check["ok"], &check["how"]), (&json!(true), &json!(null)), "{check}");
+    }
+    assert_eq!(found["isolation"], kind().as_str(), "{found}");
+    assert!(block_in_place(|| process.stop()).success(), "{}", process.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_both_engines_are_missing_both_are_named_with_their_packages() {
+    if !process_is_there() {
+        return;
+    }
+    let machine = Machine::with_config(
+        "sandbox: { docker_host: \"unix:///nonexistent/docker.sock\", process: { python: /usr/bin/no-such-python } }\n",
+    );
+    let (data, config) = (machine.data(), machine.config());
+    let words = ["serve", "--listen", "127.0.0.1:0", "--insecure-dev", "--data-dir"];
+    let mut serve = without_bubblewrap(&[&[PLUGBAY], &words[..]].concat());
+    serve.arg(&data).arg("--config").arg(&config);
+    let mut process = block_in_place(|| Process::start(serve));
+    assert!(fs::exists("/usr/bin/bwrap").unwrap());
+    let url = format!("http://{}", process.address);
+    let ask = || without_bubblewrap(&[PLUGBAY, "doctor", "--json"]);
+    let (code, found) = block_in_place(|| doctor(&machine, &url, ask()));
+    assert_eq!((code, &found["isolation"], &found["engine"]), (Some(1), &json!(null), &json!("auto")), "{found}");
+    expect_missing(&found, "docker", "/nonexistent/docker.sock", "apt-get install docker.io");
+    expect_missing(&found, "process", "needs bubblewrap", "apt-get install bubblewrap");
+    // All that is missing, not the first of it.
+    expect_missing(&found, "process", "no Python at `/usr/bin/no-such-python`", "apt-get install python3");
+    expect_missing(&found, "engine", "needs bubblewrap", "for the process engine: apt-get install bubblewrap");
+    assert!(block_in_place(|| process.stop()).success(), "{}", process.log());
+    // The same without a service.
+    let (code, found) = block_in_place(|| doctor(&machine, &url, ask()));
+    assert_eq!((code, &found["code"]), (Some(7), &json!("server-unreachable")), "{found}");
+    expect_missing(&found, "docker", "/nonexistent/docker.sock", "apt-get install docker.io");
+    expect_missing(&found, "process", "needs bubblewrap", "apt-get install bubblewrap");
+}
