@@ -235,6 +235,14 @@ fi
 
 for step in "${chosen[@]}"; do
     if [[ $step == @(process|without_docker) ]]; then ensure_bubblewrap "$may_install" || exit 1; fi
+    if [ "$step" = process ]; then
+        # The tests make such a folder as well, without a download: from what is kept now.
+        flags=(--folder "$work/python")
+        if [ "$may_install" = no ]; then flags+=(--no-install); fi
+        rm -rf "$work/python"
+        docker/python/build.sh "${flags[@]}" || exit 1
+        rm -r "$work/python"
+    fi
 done
 
 # -- The steps ----------------------------------------------------------------------------------------------------

@@ -154,6 +154,11 @@ impl Launch {
         for (source, opened) in self.sources.iter().zip(&opened) {
             told(&format!("bind `{}`", source.path.display()), source.appear(opened, &stage))?;
         }
+        // Once for all of them: the kernel writes down every mount for each reader.
+        let mounts = told("read the mounts", fs::read_to_string("/proc/self/mountinfo"))?;
+        for source in &self.sources {
+            told(&format!("restrict `{}`", source.path.display()), source.restrict(&stage, &mounts))?;
+        }
         told("enter the stage", std::env::set_current_dir(root))?;
         told("leave the machine's folders", confine::become_root())
     }
@@ -172,7 +177,11 @@ impl Source {
         } else {
             File::create_new(&target)?;
         }
-        confine::bind(Path::new(&format!("/proc/self/fd/{}", opened.as_raw_fd())), &target)?;
+        confine::bind(Path::new(&format!("/proc/self/fd/{}", opened.as_raw_fd())), &target)
+    }
+
+    fn restrict(&self, stage: &Path, mounts: &str) -> io::Result<()> {
+        let target = stage.join(&self.name);
         let mut flags = NO_SUID | NO_DEV;
         if self.flags.contains('r') {
             flags |= READ_ONLY;
@@ -180,17 +189,16 @@ impl Source {
         if self.flags.contains('x') {
             flags |= NO_EXEC;
         }
-        confine::restrict(&target, flags | flags_of(&target)?)
+        confine::restrict(&target, flags | flags_of(&target, mounts))
     }
 }
 
 /// What the disk of a source forbids stays forbidden: setting flags replaces them all.
-fn flags_of(target: &Path) -> io::Result<std::ffi::c_ulong> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+fn flags_of(target: &Path, mounts: &str) -> std::ffi::c_ulong {
     let line = mounts.lines().rev().find(|line| line.split(' ').nth(4).map(Path::new) == Some(target));
     let options = line.and_then(|line| line.split(' ').nth(5)).unwrap_or_default();
     let known = [("ro", READ_ONLY), ("noexec", NO_EXEC), ("nosuid", NO_SUID), ("nodev", NO_DEV)];
-    Ok(known.iter().filter(|(name, _)| options.split(',').any(|option| option == *name)).map(|(_, flag)| flag).sum())
+    known.iter().filter(|(name, _)| options.split(',').any(|option| option == *name)).map(|(_, flag)| flag).sum()
 }
 
 /// Shows a folder or link of the machine's root, if it has one of that name.

@@ -87,8 +87,10 @@ pub struct RunningSandbox {
     pub id: String,
     /// Its first process as the service sees it; the peer of `host.sock` must be this.
     pub pid: i32,
-    /// The image it was made from, by content.
+    /// The image it was made from, by content; under the process engine, the folder of its root file system.
     pub image: String,
+    /// What the operator allowed to be missing.
+    pub weaker: Vec<String>,
 }
 
 /// How a sandbox ended.

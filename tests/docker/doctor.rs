@@ -9,19 +9,10 @@ use tokio::task::block_in_place;
 
 use super::client::fixture;
 use super::kind::{kind, process_is_there};
-use super::machine::Machine;
-use super::support::process::Process;
+use super::machine::{Machine, elsewhere};
 
-const PLUGBAY: &str = env!("CARGO_BIN_EXE_plugbay");
-
-/// A machine like this one without bubblewrap, as whoever is started in it sees it. Nothing changes for others.
-#[expect(clippy::disallowed_methods, reason = "starts the program under test")]
-fn without_bubblewrap(program: &[&str]) -> Command {
-    let mut command = Command::new("unshare");
-    let hide = "mount --bind /dev/null /usr/bin/bwrap && exec \"$@\"";
-    command.args(["--mount", "sh", "-c", hide, "sh"]).args(program);
-    command
-}
+/// As on a machine without bubblewrap.
+const WITHOUT: &str = "mount --bind /dev/null /usr/bin/bwrap";
 
 /// What it prints for programs, and how it ends.
 fn doctor(machine: &Machine, url: &str, mut command: Command) -> (Option<i32>, Value) {
@@ -54,7 +45,7 @@ async fn what_works_is_told_with_its_version() {
     let Some(machine) = Machine::new() else { return };
     let (mut process, client) = machine.serve();
     client.run(&fixture("probe")).await;
-    let mut command = Command::new(PLUGBAY);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plugbay"));
     command.args(["doctor", "--json"]);
     let url = format!("http://{}", process.address);
     let (code, found) = block_in_place(|| doctor(&machine, &url, command));
@@ -77,14 +68,10 @@ async fn where_both_engines_are_missing_both_are_named_with_their_packages() {
     let machine = Machine::with_config(
         "sandbox: { docker_host: \"unix:///nonexistent/docker.sock\", process: { python: /usr/bin/no-such-python } }\n",
     );
-    let (data, config) = (machine.data(), machine.config());
-    let words = ["serve", "--listen", "127.0.0.1:0", "--insecure-dev", "--data-dir"];
-    let mut serve = without_bubblewrap(&[&[PLUGBAY], &words[..]].concat());
-    serve.arg(&data).arg("--config").arg(&config);
-    let mut process = block_in_place(|| Process::start(serve));
-    assert!(fs::exists("/usr/bin/bwrap").unwrap());
+    let (mut process, _) = block_in_place(|| machine.serve_elsewhere(WITHOUT));
+    assert!(fs::metadata("/usr/bin/bwrap").unwrap().is_file(), "here it is there");
     let url = format!("http://{}", process.address);
-    let ask = || without_bubblewrap(&[PLUGBAY, "doctor", "--json"]);
+    let ask = || elsewhere(WITHOUT, &["doctor", "--json"]);
     let (code, found) = block_in_place(|| doctor(&machine, &url, ask()));
     assert_eq!((code, &found["isolation"], &found["engine"]), (Some(1), &json!(null), &json!("auto")), "{found}");
     expect_missing(&found, "docker", "/nonexistent/docker.sock", "apt-get install docker.io");

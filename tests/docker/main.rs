@@ -20,6 +20,7 @@ mod configured;
 mod container;
 mod databases;
 mod doctor;
+mod elsewhere;
 mod ends;
 mod egress;
 mod egress_attacks;
