@@ -7,7 +7,7 @@ use plugbay::domain::Isolation;
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
 
-use super::client::fixture;
+use super::client::{example, fixture};
 use super::kind::{kind, process_is_there};
 use super::machine::{Machine, elsewhere};
 
@@ -58,6 +58,24 @@ async fn what_works_is_told_with_its_version() {
     }
     assert_eq!(found["isolation"], kind().as_str(), "{found}");
     assert!(block_in_place(|| process.stop()).success(), "{}", process.log());
+}
+
+/// `plugbay test` runs a service for a moment, which needs one engine and not both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::disallowed_methods, reason = "starts the program under test")]
+async fn without_docker_a_plugin_can_be_tried() {
+    if !process_is_there() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plugbay"));
+    command.args(["test", "--json"]).arg(example("echo")).current_dir(folder.path());
+    command.env("PLUGBAY__SANDBOX__DOCKER_HOST", "unix:///nonexistent/docker.sock");
+    let output = block_in_place(|| command.output().unwrap());
+    let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}{told}");
+    let report: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&report["trial"]["isolation"], &report["name"]), (&json!("process"), &json!("echo")), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

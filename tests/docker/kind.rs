@@ -101,6 +101,10 @@ pub(crate) fn running(instance: &str) -> usize {
 
 /// The processes of a sandbox, bubblewrap's own included.
 pub(crate) fn processes(instance: &str, sandbox: &str) -> Vec<i32> {
+    if kind() == Isolation::Docker {
+        let table = docker(&["top", sandbox, "-eo", "pid"]).unwrap();
+        return table.lines().skip(1).map(|line| line.trim().parse().unwrap()).collect();
+    }
     let procs = fs::read_to_string(cgroups(instance).join(sandbox).join("cgroup.procs")).unwrap_or_default();
     procs.lines().map(|line| line.parse().unwrap()).collect()
 }

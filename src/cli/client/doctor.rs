@@ -16,9 +16,6 @@ const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 /// Where bubblewrap is.
 const BUBBLEWRAP: &str = "/usr/bin/bwrap";
 
-/// Checks of single engines.
-const ENGINES: [&str; 2] = ["docker", "process"];
-
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: plugbay doctor --json\n\nEnds with 1 when something is missing. Where no service \
@@ -51,12 +48,7 @@ pub(in crate::cli) fn doctor(_arguments: &DoctorArguments, context: &Context) ->
     });
     lines.extend(system.doctor.iter().map(check_text));
     context.output.result(&lines.join("\n"), &system);
-    // An engine that is not in use may be missing.
-    if system.doctor.iter().all(|check| check.ok || ENGINES.contains(&check.check.as_str())) {
-        Ok(())
-    } else {
-        Err(Failure::shown(Local::Failed))
-    }
+    if system.doctor.iter().all(Check::is_fine) { Ok(()) } else { Err(Failure::shown(Local::Failed)) }
 }
 
 /// Without a service only this machine can be looked at.

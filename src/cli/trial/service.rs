@@ -61,7 +61,7 @@ impl Service {
         let mut missing = Vec::new();
         for _ in 0..READY_TRIES {
             let system: System = self.connection.get("/api/system")?;
-            missing = system.doctor.into_iter().filter(|check| !check.ok).collect();
+            missing = system.doctor.into_iter().filter(|check| !check.is_fine()).collect();
             // What is being looked at has no way out yet, because nobody has to do anything.
             if missing.is_empty() || missing.iter().any(|check| check.how.is_some()) {
                 break;
