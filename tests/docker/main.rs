@@ -38,6 +38,7 @@ mod kind;
 mod lifecycle;
 mod machine;
 mod matrix;
+mod moment;
 mod observed;
 mod outside;
 mod plugin_calls;
