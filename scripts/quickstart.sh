@@ -17,8 +17,8 @@ Usage: scripts/quickstart.sh [--once] [--no-install] [--engine E] [--dir DIR]
   --once        stop the service after the demonstration
   --stop        stop the service of an earlier run and do nothing else
   --no-install  install nothing; say what is missing and fail
-  --engine E    what plugins run in: docker, process (bubblewrap, without Docker) or auto (default: auto,
-                after Docker was made ready)
+  --engine E    what plugins run in: docker; process (bubblewrap, without Docker); or auto, which takes Docker when it
+                answers, else process. Without this, Docker is installed and started where that is possible
   --dir DIR     where everything is kept (default: .plugbay), seen from the repository's top folder
   --help        print this
 
@@ -143,9 +143,15 @@ packages=()
 if ! printf 'int main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null; then packages+=(gcc libc6-dev); fi
 if ! command -v python3 >/dev/null; then packages+=(python3); fi
 
+# What must be there. The service finds out by itself, and says why it took what it took.
+sandbox=docker
+case $engine in
+process) sandbox=process ;;
+auto) if ! docker_ready; then sandbox=process; fi ;;
+esac
 needed="Docker are there, and start Docker"
 image_plan="make the image for sandboxes from Debian packages, 100 MB, no image registry needed"
-if [ "$engine" = process ]; then
+if [ "$sandbox" = process ]; then
     needed="bubblewrap are there"
     image_plan="make no image: plugins see this machine's own /usr, read-only"
 fi
@@ -162,7 +168,7 @@ case $mode in
 once) echo "  7. stop the service" ;;
 *) echo "and leave the service running. Stop it with: $stop_command" ;;
 esac
-if [ "$engine" != process ] && ! docker_ready; then echo "Docker does not answer yet."; fi
+if [ "$sandbox" = docker ] && ! docker_ready; then echo "Docker does not answer yet."; fi
 if [ ${#packages[@]} -gt 0 ]; then echo "Missing on this machine: ${packages[*]}"; fi
 
 step "Tools"
@@ -177,7 +183,7 @@ fi
 if [ ${#packages[@]} -gt 0 ]; then
     install_packages "$may_install" "${packages[@]}" || exit 1
 fi
-if [ "$engine" = process ]; then
+if [ "$sandbox" = process ]; then
     ensure_bubblewrap "$may_install" || exit 1
     sandboxes=$(/usr/bin/bwrap --version)
 else
@@ -190,7 +196,7 @@ step "Build"
 echo "A debug build: it takes a third of the time of a release build, and nothing shown here needs more speed."
 run cargo build --locked --bin plugbay
 
-if [ "$engine" != process ]; then
+if [ "$sandbox" = docker ]; then
     step "The image for sandboxes"
     image=(docker/python/build.sh)
     if [ "$may_install" = no ]; then image+=(--no-install); fi
@@ -339,11 +345,26 @@ PYTHON
 step "It worked"
 isolation=$(field "$dir/show.json" isolation)
 case $engine in
-'' | auto) why="the strongest engine that answers is taken; $log tells more" ;;
+'' | auto)
+    # Of the last start that is in the log, if its beginning is still there.
+    why=$(python3 - "$log" <<'PYTHON'
+import json, sys
+why = "the strongest engine that answers is taken"
+for line in open(sys.argv[1]):
+    try:
+        message = json.loads(line).get("message", "")
+    except ValueError:
+        continue
+    if message.startswith("Plugins run "):
+        why = message
+print(why)
+PYTHON
+    )
+    ;;
 *) why="--engine $engine was said" ;;
 esac
 echo "hello $version is signed and installed, and it answered from its sandbox."
-echo "Isolation: $isolation, because $why."
+echo "Isolation: $isolation ($why)"
 if [ "$mode" = once ]; then exit 0; fi
 cat <<NEXT
 The service runs at $url (process $(cat "$pid_file")); API documentation: $url/docs

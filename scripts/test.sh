@@ -28,9 +28,9 @@ USAGE
 
 budget=5400
 steps=(fmt shell clippy queries build test docker hostile process mutation doc template sdk plugins fixtures schemathesis quickstart
-    readme chaos)
+    without_docker readme chaos)
 # What makes no sense without a binary.
-after_build=" test docker hostile process mutation plugins schemathesis quickstart readme chaos "
+after_build=" test docker hostile process mutation plugins schemathesis quickstart without_docker readme chaos "
 # What starts sandboxes.
 with_docker=" docker hostile quickstart readme "
 bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
@@ -64,7 +64,7 @@ step_test() {
 step_docker() { cargo test --locked --no-fail-fast --test docker; }
 step_hostile() { cargo test --locked --no-fail-fast --test hostile; }
 # The same tests against bubblewrap.
-step_process() { PLUGBAY_TEST_ENGINE=process cargo test --locked --no-fail-fast --test docker; }
+step_process() { PLUGBAY_TEST_ENGINE=process cargo test --locked --no-fail-fast --test docker --test hostile; }
 step_mutation() { PLUGBAY_FUZZ_SECONDS=${PLUGBAY_FUZZ_SECONDS:-20} cargo test --locked --test mutation; }
 step_doc() { RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --locked --no-deps; }
 step_template() { (cd plugin-template/python && python3 -B -m unittest discover -s tests); }
@@ -100,6 +100,23 @@ step_quickstart() {
     scripts/quickstart.sh --no-install --once --dir "$work/quickstart"
     scripts/quickstart.sh --no-install --once --dir "$work/quickstart"
     rm -rf "$work/quickstart"
+}
+
+# On a machine that has no Docker: told to do without it, and finding out.
+step_without_docker() {
+    local engine found
+    for engine in process auto; do
+        rm -rf "$work/without_docker"
+        hide_docker scripts/quickstart.sh --no-install --once --engine "$engine" --dir "$work/without_docker" |
+            tee "$work/without_docker.log"
+        found=$(tail -n 2 "$work/without_docker.log" | head -n 1)
+        case $engine,$found in
+        "process,Isolation: process (--engine process was said)") ;;
+        "auto,Isolation: process (Plugins run under bubblewrap "*"Docker cannot be reached at "*) ;;
+        *) echo "error: with --engine $engine it said: $found" && return 1 ;;
+        esac
+    done
+    rm -rf "$work/without_docker" "$work/without_docker.log"
 }
 
 step_readme() { PLUGBAY_BIN=$bin python3 -B scripts/readme.py; }
@@ -217,7 +234,15 @@ if [ "$needs_docker" = yes ]; then
 fi
 
 for step in "${chosen[@]}"; do
-    if [ "$step" = process ]; then ensure_bubblewrap "$may_install" || exit 1; fi
+    if [[ $step == @(process|without_docker) ]]; then ensure_bubblewrap "$may_install" || exit 1; fi
+    if [ "$step" = process ]; then
+        # The tests make such a folder as well, without a download: from what is kept now.
+        flags=(--folder "$work/python")
+        if [ "$may_install" = no ]; then flags+=(--no-install); fi
+        rm -rf "$work/python"
+        docker/python/build.sh "${flags[@]}" || exit 1
+        rm -r "$work/python"
+    fi
 done
 
 # -- The steps ----------------------------------------------------------------------------------------------------

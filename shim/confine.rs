@@ -1,6 +1,6 @@
 //! What is done to a process before bubblewrap runs in it. Declared by hand like `sys`; unsafe like it.
 
-use std::ffi::{CString, c_char, c_int, c_ulong, c_void};
+use std::ffi::{CString, c_char, c_int, c_long, c_ulong, c_void};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -13,6 +13,11 @@ const REMOUNT: c_ulong = 32;
 const BIND: c_ulong = 4096;
 const RECURSIVE: c_ulong = 16384;
 const PRIVATE: c_ulong = 1 << 18;
+const MNT_DETACH: c_int = 2;
+#[cfg(target_arch = "x86_64")]
+const PIVOT_ROOT: c_long = 155;
+#[cfg(target_arch = "aarch64")]
+const PIVOT_ROOT: c_long = 41;
 const CLONE_NEWNS: c_int = 0x0002_0000;
 const CLONE_NEWNET: c_int = 0x4000_0000;
 const PR_SET_NO_NEW_PRIVS: c_int = 38;
@@ -44,6 +49,8 @@ unsafe extern "C" {
         flags: c_ulong,
         data: *const c_void,
     ) -> c_int;
+    fn umount2(target: *const c_char, flags: c_int) -> c_int;
+    fn syscall(number: c_long, ...) -> c_long;
     fn unshare(flags: c_int) -> c_int;
     fn setrlimit(resource: c_int, limit: *const Limit) -> c_int;
     fn setgroups(count: usize, groups: *const u32) -> c_int;
@@ -107,6 +114,24 @@ pub(crate) fn own_network() -> io::Result<()> {
 pub(crate) fn bind(source: &Path, target: &Path) -> io::Result<()> {
     // Not recursive: what is mounted below the source stays outside.
     mount_with(source, target, Path::new(""), BIND, Path::new(""))
+}
+
+/// Shows a folder of the machine with everything that is mounted below it.
+pub(crate) fn bind_all(source: &Path, target: &Path) -> io::Result<()> {
+    mount_with(source, target, Path::new(""), BIND | RECURSIVE, Path::new(""))
+}
+
+/// Makes the current folder, on which something is mounted, the root. What was the root until then is gone, with
+/// everything that is mounted in it.
+pub(crate) fn become_root() -> io::Result<()> {
+    // SAFETY: two texts that end with 0 and are constant.
+    unsafe {
+        // The old root lands on top of the new one, from where it can be taken off.
+        if syscall(PIVOT_ROOT, c".".as_ptr(), c".".as_ptr()) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        done(umount2(c".".as_ptr(), MNT_DETACH))
+    }
 }
 
 /// Flags of a mount at exactly this path.

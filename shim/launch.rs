@@ -7,7 +7,9 @@
 //!
 //! Resource limits and cgroups come first, then mounts and a network of its own. Each source is opened by root, which may
 //! pass through folders that the plugin's user may not, and appears as `DIR/NAME` with its flags; FLAGS are letters: `r`
-//! read-only, `x` no programs. No mount is ever seen outside, and all vanish with the process. Then it becomes the user.
+//! read-only, `x` no programs. Beside them only what bubblewrap itself needs is left of the machine's mounts: those of
+//! other plugins must neither be within reach nor be held. No mount is ever seen outside, and all vanish with the process.
+//! Then it becomes the user.
 //!
 //! Standard input becomes descriptor 10, standard output 11 and 12. All three are closed by bubblewrap or the shim,
 //! so that the end of 12 says that the shim runs, or that nothing does.
@@ -29,6 +31,9 @@ const RESOURCES: [(&str, i32); 4] = [("nofile", 7), ("core", 4), ("memlock", 8),
 
 /// From here on ports can be bound without a right: the bridge answers at 53 and 443, with the plugin's uid.
 const FIRST_FREE_PORT: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+
+/// Where bubblewrap, its libraries and what it looks at are, as far as they are there.
+const SYSTEM: [&str; 9] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "dev", "proc"];
 
 /// A file or folder that appears below the stage.
 struct Source {
@@ -129,20 +134,33 @@ impl Launch {
         Ok(format!("cannot start `{}`: {error}", self.program[0].display()))
     }
 
-    /// Mounts everything below the stage.
+    /// Makes a root of its own that has the stage and the system's programs, and leaves everything else.
     fn fill(&self, stage: &Path) -> Result<(), String> {
-        // Before the stage hides what lies there, and after the mounts became this process's own.
+        // Before the new root hides what lies there, and after the mounts became this process's own.
         let opened: Vec<File> = self.sources.iter().map(Source::open).collect::<Result<_, _>>()?;
-        told("make the stage", confine::tmpfs(stage, NO_SUID | NO_DEV | NO_EXEC, "mode=0755,size=64k"))?;
+        let root = stage;
+        told("make the stage", confine::tmpfs(root, NO_SUID | NO_DEV | NO_EXEC, "mode=0755,size=64k"))?;
+        for name in SYSTEM {
+            told(&format!("show `/{name}`"), show(&Path::new("/").join(name), &root.join(name)))?;
+        }
+        // As it will be called from inside.
+        let stage = root.join(stage.strip_prefix("/").unwrap_or(stage));
+        told("make the stage", fs::DirBuilder::new().recursive(true).mode(0o755).create(&stage))?;
         for (name, options) in &self.tmpfs {
             let target = stage.join(name);
             let result = folder(&target).and_then(|()| confine::tmpfs(&target, NO_SUID | NO_DEV | NO_EXEC, options));
             told(&format!("mount `{}`", name.display()), result)?;
         }
         for (source, opened) in self.sources.iter().zip(&opened) {
-            told(&format!("bind `{}`", source.path.display()), source.appear(opened, stage))?;
+            told(&format!("bind `{}`", source.path.display()), source.appear(opened, &stage))?;
         }
-        Ok(())
+        // Once for all of them: the kernel writes down every mount for each reader.
+        let mounts = told("read the mounts", fs::read_to_string("/proc/self/mountinfo"))?;
+        for source in &self.sources {
+            told(&format!("restrict `{}`", source.path.display()), source.restrict(&stage, &mounts))?;
+        }
+        told("enter the stage", std::env::set_current_dir(root))?;
+        told("leave the machine's folders", confine::become_root())
     }
 }
 
@@ -159,7 +177,11 @@ impl Source {
         } else {
             File::create_new(&target)?;
         }
-        confine::bind(Path::new(&format!("/proc/self/fd/{}", opened.as_raw_fd())), &target)?;
+        confine::bind(Path::new(&format!("/proc/self/fd/{}", opened.as_raw_fd())), &target)
+    }
+
+    fn restrict(&self, stage: &Path, mounts: &str) -> io::Result<()> {
+        let target = stage.join(&self.name);
         let mut flags = NO_SUID | NO_DEV;
         if self.flags.contains('r') {
             flags |= READ_ONLY;
@@ -167,17 +189,28 @@ impl Source {
         if self.flags.contains('x') {
             flags |= NO_EXEC;
         }
-        confine::restrict(&target, flags | flags_of(&target)?)
+        confine::restrict(&target, flags | flags_of(&target, mounts))
     }
 }
 
 /// What the disk of a source forbids stays forbidden: setting flags replaces them all.
-fn flags_of(target: &Path) -> io::Result<std::ffi::c_ulong> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+fn flags_of(target: &Path, mounts: &str) -> std::ffi::c_ulong {
     let line = mounts.lines().rev().find(|line| line.split(' ').nth(4).map(Path::new) == Some(target));
     let options = line.and_then(|line| line.split(' ').nth(5)).unwrap_or_default();
     let known = [("ro", READ_ONLY), ("noexec", NO_EXEC), ("nosuid", NO_SUID), ("nodev", NO_DEV)];
-    Ok(known.iter().filter(|(name, _)| options.split(',').any(|option| option == *name)).map(|(_, flag)| flag).sum())
+    known.iter().filter(|(name, _)| options.split(',').any(|option| option == *name)).map(|(_, flag)| flag).sum()
+}
+
+/// Shows a folder or link of the machine's root, if it has one of that name.
+fn show(source: &Path, target: &Path) -> io::Result<()> {
+    if let Ok(link) = source.read_link() {
+        return std::os::unix::fs::symlink(link, target);
+    }
+    if !source.is_dir() {
+        return Ok(());
+    }
+    folder(target)?;
+    confine::bind_all(source, target)
 }
 
 fn folder(path: &Path) -> io::Result<()> {

@@ -13,11 +13,11 @@ use crate::api::{self, Bound, ServerError};
 use crate::config::Config;
 use crate::domain::{Clock, Code, Refusal, SignaturePolicy, SystemClock};
 use crate::egress::{Resolver, SystemResolver};
-use crate::service::{Service, ServiceError, VerifiedAudit};
+use crate::service::{Service, ServiceError, VerifiedAudit, remove_abandoned};
 use crate::shutdown::{DrainTimeout, Shutdown};
 use crate::store::audit::Head;
 
-pub use crate::service::{LostSecret, RestoreOrder, Restored};
+pub use crate::service::{LostSecret, RestoreOrder, Restored, momentary_folder};
 
 /// How long everything may take to stop; a second signal does not wait.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -80,6 +80,7 @@ pub struct Running {
 impl Running {
     /// Opens everything. Nothing answers until [`Running::run`].
     pub async fn start(config: Config) -> Result<Self, StartupError> {
+        remove_abandoned(&config).await;
         Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemResolver)).await
     }
 

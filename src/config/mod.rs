@@ -327,6 +327,14 @@ impl Config {
         load::load(overrides, &Environment::of_process())
     }
 
+    /// The same for a service that keeps everything in this folder.
+    #[must_use]
+    pub fn in_folder(mut self, folder: &Path) -> Self {
+        self.server.data_dir = folder.join("data");
+        self.server.run_dir = folder.join("run");
+        self
+    }
+
     /// The defaults, on a free port of the loopback interface.
     pub fn for_testing(data_dir: &Path) -> Self {
         let overrides = Overrides { data_dir: Some(data_dir.to_owned()), ..Overrides::default() };

@@ -93,8 +93,10 @@ pub struct RunningSandbox {
     pub id: String,
     /// Its first process as the service sees it; the peer of `host.sock` must be this.
     pub pid: i32,
-    /// The image it was made from, by content.
+    /// The image it was made from, by content; under the process engine, the folder of its root file system.
     pub image: String,
+    /// What the operator allowed to be missing.
+    pub weaker: Vec<String>,
 }
 
 /// How a sandbox ended.
@@ -161,7 +163,7 @@ pub enum SandboxError {
         /// What it lacks.
         problem: String,
         /// What helps.
-        how: &'static str,
+        how: String,
     },
     /// Neither engine works.
     #[error("{docker}; {process}")]
@@ -216,7 +218,7 @@ impl Refusal for SandboxError {
                 source.downcast_ref::<docker::Unreachable>().map(|why| why.how().to_owned())
             }
             Self::NoEngine { docker, process } => Some(Self::how_of_both(docker, process)),
-            Self::TooOld { how, .. } => Some((*how).to_owned()),
+            Self::TooOld { how, .. } => Some(how.clone()),
             Self::ImageMissing { image } if image.starts_with("plugbay/python:") => {
                 Some("docker/python/build.sh".to_owned())
             }

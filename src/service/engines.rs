@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::{Service, ServiceError};
 use crate::config::{Config, EngineChoice};
@@ -52,6 +53,17 @@ impl Engines {
         };
         let all = [(Isolation::Docker, docker), (Isolation::Process, process)];
         Ok((Self { all, seen: Mutex::default() }, chosen))
+    }
+
+    /// Removes every sandbox that there is. An engine that is not there has none.
+    pub(super) async fn remove_all(&self) {
+        for (isolation, engine) in &self.all {
+            for found in engine.list().await.unwrap_or_default() {
+                if let Err(error) = engine.remove(&found.id).await {
+                    warn!(%isolation, sandbox = %found.id, error = %Chain(&error), "A sandbox could not be removed");
+                }
+            }
+        }
     }
 }
 

@@ -77,8 +77,10 @@ pub struct SandboxView {
     pub isolation: Option<Isolation>,
     /// The engine's id.
     pub container: String,
-    /// The image, by content.
+    /// The image, by content, or the root file system.
     pub image: String,
+    /// What the operator allowed to be missing.
+    pub weaker: Vec<String>,
     /// What it must be.
     pub spec: SandboxSpec,
     /// What the shim saw inside.
@@ -214,6 +216,7 @@ impl Service {
         Ok(member.session().map(|session| SandboxView {
             isolation: self.isolation(),
             container: session.sandbox().id.clone(),
+            weaker: session.sandbox().weaker.clone(),
             image: session.sandbox().image.clone(),
             spec: session.spec().clone(),
             report: session.report().clone(),

@@ -22,7 +22,7 @@ use crate::domain::Chain;
 use crate::protocol::{CancelReason, Outgoing, RemoteError};
 use crate::sandbox::VolumeLease;
 
-/// How long what a plugin printed last may take once its sandbox is gone.
+/// How long what a plugin printed last may take.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// How long a cancelled call may go on.
@@ -197,7 +197,8 @@ impl Actor {
             // The next look at the engine's list finds it.
             tracing::warn!(sandbox = %inner.sandbox.id, error = %Chain(&error), "A sandbox could not be removed");
         }
-        // What it printed last is in the log before anybody removes that.
+        // Whoever stopped it finds in the log what it printed last. The other end is gone with its sandbox, so this takes
+        // as long as reading what is left on the way: the limit is for a sandbox that could not be removed.
         tokio::time::timeout(LAST_OUTPUT, output_end.wait_for(|end| end.closed)).await.ok();
         drop(dir);
         give_back(around.data).await;

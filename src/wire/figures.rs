@@ -109,9 +109,9 @@ pub struct SandboxView {
     /// What stands between the plugin and the machine.
     #[schema(example = "docker")]
     pub isolation: Option<String>,
-    /// The engine's id of the container.
+    /// The engine's id of it: of the container, or under the process engine of the session.
     pub container_id: Option<String>,
-    /// The image the container was made of.
+    /// The image it was made of, by content; under the process engine the folder of its root file system.
     pub image: Option<String>,
     /// What was asked of the engine.
     #[schema(value_type = Option<Object>)]
@@ -119,7 +119,7 @@ pub struct SandboxView {
     /// What the sandbox found when it looked at itself.
     #[schema(value_type = Option<Object>)]
     pub report: Option<Value>,
-    /// Where it is weaker than it should be.
+    /// Where it is weaker than it should be, as the operator allows. What is weaker without that does not start.
     pub weaker: Vec<String>,
 }
 
@@ -129,7 +129,7 @@ pub struct SandboxPlan {
     /// The engine.
     #[schema(example = "docker")]
     pub engine: String,
-    /// What the engine would be sent, as it would be sent.
+    /// What the engine would be sent, as it would be sent; under the process engine the command that would be started.
     #[schema(value_type = Object)]
     pub body: Value,
 }

@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use plugbay::config::{CallLimits, EngineChoice, SandboxConfig};
 use plugbay::domain::Isolation;
@@ -99,6 +101,10 @@ pub(crate) fn running(instance: &str) -> usize {
 
 /// The processes of a sandbox, bubblewrap's own included.
 pub(crate) fn processes(instance: &str, sandbox: &str) -> Vec<i32> {
+    if kind() == Isolation::Docker {
+        let table = docker(&["top", sandbox, "-eo", "pid"]).unwrap();
+        return table.lines().skip(1).map(|line| line.trim().parse().unwrap()).collect();
+    }
     let procs = fs::read_to_string(cgroups(instance).join(sandbox).join("cgroup.procs")).unwrap_or_default();
     procs.lines().map(|line| line.parse().unwrap()).collect()
 }
@@ -122,16 +128,49 @@ pub(crate) fn kill(instance: &str, sandbox: &str) {
     kill_process(pid, Signal::KILL).unwrap();
 }
 
-/// Removes whatever is left of a service, also of a test that failed.
+/// Removes whatever is left of a service that has ended, also of a test that failed.
 pub(crate) fn clean_up(instance: &str) {
+    remove_sandboxes(instance);
+    remove_cgroups(instance);
+    unmount_volumes(instance);
+}
+
+/// Removes the sandboxes of a service behind its back.
+pub(crate) fn remove_sandboxes(instance: &str) {
     for sandbox in sandboxes(instance) {
         if kind() == Isolation::Docker {
             docker(&["rm", "--force", &sandbox]).ok();
         } else {
-            // The rest of it ends with its first process; its cgroups are removed by the next service.
+            // The rest of it ends with its first process.
             for pid in processes(instance, &sandbox) {
                 kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).ok();
             }
         }
+    }
+}
+
+/// Cgroups of the process engine, as soon as nothing runs in them. Nobody else would look for those of a test.
+fn remove_cgroups(instance: &str) {
+    let tops = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    for top in tops.chain([PathBuf::from("/sys/fs/cgroup")]) {
+        let own = top.join("plugbay").join(instance);
+        let began = Instant::now();
+        while own.exists() && began.elapsed() < Duration::from_secs(5) {
+            let inner = fs::read_dir(&own).into_iter().flatten().flatten().map(|entry| entry.path());
+            for folder in inner.chain([own.clone()]).filter(|path| path.is_dir()) {
+                fs::remove_dir(folder).ok();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Volumes of a service that was killed, or did not end in order. Their loop devices go with them.
+#[expect(clippy::disallowed_methods, reason = "as an operator would do it")]
+fn unmount_volumes(instance: &str) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    for point in points.filter(|point| point.contains(&format!("/volumes-{instance}/"))) {
+        Command::new("umount").args(["-l", point]).status().ok();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -9,6 +10,15 @@ use super::client::Client;
 use super::kind::{choice, clean_up, engine_is_there, running};
 use super::served::short_folder;
 use super::support::process::Process;
+
+/// `plugbay` on a machine like this one after a shell's command that mounts something. Nothing changes for others.
+#[expect(clippy::disallowed_methods, reason = "starts the program under test")]
+pub(crate) fn elsewhere(change: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    let script = format!("{change} && exec \"$@\"");
+    command.args(["--mount", "sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_plugbay")]).args(arguments);
+    command
+}
 
 /// A service's folders, and the service while it runs.
 pub(crate) struct Machine {
@@ -43,9 +53,22 @@ impl Machine {
     pub(crate) fn serve(&self) -> (Process, Client) {
         let config = self.config();
         let process = Process::serve(&self.data(), &config, &["--insecure-dev", "--engine", choice().as_str()]);
-        let token = fs::read_to_string(self.data().join("admin.token")).unwrap();
-        let client = Client::new(process.address.parse().unwrap(), token.trim());
+        let client = self.client(&process);
         (process, client)
+    }
+
+    /// The same where a shell's command has changed what is mounted; see [`elsewhere`].
+    pub(crate) fn serve_elsewhere(&self, change: &str) -> (Process, Client) {
+        let mut command = elsewhere(change, &["serve", "--listen", "127.0.0.1:0", "--insecure-dev", "--data-dir"]);
+        command.arg(self.data()).arg("--config").arg(self.config());
+        let process = Process::start(command);
+        let client = self.client(&process);
+        (process, client)
+    }
+
+    fn client(&self, process: &Process) -> Client {
+        let token = fs::read_to_string(self.data().join("admin.token")).unwrap();
+        Client::new(process.address.parse().unwrap(), token.trim())
     }
 
     pub(crate) fn instance(&self) -> String {

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::client::fixture;
-use super::kind::{clean_up, sandboxes};
+use super::kind::{remove_sandboxes, sandboxes};
 use super::served::Served;
 use super::support::app::{form, send};
 use super::support::author::pack_folder;
@@ -45,6 +45,25 @@ async fn a_plugin_that_does_not_say_how_it_is_gets_replaced() {
     println!("replaced after {replaced:?}");
     assert!(replaced < Duration::from_secs(7), "{replaced:?}");
     assert_eq!(blocked.expect(200)["result"], "unblocked", "the old session may finish its calls");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_replaced_has_ended_when_its_plugin_is_disabled() {
+    let Some(served) = Served::start_with(|config| config.health.interval = Duration::from_millis(200)).await else {
+        return;
+    };
+    served.run(&fixture("probe")).await;
+    let blocked = served.call("probe", "block", json!({"seconds": 8}));
+    let disabling = async {
+        served.until("probe", |plugin| plugin["restarts"] == 1).await;
+        assert_eq!(sandboxes(served.instance()).len(), 2, "the old session still has its call");
+        served.disable("probe").await.expect(200);
+        assert_eq!(sandboxes(served.instance()), Vec::<String>::new());
+    };
+    tokio::join!(blocked, disabling);
+    // Nobody holds its volume any more.
+    served.delete("/api/plugins/probe?purge=true").await.expect(204);
     served.end().await;
 }
 
@@ -141,7 +160,7 @@ async fn a_sandbox_that_is_removed_while_it_starts_is_a_failed_start() {
     served.add(&fixture("probe"), &[("main.py", main)]).await;
     let removing = async {
         served.until("probe", |plugin| plugin["state"] == "initializing").await;
-        clean_up(served.instance());
+        remove_sandboxes(served.instance());
         Instant::now()
     };
     let (enabled, removed) = tokio::join!(served.enable("probe"), removing);

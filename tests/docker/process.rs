@@ -11,21 +11,26 @@ use tokio::task::block_in_place;
 
 use super::bench::{Bench, PATIENCE};
 use super::client::fixture;
-use super::kind::{process_is_there, processes, running, sandboxes};
+use super::kind::{kind, process_is_there, processes, running, sandboxes};
 use super::machine::Machine;
 use super::served::Served;
 
+/// Docker promises it as well.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_process_of_a_plugin_is_roots_or_the_services() {
-    if !process_is_there() {
-        return;
-    }
-    let served = Served::with("probe").await.unwrap();
+async fn no_process_of_a_plugin_is_roots_or_the_services_or_reaches_another_plugin() {
+    let Some(served) = Served::with("probe").await else { return };
+    served.add_as(&fixture("probe"), "neighbour").await;
+    served.enable("neighbour").await.expect(200);
+    let neighbour = served.about("neighbour", "sandbox").await["spec"].take();
+    // Started while its neighbour runs.
+    served.disable("probe").await.expect(200);
+    served.enable("probe").await.expect(200);
     let sandbox = served.container("probe").await;
     let uid = served.result("probe", "look", json!({})).await["uid"].as_u64().unwrap();
-    assert!(uid >= 200_000, "{uid}");
+    assert!(uid >= 200_000 && neighbour["uid"] != uid, "{uid}");
     let found = processes(served.instance(), &sandbox);
-    assert!(found.len() >= 3, "bubblewrap, shim and plugin: {found:?}");
+    let least = if kind() == Isolation::Docker { 2 } else { 3 };
+    assert!(found.len() >= least, "shim and plugin, and bubblewrap: {found:?}");
     for pid in found {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         for field in ["Uid:", "Gid:"] {
@@ -33,7 +38,23 @@ async fn no_process_of_a_plugin_is_roots_or_the_services() {
             assert!(ids.split_whitespace().all(|id| id.parse() == Ok(uid)), "{pid}: {field} {ids}");
         }
         assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
+        // Bubblewrap waits outside of the sandbox; not even there is anything of another plugin.
+        let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+        for field in ["instance_dir", "data"] {
+            let path = neighbour[field].as_str().unwrap();
+            assert!(!mounts.contains(path), "{pid}: {path} in {mounts}");
+            assert!(!fs::exists(format!("/proc/{pid}/root{path}")).unwrap(), "{pid}: {path}");
+        }
     }
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_is_shown_with_its_isolation_and_its_plan() {
+    if !process_is_there() {
+        return;
+    }
+    let served = Served::with("probe").await.unwrap();
     // Nothing of its mounts is seen outside.
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(served.data().to_str().unwrap()), "{mounts}");
@@ -120,24 +141,32 @@ async fn plugins_die_with_a_killed_service_and_the_next_one_tidies_up() {
         return;
     }
     let machine = Machine::new().unwrap();
-    let (mut process, client) = machine.serve();
+    let (mut process, mut client) = machine.serve();
     client.run(&fixture("probe")).await;
     let instance = machine.instance();
-    assert_eq!((sandboxes(&instance).len(), running(&instance)), (1, 1));
-    let before = sandboxes(&instance);
-    block_in_place(|| process.kill());
-    let deadline = Instant::now() + PATIENCE;
-    while running(&instance) > 0 {
-        assert!(Instant::now() < deadline, "a plugin outlives its service");
-        tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        assert_eq!((sandboxes(&instance).len(), running(&instance)), (1, 1));
+        let before = sandboxes(&instance);
+        block_in_place(|| process.kill());
+        let killed = Instant::now();
+        let deadline = killed + PATIENCE;
+        while running(&instance) > 0 {
+            assert!(Instant::now() < deadline, "a plugin outlives its service");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        took.push(killed.elapsed());
+        assert_eq!(sandboxes(&instance), before, "empty cgroups are left");
+        (process, client) = machine.serve();
+        client.until_active("probe").await;
+        while sandboxes(&instance).contains(&before[0]) {
+            assert!(Instant::now() < deadline, "they are removed at the next look");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
-    assert_eq!(sandboxes(&instance), before, "empty cgroups are left");
-    let (mut process, client) = machine.serve();
-    client.until_active("probe").await;
-    while sandboxes(&instance).contains(&before[0]) {
-        assert!(Instant::now() < deadline, "they are removed at the next look");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    println!("no process was left {took:?} after the kill");
+    // The machine may have been busy with something else once.
+    assert!(took.iter().min() < Some(&Duration::from_millis(100)), "{took:?}");
     assert!(block_in_place(|| process.stop()).success(), "{}", process.log());
     assert_eq!((sandboxes(&instance), machine.run_dirs()), (Vec::new(), 0));
 }

@@ -108,6 +108,19 @@ async fn data_outlive_stops_and_restarts_and_nothing_stays_mounted() {
     assert_eq!((mounts(served.instance()), devices(&data)), (0, 0));
 }
 
+/// A sandbox that was made while another one's volume was mounted must not keep it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_is_free_when_its_plugin_ends_whoever_started_meanwhile() {
+    let Some(served) = Served::with("probe").await else { return };
+    served.add_as(&fixture("probe"), "neighbour").await;
+    served.enable("neighbour").await.expect(200);
+    served.disable("probe").await.expect(200);
+    let left = devices(&served.data());
+    assert_eq!(left, usize::from(is_root()), "the neighbour's own");
+    served.enable("probe").await.expect(200);
+    served.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_service_finds_its_data_again_and_leaves_no_mounts() {
     let Some(machine) = Machine::new() else { return };

@@ -70,7 +70,8 @@ impl Sandbox for Impostor {
             }
             drop(connections);
         });
-        future::ready(Ok(RunningSandbox { id: "x".to_owned(), pid: self.pid, image: String::new() })).boxed()
+        let (id, image, weaker) = ("x".to_owned(), String::new(), Vec::new());
+        future::ready(Ok(RunningSandbox { id, pid: self.pid, image, weaker })).boxed()
     }
 
     fn check_report(&self, _spec: &SandboxSpec, _report: &Value) -> Result<(), SandboxError> {

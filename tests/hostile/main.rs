@@ -1,6 +1,7 @@
 //! Plugins that do their worst, in a service with a neighbour. Around every attack it is checked that the neighbour answers
 //! in time, that the service stays small, and that nothing is left behind (`target.rs`). The numbers are those of the list of attacks that plugbay is
-//! built against. Needs Docker, as `tests/docker` does.
+//! built against. Needs Docker, or root and bubblewrap with
+//! `PLUGBAY_TEST_ENGINE=process`, as `tests/docker` does.
 #![expect(clippy::unwrap_used, reason = "a failed step should stop the test")]
 #![expect(clippy::print_stdout, reason = "a failed test shows how far it came, and figures")]
 
@@ -28,6 +29,7 @@ mod floods;
 mod greed;
 mod inside;
 mod introduction;
+mod left;
 mod lines;
 mod neighbour;
 mod patience;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::{BoxFuture, join_all};
+use plugbay::domain::Isolation;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -16,7 +17,8 @@ use tokio::task::block_in_place;
 
 use super::bench::{PATIENCE, docker};
 use super::client::{Client, fixture};
-use super::kind::sandboxes;
+use super::kind::{kind, sandboxes};
+use super::left;
 use super::machine::Machine;
 use super::neighbour::{self, Caller};
 use super::support::app::Answer;
@@ -164,12 +166,10 @@ impl Target {
         let (data, instance) = (self.machine.data(), self.machine.instance());
         until(&format!("{what}: containers go"), PATIENCE, || sandboxes(&instance).len() == 1);
         until(&format!("{what}: folders of sessions go"), PATIENCE, || self.machine.run_dirs() == 1);
-        let made = events(&instance, before.since, &["create"], "{{.ID}}");
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        for id in &made {
-            assert_eq!(processes_of(id), Vec::<String>::new(), "{what}: processes are left");
-            assert!(!mounts.contains(id.as_str()), "{what}: mounts of {id} are left");
+        if kind() == Isolation::Docker {
+            left::nothing_of_containers(&events(&instance, before.since, &["create"], "{{.ID}}"), what);
         }
+        left::only_of(&self.machine, &sandboxes(&instance)[0], what);
         for folder in ["volumes", "logs", "packages", "archives"] {
             let left = fs::read_dir(data.join(folder)).map_or(0, Iterator::count);
             assert!(left <= 1, "{what}: {left} entries in {folder}");
@@ -298,13 +298,4 @@ pub(crate) fn events(instance: &str, since: Duration, kinds: &[&str], format: &s
     let mut arguments = vec!["events", "--since", &since, "--until", &until, "--format", format];
     arguments.extend(filters.iter().flat_map(|filter| ["--filter", filter]));
     docker(&arguments).unwrap().lines().map(str::to_owned).collect()
-}
-
-/// Processes in the control groups of a container.
-fn processes_of(container: &str) -> Vec<String> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names
-        .filter(|name| fs::read_to_string(format!("/proc/{name}/cgroup")).is_ok_and(|text| text.contains(container)))
-        .collect()
 }

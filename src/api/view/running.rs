@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::domain::Isolation;
 use crate::service::{
     BreakerView, CallRecord, Execution, HealthView, LastFailure, LimitsView, MetricsView, SandboxSpec, SandboxView,
     StateEvent, StatsView,
@@ -142,24 +143,24 @@ pub(crate) fn sandbox(engine: &str, view: Option<SandboxView>) -> wire::SandboxV
     let engine = engine.to_owned();
     match view {
         None => wire::SandboxView { engine, ..wire::SandboxView::default() },
-        Some(SandboxView { isolation, container, image, spec: wanted, report }) => wire::SandboxView {
+        Some(SandboxView { isolation, container, image, weaker, spec: wanted, report }) => wire::SandboxView {
             engine,
             isolation: isolation.map(|isolation| isolation.to_string()),
             container_id: Some(container),
             image: Some(image),
-            spec: Some(spec(&wanted)),
+            spec: Some(spec(&wanted, isolation)),
             report: Some(report),
-            // A weaker one is never started.
-            weaker: Vec::new(),
+            weaker,
         },
     }
 }
 
 /// The specification in the words of the documentation.
-fn spec(spec: &SandboxSpec) -> Value {
+fn spec(spec: &SandboxSpec, isolation: Option<Isolation>) -> Value {
     json!({
         "session": spec.session,
-        "image": spec.image,
+        // The process engine has none.
+        "image": (isolation != Some(Isolation::Process)).then_some(&spec.image),
         "uid": spec.uid,
         "limits": wire::Limits::from(spec.limits),
         "network": "none",

@@ -16,9 +16,6 @@ const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 /// Where bubblewrap is.
 const BUBBLEWRAP: &str = "/usr/bin/bwrap";
 
-/// Checks of single engines.
-const ENGINES: [&str; 2] = ["docker", "process"];
-
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: plugbay doctor --json\n\nEnds with 1 when something is missing. Where no service \
@@ -51,12 +48,7 @@ pub(in crate::cli) fn doctor(_arguments: &DoctorArguments, context: &Context) ->
     });
     lines.extend(system.doctor.iter().map(check_text));
     context.output.result(&lines.join("\n"), &system);
-    // An engine that is not in use may be missing.
-    if system.doctor.iter().all(|check| check.ok || ENGINES.contains(&check.check.as_str())) {
-        Ok(())
-    } else {
-        Err(Failure::shown(Local::Failed))
-    }
+    if system.doctor.iter().all(Check::is_fine) { Ok(()) } else { Err(Failure::shown(Local::Failed)) }
 }
 
 /// Without a service only this machine can be looked at.
@@ -88,13 +80,21 @@ fn check_docker(socket: &str) -> Check {
 
 /// The service itself tries much more; this says what to install.
 fn check_process(bubblewrap: &Path) -> Check {
-    let is_root = rustix::process::geteuid().is_root();
-    let (ok, detail, how) = match (bubblewrap.exists(), is_root) {
-        (false, _) => (false, "needs bubblewrap, which is not installed", Some("apt-get install bubblewrap")),
-        (true, false) => (false, "needs a service that is started by root", Some("sudo plugbay serve")),
-        (true, true) => (true, "bubblewrap is installed", None),
-    };
-    Check { check: "process".to_owned(), ok, detail: detail.to_owned(), how: how.map(str::to_owned) }
+    let missing = [
+        (!bubblewrap.is_file(), "needs bubblewrap, which is not installed", "apt-get install bubblewrap"),
+        (!rustix::process::geteuid().is_root(), "needs a service that is started by root", "sudo plugbay serve"),
+    ];
+    let missing: Vec<_> = missing.into_iter().filter(|(is_missing, ..)| *is_missing).collect();
+    let joined = |parts: Vec<&str>| parts.join("; ");
+    let detail = joined(missing.iter().map(|(_, detail, _)| *detail).collect());
+    let how = joined(missing.iter().map(|(.., how)| *how).collect());
+    let ok = missing.is_empty();
+    Check {
+        check: "process".to_owned(),
+        ok,
+        detail: if ok { "bubblewrap is installed".to_owned() } else { detail },
+        how: (!ok).then_some(how),
+    }
 }
 
 fn check_text(check: &Check) -> String {

@@ -14,12 +14,9 @@ use crate::cli::client::Connection;
 use crate::cli::failure::{Failure, Local};
 use crate::config::{Config, EngineChoice, LogLevel, Overrides};
 use crate::domain::SignaturePolicy;
-use crate::startup::{Running, StartupError};
+use crate::startup::{Running, StartupError, momentary_folder};
 use crate::telemetry;
 use crate::wire::System;
-
-/// Bytes of the folder for temporary files that leave room for the names of sockets.
-const MAX_TEMPORARY_PATH: usize = 32;
 
 /// How often the service is asked whether it is ready, and how many times.
 const READY_TICK: Duration = Duration::from_millis(100);
@@ -39,7 +36,7 @@ impl Service {
     /// Starts it with the configuration of this machine's service, if there is one, but on a free port and in a folder
     /// of its own.
     pub(super) fn start(engine: Option<EngineChoice>, context: &Context) -> Result<Self, Failure> {
-        let folder = temporary_folder().map_err(|error| Failure::io("make a temporary folder", &error))?;
+        let folder = momentary_folder().map_err(|error| Failure::io("make a temporary folder", &error))?;
         let config = config(folder.path(), engine)?;
         telemetry::init(config.logging);
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -61,7 +58,7 @@ impl Service {
         let mut missing = Vec::new();
         for _ in 0..READY_TRIES {
             let system: System = self.connection.get("/api/system")?;
-            missing = system.doctor.into_iter().filter(|check| !check.ok).collect();
+            missing = system.doctor.into_iter().filter(|check| !check.is_fine()).collect();
             // What is being looked at has no way out yet, because nobody has to do anything.
             if missing.is_empty() || missing.iter().any(|check| check.how.is_some()) {
                 break;
@@ -91,18 +88,11 @@ impl Service {
 
 fn config(folder: &Path, engine: Option<EngineChoice>) -> Result<Config, Failure> {
     let listen = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let data_dir = Some(folder.join("data"));
-    let mut config = Config::load(Overrides { listen, data_dir, engine, insecure_dev: true, ..Overrides::default() })?;
-    config.server.run_dir = folder.join("run");
+    let overrides = Overrides { listen, engine, insecure_dev: true, ..Overrides::default() };
+    let mut config = Config::load(overrides)?.in_folder(folder);
     config.security.signatures = SignaturePolicy::Off;
     config.storage.min_free_bytes = 0;
     // What the plugin does is told by its own log; the service's shows what is wrong with the service.
     config.logging.level = LogLevel::Error;
     Ok(config)
-}
-
-fn temporary_folder() -> std::io::Result<TempDir> {
-    let usual = std::env::temp_dir();
-    let parent = if usual.as_os_str().len() > MAX_TEMPORARY_PATH { Path::new("/tmp") } else { &usual };
-    tempfile::Builder::new().prefix("plugbay-").tempdir_in(parent)
 }

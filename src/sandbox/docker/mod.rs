@@ -139,7 +139,7 @@ impl DockerEngine {
         };
         let started = self.start_created(&created.id, &created.warnings, &wanted).await;
         match started {
-            Ok(pid) => Ok(RunningSandbox { id: created.id, pid, image: image_id }),
+            Ok(pid) => Ok(RunningSandbox { id: created.id, pid, image: image_id, weaker: Vec::new() }),
             Err(error) => {
                 if let Err(left) = self.remove_container(&created.id).await {
                     warn!(container = %created.id, error = %left, "Could not remove a container that did not start");

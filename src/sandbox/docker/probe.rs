@@ -91,7 +91,7 @@ pub(super) fn read(
 const UPGRADE: &str = "install Docker Engine 20.10 or later: apt-get install docker.io";
 
 fn lacks(problem: String, how: &'static str) -> SandboxError {
-    SandboxError::TooOld { engine: ENGINE, problem, how }
+    SandboxError::TooOld { engine: ENGINE, problem, how: how.to_owned() }
 }
 
 fn require_api(version: &SystemVersion) -> Result<(), SandboxError> {

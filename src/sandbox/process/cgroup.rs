@@ -65,14 +65,18 @@ impl Hierarchies {
         for (_, folder) in self.folders("") {
             fs::create_dir_all(&folder)?;
         }
-        if self.version == 2 {
-            let mut folder = PathBuf::from(TOP);
-            for part in std::iter::once(Path::new("")).chain(self.own.iter().map(Path::new)) {
-                folder.push(part);
-                fs::write(folder.join("cgroup.subtree_control"), "+memory +pids +cpu")?;
-            }
+        self.switches().iter().try_for_each(|switch| fs::write(switch, "+memory +pids +cpu"))
+    }
+
+    /// Where version 2 is told to let folders below have controllers: each folder on the way, the top first.
+    fn switches(&self) -> Vec<PathBuf> {
+        if self.version != 2 {
+            return Vec::new();
         }
-        Ok(())
+        let own = Path::new(TOP).join(&self.own);
+        let mut folders: Vec<&Path> = own.ancestors().take_while(|folder| folder.starts_with(TOP)).collect();
+        folders.reverse();
+        folders.iter().map(|folder| folder.join("cgroup.subtree_control")).collect()
     }
 
     fn folders(&self, session: &str) -> Vec<(String, PathBuf)> {
@@ -82,9 +86,13 @@ impl Hierarchies {
 
     /// Makes the cgroup of a sandbox with its limits.
     pub(super) fn make(&self, spec: &SandboxSpec, cpus: u32) -> io::Result<Group> {
-        self.prepare()?;
         let group = self.group(&spec.session.to_string());
-        let result = group.fill(spec, cpus);
+        let make = || self.prepare().and_then(|()| group.fill(spec, cpus));
+        let result = match make() {
+            // Whoever looked at the machine before may have removed the empty folder just then.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => group.remove().and_then(|()| make()),
+            other => other,
+        };
         if result.is_err() {
             group.remove().ok();
         }
@@ -128,32 +136,10 @@ pub(super) fn pids_with_monitor(spec: &SandboxSpec) -> i64 {
 
 impl Group {
     fn fill(&self, spec: &SandboxSpec, cpus: u32) -> io::Result<()> {
-        let quota = (i128::from(nano_cpus(spec, cpus)) * i128::from(PERIOD_US) / 1_000_000_000).to_string();
-        let memory = memory_bytes(spec).to_string();
-        let shares = spec.limits.cpu_shares;
         for (_, folder) in &self.folders {
             fs::create_dir(folder)?;
         }
-        let values = if self.version == 2 {
-            vec![
-                ("memory.max", memory),
-                ("memory.swap.max", "0".to_owned()),
-                ("pids.max", pids_with_monitor(spec).to_string()),
-                ("cpu.max", format!("{quota} {PERIOD_US}")),
-                // 2 to 262144 as 1 to 10000.
-                ("cpu.weight", (1 + shares.saturating_sub(2).saturating_mul(9_999) / 262_142).to_string()),
-            ]
-        } else {
-            vec![
-                ("memory.limit_in_bytes", memory.clone()),
-                ("memory.memsw.limit_in_bytes", memory),
-                ("pids.max", pids_with_monitor(spec).to_string()),
-                ("cpu.cfs_period_us", PERIOD_US.to_string()),
-                ("cpu.cfs_quota_us", quota),
-                ("cpu.shares", shares.to_string()),
-            ]
-        };
-        for (file, value) in values {
+        for (file, value) in limits(self.version, spec, cpus) {
             match self.file(file) {
                 Some(path) => fs::write(path, value)?,
                 // Where swap is not counted there is none; see `Hierarchies::find`.
@@ -243,6 +229,30 @@ impl Group {
     }
 }
 
+/// What is written into which file, in this order.
+fn limits(version: u8, spec: &SandboxSpec, cpus: u32) -> Vec<(&'static str, String)> {
+    let quota = i128::from(nano_cpus(spec, cpus)) * i128::from(PERIOD_US) / 1_000_000_000;
+    let (memory, pids, shares) = (memory_bytes(spec).to_string(), pids_with_monitor(spec), spec.limits.cpu_shares);
+    if version == 2 {
+        return vec![
+            ("memory.max", memory),
+            ("memory.swap.max", "0".to_owned()),
+            ("pids.max", pids.to_string()),
+            ("cpu.max", format!("{quota} {PERIOD_US}")),
+            // 2 to 262144 as 1 to 10000.
+            ("cpu.weight", (1 + shares.saturating_sub(2).saturating_mul(9_999) / 262_142).to_string()),
+        ];
+    }
+    vec![
+        ("memory.limit_in_bytes", memory.clone()),
+        ("memory.memsw.limit_in_bytes", memory),
+        ("pids.max", pids.to_string()),
+        ("cpu.cfs_period_us", PERIOD_US.to_string()),
+        ("cpu.cfs_quota_us", quota.to_string()),
+        ("cpu.shares", shares.to_string()),
+    ]
+}
+
 fn number_after(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
 }
@@ -273,6 +283,7 @@ fn lacks(controller: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::testing::spec;
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let top = tempfile::tempdir().unwrap();
@@ -295,6 +306,54 @@ mod tests {
         assert_eq!(hierarchies_of("0::/\n", poor.path()).unwrap_err(), "the cgroup controller `memory` is not there");
         let none = folder(&[]);
         assert_eq!(hierarchies_of(groups, none.path()).unwrap_err(), "the cgroup controller `memory` is not there");
+    }
+
+    /// Version 2 has nowhere been tried in whole; this is what is written there.
+    #[test]
+    fn both_versions_are_told_the_same_limits() {
+        let mut spec = spec();
+        spec.limits.cpu_shares = 1_024;
+        let text = |version| {
+            let lines = limits(version, &spec, 2).into_iter().map(|(file, value)| format!("{file} {value}"));
+            lines.collect::<Vec<_>>()
+        };
+        let memory = 320 << 20;
+        let first = [
+            &format!("memory.limit_in_bytes {memory}"),
+            &format!("memory.memsw.limit_in_bytes {memory}"),
+            "pids.max 65",
+            "cpu.cfs_period_us 100000",
+            "cpu.cfs_quota_us 50000",
+            "cpu.shares 1024",
+        ];
+        assert_eq!(text(1), first);
+        let memory = format!("memory.max {memory}");
+        assert_eq!(text(2), [&memory, "memory.swap.max 0", "pids.max 65", "cpu.max 50000 100000", "cpu.weight 39"]);
+        spec.limits.cpu_shares = 2;
+        assert_eq!(limits(2, &spec, 2)[4].1, "1");
+        spec.limits.cpu_shares = 262_144;
+        assert_eq!(limits(2, &spec, 2)[4].1, "10000");
+    }
+
+    #[test]
+    fn the_folders_of_both_versions_lie_below_the_service() {
+        let of = |version, names: &[&str]| Hierarchies {
+            version,
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            limits_swap: true,
+            own: Path::new("plugbay").join("ours-and-never-made"),
+        };
+        let first = of(1, &["memory", "cpu,cpuacct"]);
+        let folders = first.group("session").folders;
+        let wanted = |name: &str| (name.to_owned(), format!("{TOP}/{name}/plugbay/ours-and-never-made/session").into());
+        assert_eq!(folders, [wanted("memory"), wanted("cpu,cpuacct")]);
+        assert_eq!(first.switches(), Vec::<PathBuf>::new());
+        let second = of(2, &[""]);
+        let session = format!("{TOP}/plugbay/ours-and-never-made/session");
+        assert_eq!(second.group("session").folders, [(String::new(), session.into())]);
+        let switches =
+            ["", "/plugbay", "/plugbay/ours-and-never-made"].map(|part| format!("{TOP}{part}/cgroup.subtree_control"));
+        assert_eq!(second.switches(), switches.map(PathBuf::from));
     }
 
     #[test]

@@ -43,6 +43,9 @@ use crate::shutdown::Shutdown;
 /// The engine in messages.
 const ENGINE: &str = "the process engine";
 
+/// What `sandbox.process.allow_without_cgroups` allows to be missing.
+const UNLIMITED: &str = "nothing limits memory, processors and processes: there are no cgroups";
+
 /// How long what was found out is believed.
 const PROBE_AGE: Duration = Duration::from_mins(10);
 
@@ -142,7 +145,8 @@ impl ProcessEngine {
             Ok(running) => {
                 let pid = running.pid;
                 self.running().insert(id.clone(), Arc::new(running));
-                Ok(RunningSandbox { id, pid, image: probed.settings.root.display().to_string() })
+                let weaker = if probed.hierarchies.is_some() { Vec::new() } else { vec![UNLIMITED.to_owned()] };
+                Ok(RunningSandbox { id, pid, image: probed.settings.root.display().to_string(), weaker })
             }
             Err(problem) => {
                 remove_group(group).await.ok();

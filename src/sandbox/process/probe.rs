@@ -41,35 +41,42 @@ pub(super) struct Asked<'a> {
     pub(super) message_bytes: usize,
 }
 
+/// Something that this machine lacks.
+#[derive(Debug, PartialEq, Eq)]
+struct Lack {
+    problem: String,
+    how: &'static str,
+}
+
+fn lack(problem: impl Into<String>, how: &'static str) -> Lack {
+    Lack { problem: problem.into(), how }
+}
+
+/// Everything at once: whoever installs one thing should not be told of the next only afterwards.
+fn refusal(lacks: &[Lack]) -> SandboxError {
+    let joined = |part: fn(&Lack) -> &str| lacks.iter().map(part).collect::<Vec<_>>().join("; ");
+    SandboxError::TooOld { engine: ENGINE, problem: joined(|lack| &lack.problem), how: joined(|lack| lack.how) }
+}
+
 /// Looks at everything a sandbox needs, and tries one.
 pub(super) async fn probe(asked: Asked<'_>, starter: &Starter, filter: &[u8]) -> Result<Probed, SandboxError> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(lacks(
-            "needs root: without it every plugin would have the service's own user".to_owned(),
-            "start the service as root, or use Docker: sandbox.engine: docker",
-        ));
-    }
-    let bubblewrap = find_bubblewrap()?;
-    let version = version_of(&bubblewrap).await?;
     let ProcessConfig { python, root, allow_without_cgroups } = asked.config;
     let root = root.clone().unwrap_or_else(|| PathBuf::from("/"));
-    let settings = Settings {
-        python: python.clone(),
-        root: std::path::absolute(&root).unwrap_or(root),
-        bubblewrap,
-        message_bytes: asked.message_bytes,
+    let root = std::path::absolute(&root).unwrap_or(root);
+    let bubblewrap = match find_bubblewrap() {
+        Ok(path) => version_of(&path).await.map(|version| (path, version)),
+        Err(lack) => Err(lack),
     };
-    check_python(&settings)?;
-    let hierarchies = match Hierarchies::find(asked.instance) {
-        Ok(found) => Some(found),
-        Err(_) if *allow_without_cgroups => None,
-        Err(problem) => {
-            return Err(lacks(
-                format!("cannot limit memory and processes: {problem}"),
-                "start the service where root may make cgroups with the controllers memory, pids and cpu; for development sandbox.process.allow_without_cgroups: true goes without limits",
-            ));
+    let python_found = check_python(&root, python);
+    let hierarchies = check_root().and_then(|()| find_cgroups(asked.instance, *allow_without_cgroups));
+    let (bubblewrap, version, hierarchies) = match (hierarchies, bubblewrap, python_found) {
+        (Ok(hierarchies), Ok((bubblewrap, version)), Ok(())) => (bubblewrap, version, hierarchies),
+        (hierarchies, bubblewrap, python) => {
+            let lacks = [hierarchies.err(), bubblewrap.err(), python.err()];
+            return Err(refusal(&lacks.into_iter().flatten().collect::<Vec<_>>()));
         }
     };
+    let settings = Settings { python: python.clone(), root, bubblewrap, message_bytes: asked.message_bytes };
     // The highest number is nobody's: plugins are counted upwards from the base.
     let plan = trial(asked.uid_base, asked.runtime, &settings);
     let ended = run(starter, &plan, filter).await.map_err(|source| SandboxError::Failed {
@@ -83,52 +90,68 @@ pub(super) async fn probe(asked: Asked<'_>, starter: &Starter, filter: &[u8]) ->
         } else {
             "run the service on the machine itself, or in a container that may make namespaces and mounts"
         };
-        return Err(lacks(format!("cannot make a sandbox: {}", one_line(&ended.said)), how));
+        return Err(refusal(&[lack(format!("cannot make a sandbox: {}", one_line(&ended.said)), how)]));
     }
     Ok(Probed { version, hierarchies, settings })
 }
 
-fn lacks(problem: String, how: &'static str) -> SandboxError {
-    SandboxError::TooOld { engine: ENGINE, problem, how }
+fn check_root() -> Result<(), Lack> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(lack(
+        "needs root: without it every plugin would have the service's own user",
+        "start the service as root, or use Docker: sandbox.engine: docker",
+    ))
 }
 
-fn find_bubblewrap() -> Result<PathBuf, SandboxError> {
+/// The cgroups of this service; `None` where the operator goes without.
+fn find_cgroups(instance: &str, may_be_without: bool) -> Result<Option<Hierarchies>, Lack> {
+    match Hierarchies::find(instance) {
+        Ok(found) => Ok(Some(found)),
+        Err(_) if may_be_without => Ok(None),
+        Err(problem) => Err(lack(
+            format!("cannot limit memory and processes: {problem}"),
+            "start the service where root may make cgroups with the controllers memory, pids and cpu; for development sandbox.process.allow_without_cgroups: true goes without limits",
+        )),
+    }
+}
+
+fn find_bubblewrap() -> Result<PathBuf, Lack> {
     let is_program =
         |path: &PathBuf| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
     let found = FOLDERS.iter().map(|folder| Path::new(folder).join("bwrap")).find(is_program);
-    found.ok_or_else(|| lacks("needs bubblewrap, which is not installed".to_owned(), INSTALL))
+    found.ok_or_else(|| lack("needs bubblewrap, which is not installed", INSTALL))
 }
 
-async fn version_of(bubblewrap: &Path) -> Result<String, SandboxError> {
+async fn version_of(bubblewrap: &Path) -> Result<String, Lack> {
     let mut command = Command::new(bubblewrap);
     command.arg("--version").env_clear().current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
-    let output = command.output().await.map_err(|source| SandboxError::Failed {
-        engine: ENGINE,
-        action: "ask bubblewrap for its version",
-        source: source.into(),
-    })?;
-    read_version(&String::from_utf8_lossy(&output.stdout))
+    match command.output().await {
+        Ok(output) => read_version(&String::from_utf8_lossy(&output.stdout)),
+        Err(error) => Err(lack(format!("cannot start `{}`: {error}", bubblewrap.display()), INSTALL)),
+    }
 }
 
-fn read_version(text: &str) -> Result<String, SandboxError> {
+fn read_version(text: &str) -> Result<String, Lack> {
     let version = text.trim().strip_prefix("bubblewrap ").unwrap_or_default();
     let mut numbers = version.split('.').map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= OLDEST => Ok(version.to_owned()),
         (Some(Ok(_)), Some(Ok(_))) => {
             let (major, minor) = OLDEST;
-            Err(lacks(format!("has bubblewrap {version}, and {major}.{minor} is needed"), INSTALL))
+            Err(lack(format!("has bubblewrap {version}, and {major}.{minor} is needed"), INSTALL))
         }
-        _ => Err(lacks("cannot tell which bubblewrap this is".to_owned(), INSTALL)),
+        _ => Err(lack("cannot tell which bubblewrap this is", INSTALL)),
     }
 }
 
-fn check_python(settings: &Settings) -> Result<(), SandboxError> {
-    let python = settings.root.join(settings.python.trim_start_matches('/'));
+fn check_python(root: &Path, python: &str) -> Result<(), Lack> {
+    let python = root.join(python.trim_start_matches('/'));
     if python.exists() {
         return Ok(());
     }
-    Err(lacks(
+    Err(lack(
         format!("finds no Python at `{}`", python.display()),
         "apt-get install python3, or set sandbox.process.python; with sandbox.process.root, make the folder with docker/python/build.sh --folder DIR",
     ))
@@ -152,23 +175,22 @@ mod tests {
     fn an_old_bubblewrap_is_named() {
         assert_eq!(read_version("bubblewrap 0.8.0\n").unwrap(), "0.8.0");
         assert_eq!(read_version("bubblewrap 1.0").unwrap(), "1.0");
-        let error = read_version("bubblewrap 0.4.1\n").unwrap_err();
-        assert_eq!((error.code(), error.how().as_deref()), (Code::EngineTooOld, Some(INSTALL)));
-        assert!(error.to_string().contains("has bubblewrap 0.4.1, and 0.8 is needed"), "{error}");
+        let wanted = lack("has bubblewrap 0.4.1, and 0.8 is needed", INSTALL);
+        assert_eq!(read_version("bubblewrap 0.4.1\n").unwrap_err(), wanted);
         assert!(read_version("what?").is_err());
     }
 
     #[test]
-    fn a_missing_python_is_named_with_its_place() {
+    fn everything_that_is_missing_is_told_at_once() {
         let root = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            python: "/usr/bin/python3".to_owned(),
-            root: root.path().to_owned(),
-            bubblewrap: PathBuf::from("/usr/bin/bwrap"),
-            message_bytes: 1,
-        };
-        let error = check_python(&settings).unwrap_err().to_string();
-        assert!(error.contains(&format!("no Python at `{}/usr/bin/python3`", root.path().display())), "{error}");
+        let python = check_python(root.path(), "/usr/bin/python3").unwrap_err();
+        let error = refusal(&[lack("needs bubblewrap, which is not installed", INSTALL), python]);
+        assert_eq!(error.code(), Code::EngineTooOld);
+        let text = error.to_string();
+        let place = format!("no Python at `{}/usr/bin/python3`", root.path().display());
+        assert!(text.contains("needs bubblewrap") && text.contains(&place), "{text}");
+        let how = error.how().unwrap();
+        assert!(how.contains(INSTALL) && how.contains("apt-get install python3"), "{how}");
     }
 
     #[test]

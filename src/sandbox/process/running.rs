@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::cgroup::Group;
 use super::plan::Plan;
@@ -27,6 +27,9 @@ const SETUP: Duration = Duration::from_secs(30);
 
 /// How long what was killed may take to be gone.
 const END: Duration = Duration::from_secs(10);
+
+/// How often that is looked at.
+const TICK: Duration = Duration::from_millis(1);
 
 /// Bytes of what bubblewrap tells, and of what it complains about.
 const MAX_SAID: u64 = 8 * 1024;
@@ -203,7 +206,14 @@ impl Running {
         for process in [&self.shim, &self.monitor] {
             pidfd_send_signal(process, Signal::KILL).ok();
         }
-        timeout(END, self.wait()).await.map_err(io::Error::other)??;
-        Ok(())
+        let gone = async {
+            self.wait().await?;
+            // The first process ends last, and bubblewrap's own, which was killed as well, does not wait for it.
+            while self.is_alive() {
+                sleep(TICK).await;
+            }
+            Ok::<_, io::Error>(())
+        };
+        timeout(END, gone).await.map_err(io::Error::other)?
     }
 }

@@ -202,8 +202,7 @@ impl Supervisor {
     /// Lets a session answer the calls it has, as long as calls may take, and then ends it.
     pub(super) fn retire_when_idle(&mut self, session: Session) {
         let longest = Duration::from_secs(session.spec().limits.timeout_seconds);
-        self.replaced.retain(|replaced| replaced.ended().is_none());
-        self.replaced.push(session.clone());
+        self.remember(&session);
         let service = Arc::clone(&self.service);
         self.service.shutdown.spawn("session.retire", move |token| async move {
             token.run_until_cancelled(tokio::time::timeout(longest, session.idle())).await;
@@ -212,8 +211,15 @@ impl Supervisor {
         });
     }
 
+    /// Whoever stops the plugin waits for this session as well: it holds a volume of the plugin.
+    pub(super) fn remember(&mut self, replaced: &Session) {
+        self.replaced.retain(|other| other.ended().is_none());
+        self.replaced.push(replaced.clone());
+    }
+
     /// Ends a session that was replaced, beside everything else.
-    fn retire(&self, session: Session) {
+    fn retire(&mut self, session: Session) {
+        self.remember(&session);
         let service = Arc::clone(&self.service);
         self.service.shutdown.spawn("session.retire", |_| async move {
             session.stop(Instant::now() + REPLACED_GRACE).await;

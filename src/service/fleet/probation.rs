@@ -219,8 +219,7 @@ impl Supervisor {
     pub(super) fn end_watch(&mut self) {
         let Some(Standby { session, reach }) = self.watch.take().and_then(|watch| watch.standby) else { return };
         reach.drop_secrets();
-        self.replaced.retain(|replaced| replaced.ended().is_none());
-        self.replaced.push(session.clone());
+        self.remember(&session);
         let service = Arc::clone(&self.service);
         self.service.shutdown.spawn("session.standby", |_| async move {
             // It is frozen, and has nothing to clean up: what it kept is the past.
@@ -307,7 +306,7 @@ impl Supervisor {
 
     /// Ends a version that was taken back, and removes what it kept.
     fn retire_failed(&mut self, session: Option<Session>, data: DataId) {
-        self.replaced.extend(session.clone());
+        session.iter().for_each(|session| self.remember(session));
         let service = Arc::clone(&self.service);
         self.service.shutdown.spawn("session.failed", move |_| async move {
             if let Some(session) = session {

@@ -50,7 +50,7 @@ pub(super) struct Supervisor {
     pub(super) cause: Cause,
     /// There while a version that has taken over can go back.
     pub(super) watch: Option<Watch>,
-    /// Sessions whose place another one has taken, as long as they still end calls.
+    /// Sessions whose place another one has taken, until they have ended.
     pub(super) replaced: Vec<Session>,
 }
 
