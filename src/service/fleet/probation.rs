@@ -306,7 +306,9 @@ impl Supervisor {
 
     /// Ends a version that was taken back, and removes what it kept.
     fn retire_failed(&mut self, session: Option<Session>, data: DataId) {
-        session.iter().for_each(|session| self.remember(session));
+        if let Some(session) = &session {
+            self.remember(session);
+        }
         let service = Arc::clone(&self.service);
         self.service.shutdown.spawn("session.failed", move |_| async move {
             if let Some(session) = session {
