@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::tools::{Done, Tools, run};
 use super::{VolumeError, VolumeOrder, left_over, remove};
@@ -80,8 +80,18 @@ pub(super) fn try_out(folder: &Path, mounts: &Path) -> Result<Tools, String> {
     Ok(tools)
 }
 
+/// How an image was left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing is known.
+    #[default]
+    Unknown,
+    /// This process has unmounted it, and nobody else had it. Who has changed it since has changed this time.
+    Sound(SystemTime),
+}
+
 /// Makes the volume if needed, gives it its size, and mounts it.
-pub(super) fn open(tools: &Tools, places: &Places, order: VolumeOrder) -> Result<(), VolumeError> {
+pub(super) fn open(tools: &Tools, places: &Places, order: VolumeOrder, left: Left) -> Result<(), VolumeError> {
     let Places { image, folder, mount_point } = places;
     // A second loop device on the same image would destroy it.
     let_go(image)?;
@@ -94,7 +104,9 @@ pub(super) fn open(tools: &Tools, places: &Places, order: VolumeOrder) -> Result
     let bytes = order.data_mb.saturating_mul(1 << 20);
     match fs::metadata(image) {
         Ok(found) => {
-            check(tools, image)?;
+            if !found.modified().is_ok_and(|modified| left == Left::Sound(modified)) {
+                check(tools, image)?;
+            }
             if found.len() != bytes {
                 resize(tools, places, order.data_mb)?;
             }
@@ -194,23 +206,27 @@ fn mount(tools: &Tools, places: &Places, access: &str) -> Result<(), VolumeError
 }
 
 /// Unmounts it. Its loop device goes with the last mount, also of a sandbox that has not let go yet.
-pub(super) fn close(tools: &Tools, places: &Places) -> Result<(), VolumeError> {
+pub(super) fn close(tools: &Tools, places: &Places) -> Result<Left, VolumeError> {
     let Places { image, mount_point, .. } = places;
     let began = Instant::now();
-    loop {
+    let is_ours = loop {
         let done = good("unmount", image, run(&tools.unmount, &[mount_point.as_os_str()]));
         match done {
-            Ok(()) => break,
+            Ok(()) => break true,
             Err(_busy) if began.elapsed() < UNMOUNT => thread::sleep(TICK),
             // Out of sight; the next start waits until nobody uses it.
             Err(_busy) => {
                 let lazily = [OsStr::new("-l"), mount_point.as_os_str()];
                 good("unmount", image, run(&tools.unmount, &lazily))?;
-                break;
+                break false;
             }
         }
-    }
-    remove_mount_point(mount_point).map_err(|source| VolumeError::file("remove", mount_point, source))
+    };
+    remove_mount_point(mount_point).map_err(|source| VolumeError::file("remove", mount_point, source))?;
+    // A sandbox that still has it may write on.
+    let is_attached = left_over::is_attached(image).map_err(|source| VolumeError::file("look at", image, source))?;
+    let modified = fs::metadata(image).and_then(|found| found.modified()).ok();
+    Ok(modified.filter(|_| is_ours && !is_attached).map_or(Left::Unknown, Left::Sound))
 }
 
 fn make_mount_point(path: &Path) -> io::Result<()> {

@@ -86,6 +86,8 @@ struct Slot {
     users: u32,
     /// What was in it when it was last looked at.
     used_bytes: Option<u64>,
+    /// How its image was left.
+    left: image::Left,
 }
 
 /// The volumes of a service. Cheap to clone.
@@ -167,7 +169,7 @@ impl Volumes {
         match self.means() {
             Means::Images(tools) if slot.users == 0 => {
                 let places = self.places(order.volume);
-                image::open(tools, &places, order)?;
+                image::open(tools, &places, order, std::mem::take(&mut slot.left))?;
             }
             Means::Images(_) => {}
             Means::Folders(why) => {
@@ -194,9 +196,10 @@ impl Volumes {
         if let Means::Images(tools) = self.means() {
             let places = self.places(volume);
             slot.used_bytes = usage(&places.mount_point).map(|(used, _free)| used).or(slot.used_bytes);
-            if let Err(error) = image::close(tools, &places) {
+            match image::close(tools, &places) {
+                Ok(left) => slot.left = left,
                 // The next start looks again.
-                warn!(%volume, error = %Chain(&error), "A volume could not be unmounted");
+                Err(error) => warn!(%volume, error = %Chain(&error), "A volume could not be unmounted"),
             }
         }
     }

@@ -3,9 +3,12 @@
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// Where they are looked for; never where the environment says.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -62,6 +65,21 @@ impl Done {
     }
 }
 
+/// Waits for the end, as long as that may take.
+fn ends_in_time(child: &Child) -> io::Result<bool> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let longest = Timespec { tv_sec: i64::try_from(LONGEST.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+    loop {
+        // Readable once the process has ended.
+        match poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&longest)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Runs a program to its end, or ends it when it takes too long.
 pub(super) fn run(program: &Path, arguments: &[&OsStr]) -> io::Result<Done> {
     let mut output = tempfile::tempfile()?;
@@ -71,20 +89,12 @@ pub(super) fn run(program: &Path, arguments: &[&OsStr]) -> io::Result<Done> {
     // A file, as a pipe that nobody reads can fill up.
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output.try_clone()?);
     let mut child = command.spawn()?;
-    let began = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        let waited = began.elapsed();
-        if waited > LONGEST {
-            child.kill()?;
-            child.wait()?;
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("it took more than {} s", LONGEST.as_secs())));
-        }
-        // Most are done in a few milliseconds.
-        thread::sleep((waited / 4).clamp(Duration::from_millis(1), Duration::from_millis(50)));
-    };
+    if !ends_in_time(&child)? {
+        child.kill()?;
+        child.wait()?;
+        return Err(io::Error::new(io::ErrorKind::TimedOut, format!("it took more than {} s", LONGEST.as_secs())));
+    }
+    let status = child.wait()?;
     output.rewind()?;
     let mut said = Vec::new();
     output.take(SAID_BYTES).read_to_end(&mut said)?;
