@@ -33,7 +33,7 @@ const INSTANCE_DIGITS: usize = 32;
 pub struct DataDir {
     root: PathBuf,
     /// Held until [`DataDir::release`], or until the process ends.
-    lock: Mutex<Option<File>>,
+    lock: Mutex<Option<Lock>>,
 }
 
 fn file_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DataDirError + 'a {
@@ -223,7 +223,20 @@ fn make_folder(path: &Path) -> Result<(), DataDirError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(file_error("make", path))
 }
 
-fn take_lock(root: &Path) -> Result<File, DataDirError> {
+/// The right to use a data directory.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing it is not enough: a child that was just started has it, too, until its program runs.
+        if let Err(error) = flock(&self.0, FlockOperation::Unlock) {
+            tracing::debug!(%error, "The lock of the data directory is given back when the process ends");
+        }
+    }
+}
+
+fn take_lock(root: &Path) -> Result<Lock, DataDirError> {
     let path = root.join("lock");
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -236,7 +249,7 @@ fn take_lock(root: &Path) -> Result<File, DataDirError> {
     }
     file.set_len(0).map_err(file_error("write", &path))?;
     writeln!(file, "{}", std::process::id()).map_err(file_error("write", &path))?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 fn read_master_key(mut file: File, path: PathBuf) -> Result<[u8; 32], DataDirError> {
