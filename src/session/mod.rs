@@ -219,6 +219,8 @@ impl Session {
     /// Lets running calls end, asks the plugin to clean up, and removes the sandbox: all of it by `until`, whatever the
     /// plugin does. Returns when the sandbox is gone or the engine could not remove it.
     pub async fn stop(&self, until: Instant) {
+        // What is frozen can neither end calls nor clean up.
+        let until = if self.0.rests.load(Ordering::SeqCst) { Instant::now() } else { until };
         let mut removed = self.0.removed.subscribe();
         // A full channel means that it is being stopped already.
         self.0.stop.try_send(Stop { until }).ok();

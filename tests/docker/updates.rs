@@ -251,7 +251,9 @@ async fn an_operator_goes_back_with_and_without_what_was_kept() {
     let book = served.book().await;
     assert!(book.contains_key("1") && book.contains_key("2") && !book.contains_key("0"), "{book:?}");
     rollback(json!({"version": "1.0.0", "restore_data": true})).await.expect(200);
+    let began = Instant::now();
     served.disable("ledger").await.expect(200);
+    assert!(began.elapsed() < Duration::from_secs(5), "who stands by is not asked to clean up: {:?}", began.elapsed());
     rollback(json!({})).await.expect(200);
     rollback(json!({"restore_data": true, "version": "1.0.0"})).await.expect(200);
     served.enable("ledger").await.expect(200);
