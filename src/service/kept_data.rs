@@ -89,13 +89,9 @@ impl Service {
 
     /// Removes the files of a plugin whose rows say so, and frees its user once nothing of that user is left.
     pub(super) async fn finish_purge(&self, plugin: PluginId) -> Result<(), ServiceError> {
-        let volumes = self.volumes.clone();
-        Self::blocking("remove a volume", move || {
-            let action = "list volumes".to_owned();
-            let found = volumes.list(plugin).map_err(|source| ServiceError::File { action, source })?;
-            found.into_iter().try_for_each(|volume| Ok(volumes.remove(volume)?))
-        })
-        .await?;
+        let (volumes, copies) = (self.volumes.clone(), self.copies_of(plugin).await?);
+        Self::blocking("remove a volume", move || copies.into_iter().try_for_each(|data| Ok(volumes.remove(data)?)))
+            .await?;
         let mut tx = self.store.begin().await?;
         store::running::free_user(&mut tx, plugin).await?;
         store::kept::delete(&mut tx, plugin).await?;

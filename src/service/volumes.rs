@@ -4,7 +4,7 @@ use tracing::{info, warn};
 
 use super::fleet::Member;
 use super::{PluginProblem, Service, ServiceError};
-use crate::domain::{Chain, DataId, PluginName, Refusal as _};
+use crate::domain::{Chain, DataId, PluginId, PluginName, Refusal as _};
 use crate::sandbox::{DataMount, DataQuota, SandboxSpec, VolumeError, VolumeLease, VolumeOrder};
 use crate::store;
 
@@ -56,6 +56,16 @@ impl Service {
         store::kv::fork(&mut tx, from, to.generation).await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Every copy on the disk of what a plugin keeps.
+    pub(super) async fn copies_of(&self, plugin: PluginId) -> Result<Vec<DataId>, ServiceError> {
+        let volumes = self.volumes.clone();
+        Self::blocking("list volumes", move || {
+            let action = "list volumes".to_owned();
+            volumes.list(plugin).map_err(|source| ServiceError::File { action, source })
+        })
+        .await
     }
 
     /// Removes a copy that nobody needs any more. What cannot be removed now goes at the next start.

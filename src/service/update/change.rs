@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use semver::Version;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::UpdateOutcome;
 use crate::domain::{
@@ -157,10 +157,7 @@ impl Service {
             Cause::Update => "plugin.updated",
             Cause::Rollback(_) => "plugin.rolled_back",
         };
-        let mut detail = version_detail(version);
-        detail["previous_version"] = json!(outcome.previous);
-        detail["added"] = json!(outcome.growth.added);
-        detail["signer_changed"] = json!(outcome.signer_changed);
+        let mut detail = detail(version, outcome);
         if let Cause::Rollback(restored) = &change.cause {
             detail["data_of"] = json!(restored.as_ref().map(|snapshot| snapshot.taken_at));
         }
@@ -227,15 +224,21 @@ impl Service {
         }
         store::plugins::update(&mut tx, &plugin).await?;
         carry(&mut tx, &plugin, &change.target(), &caller.token.to_string(), plugin.updated_at).await?;
-        let mut detail = version_detail(version);
-        detail["previous_version"] = json!(outcome.previous);
-        detail["added"] = json!(outcome.growth.added);
-        detail["signer_changed"] = json!(outcome.signer_changed);
+        let detail = detail(version, outcome);
         let entry = self.entry(&caller.into(), "plugin.update_pending", Some(&plugin.name), detail);
         audit::append(&mut tx, &self.audit_key, &entry).await?;
         tx.commit().await?;
         Ok(())
     }
+}
+
+/// What the audit log tells about a version that serves or waits.
+fn detail(version: &VersionRecord, outcome: &UpdateOutcome) -> Value {
+    let mut detail = version_detail(version);
+    detail["previous_version"] = json!(outcome.previous);
+    detail["added"] = json!(outcome.growth.added);
+    detail["signer_changed"] = json!(outcome.signer_changed);
+    detail
 }
 
 /// The decisions about an archive that ended only because another version served, as they are when it serves again.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::{Change, UpdateOutcome};
-use crate::domain::{Chain, Code, DataId, LastUpdate, PluginStatus, Refusal as _, UpdateState};
+use crate::domain::{Chain, Code, DataId, LastUpdate, PluginRef, PluginStatus, Refusal as _, UpdateState};
 use crate::service::approval::permissions_problem;
 use crate::service::fleet::{EngineState, FirstStart, Member, Reach, StartError, Subject, Successor, Up};
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
@@ -103,7 +103,7 @@ impl Service {
         change: &Change,
         outcome: &UpdateOutcome,
     ) -> Result<PluginRecord, ServiceError> {
-        let data = self.next_data(change, 1).await?;
+        let data = self.next_data(change).await?;
         self.finish_hand_over(change.plugin.id).await?;
         let done = async {
             self.fork_data(&change.plugin.name, change.origin(), data).await?;
@@ -176,23 +176,27 @@ impl Service {
     /// Starts the version on a copy of what the plugin keeps, and asks how it is. Nobody notices anything of it.
     async fn try_out(self: &Arc<Self>, candidate: &Candidate<'_>) -> Result<(), Setback> {
         let Candidate { member, change, .. } = candidate;
-        let data = self.next_data(change, 2).await.map_err(Setback::Other)?;
+        let data = self.next_data(change).await.map_err(Setback::Other)?;
         let version = change.version();
         member.log.note("INFO", &format!("{version} is tried on a copy of what is kept"));
         self.finish_hand_over(member.id).await.map_err(Setback::Other)?;
         let forked = self.fork_data(&member.name, change.origin(), data).await;
         self.or_remove(data, forked).await.map_err(Setback::Other)?;
-        let started = self.start_fit(candidate, data).await;
-        let (service, session) = (Arc::clone(self), started.as_ref().ok().cloned());
-        let ending = async move {
-            if let Some(session) = session {
-                session.stop(Instant::now() + TRIAL_GRACE).await;
-                service.fleet.withdraw(session.id());
+        let session = match self.start_fit(candidate, data).await {
+            Ok(session) => session,
+            Err(setback) => {
+                // At once: the next update may get the same number.
+                self.remove_data(data).await;
+                return Err(setback);
             }
-            service.remove_data(data).await;
         };
-        self.shutdown.spawn("update.trial", |_| ending);
-        started.map(drop)
+        let service = Arc::clone(self);
+        self.shutdown.spawn("update.trial", |_| async move {
+            session.stop(Instant::now() + TRIAL_GRACE).await;
+            service.fleet.withdraw(session.id());
+            service.remove_data(data).await;
+        });
+        Ok(())
     }
 
     /// Starts the version on this copy, and makes sure that it works.
@@ -224,7 +228,7 @@ impl Service {
         outcome: &UpdateOutcome,
     ) -> Result<PluginRecord, ServiceError> {
         let Candidate { member, change, reach } = candidate;
-        let data = self.next_data(change, 1).await?;
+        let data = self.next_data(change).await?;
         let forked = self.fork_data(&member.name, change.origin(), data).await;
         self.or_remove(data, forked).await?;
         let session = match self.start_fit(candidate, data).await {
@@ -257,18 +261,14 @@ impl Service {
         Ok(plugin)
     }
 
-    /// A number for a copy that nothing has had; `nth` tells the copies of one update apart.
-    async fn next_data(&self, change: &Change, nth: u32) -> Result<DataId, ServiceError> {
-        let (volumes, plugin) = (self.volumes.clone(), change.plugin.id);
-        let found = Self::blocking("list volumes", move || {
-            let action = "list volumes".to_owned();
-            volumes.list(plugin).map_err(|source| ServiceError::File { action, source })
-        })
-        .await?;
+    /// A number for a copy that nothing has.
+    async fn next_data(&self, change: &Change) -> Result<DataId, ServiceError> {
+        let plugin = change.plugin.id;
+        let found = self.copies_of(plugin).await?;
         let snapshot = store::snapshots::find(&mut *self.store.reader().await?, plugin).await?;
         let known = found.into_iter().map(|data| data.generation);
         let known = known.chain([change.plugin.generation]).chain(snapshot.map(|snapshot| snapshot.generation));
-        Ok(DataId { plugin, generation: known.max().unwrap_or_default().saturating_add(nth) })
+        Ok(DataId { plugin, generation: known.max().unwrap_or_default().saturating_add(1) })
     }
 
     /// Removes a copy if it has become useless.
@@ -308,15 +308,14 @@ impl Service {
     }
 
     async fn note_setback(&self, change: &Change, reason: &str, text: String) -> Result<(), ServiceError> {
-        let (mut plugin, now) = (change.plugin.clone(), self.now());
+        let now = self.now();
         let mut tx = self.store.begin().await?;
-        let rows = store::plugins::find(&mut tx, &crate::domain::PluginRef::Id(plugin.id)).await?;
-        let Some(as_stored) = rows else { return Ok(()) };
+        let wanted = PluginRef::Id(change.plugin.id);
+        let Some(mut plugin) = store::plugins::find(&mut tx, &wanted).await? else { return Ok(()) };
         // An update before may still be watched, and goes by what is written here.
-        if as_stored.last_update.as_ref().is_some_and(|last| last.state_at(now) == UpdateState::Watched) {
+        if plugin.last_update.as_ref().is_some_and(|last| last.state_at(now) == UpdateState::Watched) {
             return Ok(());
         }
-        plugin = as_stored;
         plugin.last_update = Some(LastUpdate {
             version: change.version().clone(),
             previous: plugin.serving.clone(),
