@@ -22,8 +22,10 @@ const RETURN: u16 = 0x06;
 // Places in `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
-const FIRST_ARGUMENT: u32 = 16;
-const FIRST_ARGUMENT_HIGH: u32 = 20;
+const ARGUMENTS: u32 = 16;
+const ARGUMENT_BYTES: u32 = 8;
+/// From the lower half of an argument to its upper one.
+const UPPER: u32 = 4;
 
 const ALLOW: u32 = 0x7FFF_0000;
 const ERRNO: u32 = 0x0005_0000;
@@ -72,7 +74,7 @@ fn instructions() -> Vec<Instruction> {
     program
 }
 
-/// Answers if the first argument is as the rule wants it, else goes on behind.
+/// Answers if the argument is as the rule wants it, else goes on behind.
 fn conditional(rule: &Rule) -> Vec<Instruction> {
     let answer = answer(result(rule.action));
     let halves = |value: u64| {
@@ -84,19 +86,20 @@ fn conditional(rule: &Rule) -> Vec<Instruction> {
         Condition::Equal(value) => {
             let (high, low) = halves(value);
             let (first, second) = (jump(JUMP_EQUAL, high, 0, 3), jump(JUMP_EQUAL, low, 0, 1));
-            vec![load(FIRST_ARGUMENT_HIGH), first, load(FIRST_ARGUMENT), second, answer]
+            vec![load(ARGUMENTS + UPPER), first, load(ARGUMENTS), second, answer]
         }
         Condition::Above(value) => {
             let (high, low) = halves(value);
             debug_assert_eq!(high, 0, "limits are small");
             // Any bit above makes it larger.
             let (first, second) = (jump(JUMP_EQUAL, 0, 0, 2), jump(JUMP_GREATER, low, 0, 1));
-            vec![load(FIRST_ARGUMENT_HIGH), first, load(FIRST_ARGUMENT), second, answer]
+            vec![load(ARGUMENTS + UPPER), first, load(ARGUMENTS), second, answer]
         }
-        Condition::Without(bits) => {
+        Condition::Without(index, bits) => {
             let (high, low) = halves(bits);
+            let argument = ARGUMENTS + index * ARGUMENT_BYTES;
             let (first, second) = (jump(JUMP_ANY_BIT, high, 3, 0), jump(JUMP_ANY_BIT, low, 1, 0));
-            vec![load(FIRST_ARGUMENT_HIGH), first, load(FIRST_ARGUMENT), second, answer]
+            vec![load(argument + UPPER), first, load(argument), second, answer]
         }
     }
 }
@@ -125,7 +128,7 @@ mod tests {
     use super::*;
 
     /// What the kernel would answer.
-    fn run(architecture: u32, number: u32, argument: u64) -> u32 {
+    fn run(architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
         let program = instructions();
         let (mut at, mut accumulator) = (0, 0);
         loop {
@@ -135,8 +138,12 @@ mod tests {
                     accumulator = match value {
                         NUMBER => number,
                         ARCHITECTURE => architecture,
-                        FIRST_ARGUMENT => u32::try_from(argument & 0xFFFF_FFFF).unwrap(),
-                        FIRST_ARGUMENT_HIGH => u32::try_from(argument >> 32).unwrap(),
+                        ARGUMENTS..64 => {
+                            let argument = arguments[((value - ARGUMENTS) / ARGUMENT_BYTES) as usize];
+                            let half =
+                                if (value - ARGUMENTS) % ARGUMENT_BYTES == UPPER { argument >> 32 } else { argument };
+                            u32::try_from(half & 0xFFFF_FFFF).unwrap()
+                        }
                         _ => panic!("nothing lies at {value}"),
                     };
                     at += 1;
@@ -153,29 +160,24 @@ mod tests {
         }
     }
 
-    fn wanted(name: &str, argument: u64) -> u32 {
-        let holds = |rule: &Rule| match rule.condition {
-            Condition::Always => true,
-            Condition::Equal(value) => argument == value,
-            Condition::Above(value) => argument > value,
-            Condition::Without(bits) => argument & bits == 0,
-        };
-        let found = rules().into_iter().find(|rule| rule.name == name && holds(rule));
+    fn wanted(name: &str, arguments: [u64; 6]) -> u32 {
+        let found = rules().into_iter().find(|rule| rule.name == name && rule.condition.holds(arguments));
         found.map_or(ERRNO | DEFAULT_ERRNO, |rule| result(rule.action))
     }
 
     #[test]
     fn the_program_answers_as_the_table_does() {
-        let arguments = [0, 1, 2, 3, 10, 11, 16, 0x11, 0x003D_0F00, 0x1000_0011, 0x0002_0000, (1 << 32) | 2, u64::MAX];
+        let values = [0, 1, 2, 3, 10, 11, 16, 0x11, 0x003D_0F00, 0x1000_0011, 0x0002_0000, (1 << 32) | 2, u64::MAX];
+        let alone = values.map(|value| [value, 0, 0, 0, 0, 0]);
+        // Flags and modes, each in each place.
+        let modes = [0, 0o755, 0o4755, 0x40, 0x41_0000, (1 << 32) | 0o2000];
+        let several = modes.map(|first| modes.map(|second| [first, second, first, second, first, second]));
+        let arguments: Vec<[u64; 6]> = alone.into_iter().chain(several.into_iter().flatten()).collect();
         for rule in rules() {
             let Some(number) = number_of(rule.name) else { continue };
-            for argument in arguments {
-                assert_eq!(
-                    run(OWN_ARCHITECTURE, number, argument),
-                    wanted(rule.name, argument),
-                    "{} {argument}",
-                    rule.name
-                );
+            for arguments in &arguments {
+                let (found, wanted) = (run(OWN_ARCHITECTURE, number, *arguments), wanted(rule.name, *arguments));
+                assert_eq!(found, wanted, "{} {arguments:?}", rule.name);
             }
         }
     }
@@ -186,12 +188,12 @@ mod tests {
         let unknown: Vec<u32> = (0..1_000).filter(|number| !known.contains(number)).collect();
         assert!(unknown.len() > 700);
         for number in unknown {
-            assert_eq!(run(OWN_ARCHITECTURE, number, 0), ERRNO | DEFAULT_ERRNO, "{number}");
+            assert_eq!(run(OWN_ARCHITECTURE, number, [0; 6]), ERRNO | DEFAULT_ERRNO, "{number}");
         }
         // The 32-bit ABI of the same machine, and x32.
         for (architecture, number) in [(0x4000_0003, 1), (0, 1), (OWN_ARCHITECTURE, X32), (OWN_ARCHITECTURE, u32::MAX)]
         {
-            assert_eq!(run(architecture, number, 0), KILL_PROCESS);
+            assert_eq!(run(architecture, number, [0; 6]), KILL_PROCESS);
         }
     }
 
