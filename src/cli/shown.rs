@@ -1,28 +1,9 @@
 //! Foreign text on its way to a terminal.
 
-use crate::domain::is_invisible;
+pub(super) use crate::domain::{entry, printable};
 
 /// How deep a value is indented per level.
 const INDENT: &str = "  ";
-
-/// Text of a plugin for people: line breaks and tabs stay, all else that could move the cursor, recolour the screen or
-/// turn the order of characters is escaped. Escape sequences would let a plugin rewrite what stands above its own text.
-pub(super) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, '\n' | '\t') || !(character.is_control() || is_invisible(character)) {
-            shown.push(character);
-        } else {
-            shown.extend(character.escape_unicode());
-        }
-    }
-    shown
-}
-
-/// The same as one entry of a list: what comes after a line break is indented, so that it cannot pass for an entry.
-pub(super) fn entry(text: &str, indent: usize) -> String {
-    printable(text).replace('\n', &format!("\n{:indent$}", ""))
-}
 
 /// JSON with line breaks. Works on the text, because numbers would lose digits on the way through a value.
 pub(super) fn pretty(json: &str) -> String {
@@ -76,13 +57,6 @@ pub(super) fn pretty(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_moves_the_cursor_is_escaped() {
-        assert_eq!(printable("a\u{1b}[2Jb\u{9b}c\rd\u{202e}e"), r"a\u{1b}[2Jb\u{9b}c\u{d}d\u{202e}e");
-        assert_eq!(printable("Zürich\n\tπ"), "Zürich\n\tπ");
-        assert_eq!(entry("one\n2026-11-21 two", 4), "one\n    2026-11-21 two");
-    }
 
     #[test]
     fn indented_json_is_the_same_json() {

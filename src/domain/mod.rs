@@ -57,7 +57,9 @@ pub use reflected::Reflected;
 pub use requires::{Demand, Gap, Offer, Offers, Unresolved};
 pub use scope::{Scope, ScopeError, ScopeSet};
 pub use status::{Isolation, PendingFor, PluginState, PluginStatus, Quarantine, QuarantineReason, SignatureStatus};
+#[cfg(test)]
 pub(crate) use text::is_invisible;
+pub(crate) use text::{entry, printable};
 pub use text::{escape, nearest};
 pub use time::{Clock, ManualClock, SystemClock, TimeError, Timestamp};
 pub use word::Word;

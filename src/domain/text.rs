@@ -20,6 +20,26 @@ pub fn escape(text: &str) -> String {
     shown
 }
 
+/// Foreign text for people, as long as it is: line breaks and tabs stay, all else that could move the cursor, recolour
+/// the screen or turn the order of characters is escaped. Escape sequences would let a plugin rewrite what stands above
+/// its own text.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '\n' | '\t') || !(character.is_control() || is_invisible(character)) {
+            shown.push(character);
+        } else {
+            shown.extend(character.escape_unicode());
+        }
+    }
+    shown
+}
+
+/// The same as one entry of a list: what comes after a line break is indented, so that it cannot pass for an entry.
+pub(crate) fn entry(text: &str, indent: usize) -> String {
+    printable(text).replace('\n', &format!("\n{:indent$}", ""))
+}
+
 /// Characters that change how the text around them looks on a terminal or page without being seen.
 pub(crate) fn is_invisible(character: char) -> bool {
     matches!(character,
@@ -64,6 +84,13 @@ mod tests {
     #[test]
     fn escape_shows_control_and_direction_characters() {
         assert_eq!(escape("a\n[AUDIT]\u{202e}b"), "a\\u{a}[AUDIT]\\u{202e}b");
+    }
+
+    #[test]
+    fn what_moves_the_cursor_is_escaped() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{9b}c\rd\u{202e}e"), r"a\u{1b}[2Jb\u{9b}c\u{d}d\u{202e}e");
+        assert_eq!(printable("Zürich\n\tπ"), "Zürich\n\tπ");
+        assert_eq!(entry("one\n2026-11-21 two", 4), "one\n    2026-11-21 two");
     }
 
     #[test]

@@ -104,3 +104,28 @@ async fn a_service_that_is_stopped_under_load_ends_in_time_and_tells_every_calle
     assert!(!calls[0].1.is_empty(), "the call that does not end is told");
     assert_eq!((sandboxes(&machine.instance()), machine.run_dirs()), (Vec::new(), 0));
 }
+
+/// What the service writes for people to read is looked at byte by byte: on a terminal an escape sequence would rewrite
+/// what stands there, and a line break begins a line of the service's own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_writes_no_line_of_the_services_log() {
+    if Machine::new().is_none() {
+        return;
+    }
+    let machine = Machine::with_config("logging: { format: text }\n");
+    let (mut process, client) = machine.serve();
+    let forged =
+        r"x\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\r\n2026-11-30T00:00:00Z  INFO audit: an administrator approved";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("plugin.yaml"), "name: loud\nversion: 1.0.0\nmain: main.py\nclass: P\n").unwrap();
+    std::fs::write(folder.path().join("main.py"), format!("raise RuntimeError(\"{forged}\")\n")).unwrap();
+    client.add(folder.path(), &[]).await;
+    client.enable("loud").await.expect_problem(502, "plugin-start-failed");
+    assert!(tokio::task::block_in_place(|| process.stop()).success(), "{}", process.log());
+    let log = process.log();
+    assert!(log.contains("an administrator approved"), "the plugin's text is there: {log}");
+    let is_harmless = |character: char| character == '\n' || !character.is_control() && character != '\u{202e}';
+    assert!(log.chars().all(is_harmless), "{log:?}");
+    let forged_lines: Vec<&str> = log.lines().filter(|line| line.starts_with("2026-11-30T00:00:00Z")).collect();
+    assert!(forged_lines.is_empty(), "{forged_lines:?}");
+}
