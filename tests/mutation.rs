@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
-use plugbay::domain::fuzz_manifest;
+use plugbay::domain::{fuzz_config, fuzz_manifest};
 use plugbay::package::fuzzing::{fuzz_signature, fuzz_targz, fuzz_zip};
 
 /// One reader and how its inputs are opened up before they are changed. Its corpus is `fuzz/corpus/<name>`.
@@ -27,6 +27,7 @@ const TARGETS: &[Target] = &[
     Target { name: "zip", run: fuzz_zip, open: |_| None },
     Target { name: "signature", run: fuzz_signature, open: |_| None },
     Target { name: "manifest", run: fuzz_manifest, open: |_| None },
+    Target { name: "config", run: fuzz_config, open: |_| None },
 ];
 
 /// Longest mutant. What is longer takes time and finds nothing more.

@@ -45,7 +45,7 @@ pub(crate) use manifest::operator_name;
 pub use manifest::{
     Command, ConfigFindings, ConfigSchema, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, Manifest,
     ManifestError, OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret, VendorLock,
-    VendoredPackage, fuzz_manifest, plugin_schema,
+    VendoredPackage, fuzz_config, fuzz_manifest, plugin_schema,
 };
 pub use name::{NameError, PluginName};
 pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonical_name};

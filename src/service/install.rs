@@ -123,13 +123,17 @@ impl Service {
             Ok(verified.inspect(&limits)?)
         })
         .await?;
-        let manifest = Manifest::parse(archive.manifest_bytes())?;
+        let (archive, manifest, brought) = self
+            .checking("manifest", move || {
+                let manifest = Manifest::parse(archive.manifest_bytes())?;
+                let brought = archive.default_config().map(|config| manifest.read_config(config)).transpose();
+                Ok((archive, manifest, brought))
+            })
+            .await?;
         archive.check_scope(&manifest.name)?;
         caller.require_plugin(&manifest.name)?;
         archive.check_contents(&contents(&manifest))?;
-        if let Some(config) = archive.default_config() {
-            manifest.read_config(config)?;
-        }
+        brought?;
         check_requirements(&manifest, &self.config)?;
         let mut warnings = warnings(&manifest, &archive);
         warnings.extend(self.requirement_warnings(caller, &manifest).await?);

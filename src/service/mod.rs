@@ -107,6 +107,7 @@ pub struct Service {
     /// One place: for the one backup at a time.
     backups: Arc<Semaphore>,
     manifests: registry::ManifestCache,
+    checks: configuration::Checks,
     engines: engines::Engines,
     fleet: fleet::Fleet,
     egress: Arc<Egress>,

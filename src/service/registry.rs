@@ -26,7 +26,7 @@ impl ManifestCache {
             return Ok(Arc::clone(manifest));
         }
         // It was valid when it came in, so a caller cannot mend it.
-        let manifest = Manifest::parse(version.manifest.as_bytes())
+        let manifest = Manifest::parse_accepted(version.manifest.as_bytes())
             .map_err(|error| StoreError::bad_row("versions", version.digest, error))?;
         let manifest = Arc::new(manifest);
         cache.insert(version.digest, Arc::clone(&manifest));

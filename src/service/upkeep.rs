@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tracing::{error, info};
 use zeroize::Zeroizing;
 
+use super::configuration::Checks;
 use super::data_dir::KeyNeeded;
 use super::engines::Engines;
 use super::fleet::Fleet;
@@ -102,6 +103,7 @@ impl Service {
             names: NameLocks::default(),
             idempotency: InFlight::default(),
             manifests: ManifestCache::default(),
+            checks: Checks::new(),
             volumes,
             verified: AtomicBool::new(false),
             shutdown,

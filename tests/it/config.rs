@@ -357,3 +357,36 @@ async fn configuration_and_secrets_are_gone_with_the_plugin() {
     let shown = app.get(CONFIG).await.expect(200);
     assert_eq!((&shown["secrets"]["api_key"]["set"], &shown["config"]["port"]), (&json!(false), &Value::Null));
 }
+
+/// Definitions that look for what the next one left unevaluated: each doubles the work of the one before.
+fn endless_schema() -> String {
+    let level =
+        |n: usize| format!("    d{n}: {{ allOf: [{{ $ref: '#/$defs/d{}' }}], unevaluatedProperties: false }}\n", n + 1);
+    let levels: String = (0..30).map(level).collect();
+    format!(
+        "config_schema:\n  type: object\n  properties: {{ a: {{}} }}\n  $ref: '#/$defs/d0'\n  $defs:\n{levels}    \
+         d30: {{ properties: {{ a: {{}} }} }}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_schema_that_would_never_end_holds_up_nobody() {
+    let app = service().await;
+    let yaml = format!("{}{}", manifest("my-plugin", "1.0.0"), endless_schema());
+    let brings: &[(&str, &[u8])] =
+        &[("plugin.yaml", yaml.as_bytes()), ("main.py", b"class P: pass\n"), ("config.yaml", b"a: x\n")];
+    let install =
+        async || app.install(&pack(brings), None).await.expect_problem(422, "manifest-invalid")["detail"].to_string();
+    // Several at once, on a machine that may have one processor.
+    let (first, second, third, looked) =
+        tokio::join!(install(), install(), install(), async { app.get("/api/plugins").await.expect(200) });
+    assert!([first, second, third].iter().all(|detail| detail.contains("steps")));
+    assert_eq!(looked["total"], 0);
+    // Without values nothing is to be checked yet; with some, every way in refuses.
+    app.install(&pack(&brings[..2]), None).await.expect(201);
+    let body = json!({"a": "x"});
+    for refused in [validate(&app, &body).await, put(&app, "\"0\"", &body).await] {
+        assert!(refused.expect_problem(422, "config-invalid").to_string().contains("steps"));
+    }
+    assert_eq!(app.get(CONFIG).await.expect(200)["config"], json!({}));
+}

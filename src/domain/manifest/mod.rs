@@ -117,10 +117,24 @@ pub struct Manifest {
     pub health: Option<Health>,
 }
 
+/// Where a manifest comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Out of a package. Nothing in it has been believed yet.
+    Package,
+    /// From the database. It was accepted when it came in.
+    Accepted,
+}
+
 impl Manifest {
     /// Reads a plugin.yaml of at most [`MAX_MANIFEST_BYTES`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        read::manifest(bytes)
+        read::manifest(bytes, Origin::Package)
+    }
+
+    /// Reads one that [`Manifest::parse`] has accepted. Its schema, which can take a while to check, is not checked again.
+    pub fn parse_accepted(bytes: &[u8]) -> Result<Self, ManifestError> {
+        read::manifest(bytes, Origin::Accepted)
     }
 
     /// Tells whether the archive must hold the dependencies in `vendor/`.
@@ -178,4 +192,27 @@ pub fn fuzz_manifest(bytes: &[u8]) {
     assert!(manifest.network.is_empty() || manifest.declares(Permission::NetworkAccess), "hosts need the permission");
     assert!(!manifest.growth(&manifest).asks_more(), "nothing asks for more than itself");
     assert!(serde_json::to_value(&manifest).is_ok_and(|json| json.is_object()), "every manifest can be shown");
+}
+
+/// Longest that anything of a package may be looked at, with room for slow machines and builds without optimisation.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// What fuzzing runs over schemas: `bytes` are a `config_schema` as JSON, a line break, and a configuration as JSON.
+///
+/// # Panics
+/// If a check takes longer than the steps that it may take.
+#[doc(hidden)]
+pub fn fuzz_config(bytes: &[u8]) {
+    let mut parts = bytes.splitn(2, |byte| *byte == b'\n').map(String::from_utf8_lossy);
+    let (schema, config) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let manifest = format!("name: fuzz\nversion: 1.0.0\nmain: main.py\nconfig_schema: {schema}\n");
+    let began = std::time::Instant::now();
+    if let Ok(manifest) = Manifest::parse(manifest.as_bytes()) {
+        let brought = manifest.read_config(config.as_bytes());
+        if let (Some(schema), Ok(values)) = (&manifest.config_schema, serde_json::from_str(&config)) {
+            let findings = schema.check(&values);
+            assert!(brought.is_err() || findings.invalid.is_empty(), "one schema says the same twice");
+        }
+    }
+    assert!(began.elapsed() < PATIENCE, "a schema takes {:?}", began.elapsed());
 }

@@ -8,24 +8,25 @@ use semver::{Version, VersionReq};
 
 use super::fields::{self, COMMAND, HEALTH, HOOK, MOST, MOST_CPUS, NETWORK, RESERVED, RESOURCES, ROOT};
 use super::kind::{Command, Health, Hook, OnFailure, PluginType, Priority, Runtime};
-use super::{MAX_MANIFEST_BYTES, Manifest, ManifestError, config, text};
+use super::{MAX_MANIFEST_BYTES, Manifest, ManifestError, Origin, config, text};
 use crate::domain::permission::hint;
 use crate::domain::yaml::{self, Fields, Limits, Mistakes, Place};
 use crate::domain::{Code, NameError, NetworkRule, Permission, PluginName, Refusal, ResourceRequest, Word, escape};
 
 /// Reads a whole manifest.
-pub(super) fn manifest(bytes: &[u8]) -> Result<Manifest, ManifestError> {
+pub(super) fn manifest(bytes: &[u8], origin: Origin) -> Result<Manifest, ManifestError> {
     let node = yaml::read(bytes, Limits::bytes(MAX_MANIFEST_BYTES))?;
     let mistakes = Mistakes::default();
     let root = Place::root(&node, &mistakes);
-    let found = root.fields(fields::names(ROOT).chain(RESERVED)).and_then(|fields| read_root(&fields, &mistakes));
+    let found =
+        root.fields(fields::names(ROOT).chain(RESERVED)).and_then(|fields| read_root(&fields, &mistakes, origin));
     match found {
         Some(manifest) if mistakes.count() == 0 => Ok(manifest),
         _ => Err(ManifestError::new(mistakes)),
     }
 }
 
-fn read_root(fields: &Fields<'_>, mistakes: &Mistakes) -> Option<Manifest> {
+fn read_root(fields: &Fields<'_>, mistakes: &Mistakes, origin: Origin) -> Option<Manifest> {
     for key in RESERVED {
         if fields.get(key).is_some() {
             fields.place().fail_key(key, format!("`{key}` is reserved for a later version of plugbay"));
@@ -66,7 +67,7 @@ fn read_root(fields: &Fields<'_>, mistakes: &Mistakes) -> Option<Manifest> {
         network: read_network(fields, &declared),
         access: read_access(fields, &declared),
         resources: fields.get("resources").map(|place| read_resources(&place)).unwrap_or_default(),
-        config_schema: fields.get("config_schema").and_then(|place| config::read(&place, mistakes)),
+        config_schema: fields.get("config_schema").and_then(|place| config::read(&place, mistakes, origin)),
         hooks: read_hooks(fields),
         commands: read_commands(fields),
         health: fields.get("health").and_then(|place| read_health(&place)),

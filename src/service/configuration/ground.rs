@@ -12,14 +12,11 @@ use crate::store::StoreError;
 use crate::store::configs::ConfigRecord;
 use crate::store::plugins::VersionRecord;
 
-/// Stands for a secret where it does not matter which.
-const PLACEHOLDER: &str = "set";
-
 /// Secrets that are set, by field.
 pub(super) type Held = BTreeMap<String, SecretString>;
 
 /// What a version says about its configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::service) struct Ground {
     manifest: Arc<Manifest>,
     /// The schema's defaults, then config.yaml.
@@ -38,8 +35,7 @@ impl Ground {
         let mut defaults = manifest.config_schema.as_ref().map(ConfigSchema::defaults).unwrap_or_default();
         if let Some(text) = &version.default_config {
             // It was valid when it came in, so a caller cannot mend it.
-            let brought = manifest
-                .read_config(text.as_bytes())
+            let brought = Manifest::accepted_config(text.as_bytes())
                 .map_err(|error| StoreError::bad_row("versions", version.digest, error))?;
             defaults.extend(brought);
         }
@@ -70,7 +66,7 @@ impl Ground {
         values
     }
 
-    /// What is wrong with these values and secrets together.
+    /// What is wrong with these values and secrets together. [`Service::check_values`] runs it where it may take its time.
     pub(super) fn check(&self, set: &Map<String, Value>, held: &Held) -> ConfigFindings {
         let at = |field: &String, message: &str| FieldError::at(format!("/{}", yaml::pointer_token(field)), message);
         let Some(schema) = self.schema() else {
@@ -94,12 +90,6 @@ impl Ground {
         let mut findings = schema.check(&Value::Object(values));
         findings.invalid.extend(strange);
         findings
-    }
-
-    /// Required fields without a value, without opening any secret.
-    pub(super) fn missing(&self, record: &ConfigRecord) -> Vec<String> {
-        let held = record.secrets.iter().map(|secret| (secret.field.clone(), SecretString::from(PLACEHOLDER)));
-        self.check(&record.values, &held.collect()).missing
     }
 
     /// Everything that the plugin's functions and the plugin itself may use.

@@ -4,6 +4,7 @@
 //! What holds is the schema's default, else config.yaml's, else what is stored. Values that hold anyway are not stored.
 
 mod apply;
+mod checks;
 mod ground;
 mod pending;
 mod proposal;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use semver::Version;
 use serde_json::{Map, Value, json};
 
+pub(super) use checks::Checks;
 pub(super) use ground::Ground;
 
 use self::proposal::{Change, Proposal};
@@ -77,7 +79,7 @@ impl Service {
     pub async fn show_config(&self, caller: &Caller, wanted: &str) -> Result<ConfigView, ServiceError> {
         let docket = self.docket(self.find_plugin(caller, wanted).await?).await?;
         let record = self.config_record(&docket.plugin).await?;
-        self.config_view(&docket, &record)
+        self.config_view(&docket, &record).await
     }
 
     /// Replaces the configuration of a plugin. A version that waits for one that it accepts starts to serve with it.
@@ -174,14 +176,19 @@ impl Service {
         }
         let docket = self.docket(after).await?;
         let record = self.config_record(&docket.plugin).await?;
-        Ok(ConfigView { update, ..self.config_view(&docket, &record)? })
+        Ok(ConfigView { update, ..self.config_view(&docket, &record).await? })
     }
 
     /// Finds the version that the change is for, and refuses it where none accepts it.
     async fn decide(&self, docket: &Docket, record: &ConfigRecord, change: &Change) -> Result<Decided, ServiceError> {
-        let make = |ground: &Ground| Proposal::make(ground, record, change, &self.sealing_key);
-        let waiting = self.ready_pending(docket).await?.map(|version| self.ground(version)).transpose()?;
-        let waiting = waiting.map(|ground| make(&ground).map(|proposal| (ground, proposal))).transpose()?;
+        let waiting = match self.ready_pending(docket).await? {
+            Some(version) => {
+                let ground = self.ground(version)?;
+                let proposal = self.propose(&ground, record, change).await?;
+                Some((ground, proposal))
+            }
+            None => None,
+        };
         let serving = self.ground(docket.serving()?)?;
         if let Change::Unset(field) = change {
             let is_known = |ground: &Ground| ground.schema().is_some_and(|schema| schema.knows(field));
@@ -198,7 +205,7 @@ impl Service {
             Some((_, proposal)) => Some(proposal.findings),
             None => None,
         };
-        let proposal = make(&serving)?;
+        let proposal = self.propose(&serving, record, change).await?;
         let name = &docket.plugin.name;
         if !proposal.findings.invalid.is_empty() {
             // Whoever sets something for the version that waits has to learn what is wrong with it there.
@@ -213,28 +220,37 @@ impl Service {
         Ok(Decided { ground: serving, proposal, starts: false })
     }
 
+    /// What the change makes of the configuration of one version.
+    async fn propose(&self, ground: &Ground, record: &ConfigRecord, change: &Change) -> Result<Proposal, ServiceError> {
+        let mut proposal = Proposal::make(ground, record, change, &self.sealing_key)?;
+        let found = self.check_values(ground, &proposal.values, std::mem::take(&mut proposal.held)).await?;
+        proposal.findings.missing.extend(found.missing);
+        proposal.findings.invalid.splice(0..0, found.invalid);
+        Ok(proposal)
+    }
+
     /// What is set for a plugin.
     async fn config_record(&self, plugin: &PluginRecord) -> Result<ConfigRecord, ServiceError> {
         Ok(store::configs::find(&mut *self.store.reader().await?, plugin.id).await?)
     }
 
-    fn config_view(&self, docket: &Docket, record: &ConfigRecord) -> Result<ConfigView, ServiceError> {
+    async fn config_view(&self, docket: &Docket, record: &ConfigRecord) -> Result<ConfigView, ServiceError> {
         let ground = self.ground(docket.serving()?)?;
         let secrets = ground.secrets().map(|(field, _)| (field.clone(), record.secret(field).is_some())).collect();
-        let missing = ground.missing(record);
-        let pending = self.pending_config(docket, record)?;
+        let missing = self.missing_values(&ground, record).await?;
+        let pending = self.pending_config(docket, record).await?;
         Ok(ConfigView { pending, ..view(&ground, record.revision, &record.values, secrets, missing) })
     }
 
     /// Required fields of the serving version without a value.
     pub(super) async fn missing_config(&self, docket: &Docket) -> Result<Vec<String>, ServiceError> {
-        Ok(self.ground(docket.serving()?)?.missing(&self.config_record(&docket.plugin).await?))
+        self.missing_values(&self.ground(docket.serving()?)?, &self.config_record(&docket.plugin).await?).await
     }
 
     /// Refuses to start a plugin that lacks required values, or whose stored ones do not fit.
     pub(super) async fn check_config(&self, docket: &Docket) -> Result<(), ServiceError> {
         let version = docket.serving()?;
-        let findings = self.findings(&self.ground(version)?, &self.config_record(&docket.plugin).await?)?;
+        let findings = self.findings(&self.ground(version)?, &self.config_record(&docket.plugin).await?).await?;
         if findings.is_fit() {
             Ok(())
         } else if findings.invalid.is_empty() {
@@ -246,8 +262,8 @@ impl Service {
     }
 
     /// What a version finds wrong with what is stored.
-    fn findings(&self, ground: &Ground, record: &ConfigRecord) -> Result<ConfigFindings, ServiceError> {
-        Ok(ground.check(&record.values, &self.open_secrets(record)?))
+    async fn findings(&self, ground: &Ground, record: &ConfigRecord) -> Result<ConfigFindings, ServiceError> {
+        self.check_values(ground, &record.values, self.open_secrets(record)?).await
     }
 
     fn open_secrets(&self, record: &ConfigRecord) -> Result<ground::Held, ServiceError> {

@@ -17,9 +17,9 @@ impl Service {
         version: &Ground,
     ) -> Result<bool, ServiceError> {
         let record = self.config_record(plugin).await?;
-        let findings = self.findings(version, &record)?;
+        let findings = self.findings(version, &record).await?;
         Ok(findings.invalid.is_empty()
-            && (findings.missing.is_empty() || !self.ground(serving)?.missing(&record).is_empty()))
+            && (findings.missing.is_empty() || !self.missing_values(&self.ground(serving)?, &record).await?.is_empty()))
     }
 
     /// The same for the version that waits.
@@ -31,14 +31,14 @@ impl Service {
     }
 
     /// Why the waiting version does not accept what is set, if it does not.
-    pub(super) fn pending_config(
+    pub(super) async fn pending_config(
         &self,
         docket: &Docket,
         record: &ConfigRecord,
     ) -> Result<Option<PendingConfig>, ServiceError> {
         let Some((version, _)) = docket.pending()? else { return Ok(None) };
         let ground = self.ground(version)?;
-        let errors = self.findings(&ground, record)?.fields();
+        let errors = self.findings(&ground, record).await?.fields();
         if errors.is_empty() && docket.plugin.pending_for == PendingFor::Approval {
             return Ok(None);
         }
@@ -52,7 +52,7 @@ impl Service {
         docket: &Docket,
     ) -> Result<Vec<FieldError>, ServiceError> {
         let record = self.config_record(&docket.plugin).await?;
-        Ok(self.pending_config(docket, &record)?.map(|pending| pending.errors).unwrap_or_default())
+        Ok(self.pending_config(docket, &record).await?.map(|pending| pending.errors).unwrap_or_default())
     }
 
     /// The version that waits for nothing but a configuration. What was decided about it may have ended meanwhile.

@@ -28,6 +28,9 @@ pub(super) struct Proposal {
     pub(super) new: Held,
     /// Secrets to forget.
     pub(super) forgotten: Vec<String>,
+    /// All secrets that hold then.
+    pub(super) held: Held,
+    /// What is wrong with it: at first what is seen without the schema.
     pub(super) findings: ConfigFindings,
     /// The plugin itself gets something else than before.
     pub(super) is_seen: bool,
@@ -78,13 +81,12 @@ impl Proposal {
                 forgotten.push(secret.field.clone());
             }
         }
-        let mut findings = ground.check(&values, &held);
-        findings.invalid.extend(wrong);
+        let findings = ConfigFindings { invalid: wrong, missing: Vec::new() };
         let differs = |field: &&String| values.get(*field) != record.values.get(*field);
         let changed: BTreeSet<String> = values.keys().chain(record.values.keys()).filter(differs).cloned().collect();
         let is_delivered = |field: &String| ground.secret(field).is_none_or(|policy| policy.deliver);
         let is_seen = !changed.is_empty() || new.keys().chain(&forgotten).any(is_delivered);
-        Ok(Self { values, new, forgotten, findings, is_seen, changed })
+        Ok(Self { values, new, forgotten, held, findings, is_seen, changed })
     }
 
     /// Whether anything is to be written down.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::validator;
+use super::Checker;
 use crate::domain::escape;
 use crate::domain::manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError};
 use crate::domain::yaml::{self, Limits, Mistakes, Place};
@@ -11,6 +11,18 @@ impl Manifest {
     /// Reads the content of config.yaml and checks each value against the manifest's schema. What it leaves out may still
     /// be missing afterwards.
     pub fn read_config(&self, bytes: &[u8]) -> Result<Map<String, Value>, ManifestError> {
+        Self::config_values(bytes, |json, root| self.check(json, root))
+    }
+
+    /// Reads the content of a config.yaml that [`Manifest::read_config`] has accepted, without checking it again.
+    pub fn accepted_config(bytes: &[u8]) -> Result<Map<String, Value>, ManifestError> {
+        Self::config_values(bytes, |_, _| {})
+    }
+
+    fn config_values(
+        bytes: &[u8],
+        check: impl FnOnce(&Value, &Place<'_>),
+    ) -> Result<Map<String, Value>, ManifestError> {
         let in_file = |error: ManifestError| error.in_file("config.yaml");
         let is_blank = |line: &[u8]| line.trim_ascii().is_empty() || line.trim_ascii().starts_with(b"#");
         if bytes.split(|byte| *byte == b'\n').all(is_blank) {
@@ -22,7 +34,7 @@ impl Manifest {
         root.map();
         let json = root.json();
         if let Some(json) = &json {
-            self.check(json, &root);
+            check(json, &root);
         }
         match json {
             Some(Value::Object(config)) if mistakes.count() == 0 => Ok(config),
@@ -35,11 +47,15 @@ impl Manifest {
         for name in schema.secrets().keys().filter(|name| json.get(name).is_some()) {
             root.fail_key(name, "a secret has no place in the archive: everyone who has it could read it");
         }
-        let validator = match validator(schema.to_json_schema()) {
-            Ok(validator) => validator,
+        let checker = match Checker::new(schema.to_json_schema()) {
+            Ok(checker) => checker,
             Err(why) => return root.fail(why),
         };
-        for error in validator.iter_errors(json) {
+        let errors = match checker.errors(json) {
+            Ok(errors) => errors,
+            Err(why) => return root.fail(why.to_string()),
+        };
+        for error in errors {
             let is_missing = matches!(error.kind(), jsonschema::error::ValidationErrorKind::Required { .. });
             if !is_missing {
                 root.find(error.instance_path().as_str()).fail(escape(&error.masked().to_string()));

@@ -9,9 +9,11 @@ mod field;
 mod read;
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::collections::BTreeMap;
 
+use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -19,6 +21,7 @@ use serde_json::{Map, Value};
 pub(super) use field::{FIELD_KEYS, SECRET_KEYS};
 pub(super) use read::read;
 
+use self::work::{Budget, TooMuchWork};
 use super::FieldType;
 use crate::domain::{FieldError, NetworkRule, escape, yaml};
 
@@ -77,14 +80,15 @@ impl ConfigSchema {
     /// Checks a whole configuration. Values are not repeated in the messages: some are secret.
     pub fn check(&self, config: &Value) -> ConfigFindings {
         let mut findings = ConfigFindings::default();
-        let validator = match validator(&self.schema) {
-            Ok(validator) => validator,
-            Err(why) => {
-                findings.invalid.push(FieldError::at("", why));
-                return findings;
-            }
+        let checker = match Checker::new(&self.schema) {
+            Ok(checker) => checker,
+            Err(why) => return ConfigFindings::unchecked(why),
         };
-        for error in validator.iter_errors(config) {
+        let errors = match checker.errors(config) {
+            Ok(errors) => errors,
+            Err(why) => return ConfigFindings::unchecked(why.to_string()),
+        };
+        for error in errors {
             match error.kind() {
                 ValidationErrorKind::Required { property: Value::String(name) }
                     if error.instance_path().as_str().is_empty() =>
@@ -115,6 +119,10 @@ pub struct ConfigFindings {
 }
 
 impl ConfigFindings {
+    fn unchecked(why: String) -> Self {
+        Self { invalid: vec![FieldError::at("", why)], missing: Vec::new() }
+    }
+
     /// Tells whether a plugin can run with the configuration.
     pub fn is_fit(&self) -> bool {
         self.invalid.is_empty() && self.missing.is_empty()
@@ -135,7 +143,7 @@ impl ConfigFindings {
 }
 
 /// What is wrong with one value, without the value.
-fn message(error: &jsonschema::ValidationError<'_>) -> String {
+fn message(error: &ValidationError<'_>) -> String {
     let ValidationErrorKind::Type { kind } = error.kind() else { return escape(&error.masked().to_string()) };
     let expected = match kind {
         TypeKind::Single(expected) => expected.to_string(),
@@ -156,14 +164,41 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// Compiles a schema. Patterns run in linear time: a backtracking engine would let a plugin stop the service.
-fn validator(schema: &Value) -> Result<jsonschema::Validator, String> {
-    let patterns = jsonschema::PatternOptions::regex().size_limit(1 << 20).dfa_size_limit(1 << 20);
-    jsonschema::options()
-        .with_draft(jsonschema::Draft::Draft202012)
-        .with_pattern_options(patterns)
-        .build(schema)
-        .map_err(|error| format!("not a usable JSON Schema: {}", escape(&error.to_string())))
+/// Mistakes that are told of one value.
+const MAX_ERRORS: usize = 100;
+
+/// A compiled schema.
+struct Checker<'a> {
+    schema: &'a Value,
+    validator: jsonschema::Validator,
+}
+
+impl<'a> Checker<'a> {
+    /// Compiles a schema. Patterns run in linear time: a backtracking engine would let a plugin stop the service.
+    fn new(schema: &'a Value) -> Result<Self, String> {
+        let patterns = jsonschema::PatternOptions::regex().size_limit(1 << 20).dfa_size_limit(1 << 20);
+        let validator = jsonschema::options()
+            .with_draft(jsonschema::Draft::Draft202012)
+            .with_pattern_options(patterns)
+            .build(schema)
+            .map_err(|error| format!("not a usable JSON Schema: {}", escape(&error.to_string())))?;
+        Ok(Self { schema, validator })
+    }
+
+    /// What is wrong with the value. Refuses to look where that would take too long.
+    fn errors<'v>(&'v self, value: &'v Value) -> Result<impl Iterator<Item = ValidationError<'v>>, TooMuchWork> {
+        Ok(self.errors_within(&mut Budget::new(self.schema), value)?.take(MAX_ERRORS))
+    }
+
+    /// The same for one of several values that share a budget.
+    fn errors_within<'v>(
+        &'v self,
+        budget: &mut Budget<'_>,
+        value: &'v Value,
+    ) -> Result<jsonschema::ErrorIterator<'v>, TooMuchWork> {
+        budget.spend(value)?;
+        Ok(self.validator.iter_errors(value))
+    }
 }
 
 impl Serialize for ConfigSchema {

@@ -4,18 +4,27 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{ConfigSchema, DRAFT, Secret, bounds, field, validator};
+use super::work::Budget;
+use super::{Checker, ConfigSchema, DRAFT, Secret, bounds, field};
 use crate::domain::escape;
+use crate::domain::manifest::Origin;
 use crate::domain::yaml::{self, Place};
 
 /// Reads the schema; `None` if it cannot be used, with the reasons noted.
-pub(in crate::domain::manifest) fn read(place: &Place<'_>, mistakes: &yaml::Mistakes) -> Option<ConfigSchema> {
+pub(in crate::domain::manifest) fn read(
+    place: &Place<'_>,
+    mistakes: &yaml::Mistakes,
+    origin: Origin,
+) -> Option<ConfigSchema> {
     let before = mistakes.count();
     let is_schema = is_json_schema(place);
     let (schema, secrets) = if is_schema { json_schema(place)? } else { field_map(place) };
     let source = place.json()?;
     if mistakes.count() > before {
         return None;
+    }
+    if origin == Origin::Accepted {
+        return Some(ConfigSchema { source, schema, secrets });
     }
     if let Err(why) = bounds::check(&schema) {
         place.fail(why);
@@ -112,16 +121,20 @@ fn is_field_name(name: &str) -> bool {
 
 /// A default that its own schema refuses could never be used.
 fn check_defaults(config: &ConfigSchema, place: &Place<'_>, strip: &str) {
-    let validator = match validator(&config.schema) {
-        Ok(validator) => validator,
+    let checker = match Checker::new(&config.schema) {
+        Ok(checker) => checker,
         Err(why) => return place.fail(why),
     };
+    let mut budget = Budget::new(&config.schema);
     for (name, default) in config.defaults() {
         let pointer = format!("/{}", yaml::pointer_token(&name));
         let instance = Value::Object(Map::from_iter([(name, default)]));
+        let mut errors = match checker.errors_within(&mut budget, &instance) {
+            Ok(errors) => errors,
+            Err(why) => return place.fail(format!("the defaults are not checked: {why}")),
+        };
         // Other fields are missing here on purpose; only what is said about this one counts.
-        let error = validator.iter_errors(&instance).find(|error| error.instance_path().as_str().starts_with(&pointer));
-        if let Some(error) = error {
+        if let Some(error) = errors.find(|error| error.instance_path().as_str().starts_with(&pointer)) {
             let at = format!("/properties{pointer}/default");
             place
                 .find(at.strip_prefix(strip).unwrap_or(&at))

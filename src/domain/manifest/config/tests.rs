@@ -100,3 +100,69 @@ fn schemas_that_cost_too_much_are_refused() {
     assert_refused(&patterns.join("\n"), "40 patterns");
     assert_refused("a: { type: string, pattern: '(a{1000}){1000}' }", "not a usable JSON Schema");
 }
+
+#[test]
+fn definitions_that_look_for_what_the_next_one_left_are_refused() {
+    for (keyword, rest) in [
+        ("allOf", "unevaluatedProperties"),
+        ("anyOf", "unevaluatedProperties"),
+        ("oneOf", "unevaluatedProperties"),
+        ("allOf", "unevaluatedItems"),
+    ] {
+        let level = |n: usize| format!("d{n}: {{ {keyword}: [{{ $ref: '#/$defs/d{}' }}], {rest}: false }}", n + 1);
+        let levels: Vec<String> = (0..30).map(level).collect();
+        let schema = parse(&format!(
+            "type: object\nproperties: {{ x: {{ $ref: '#/$defs/d0' }} }}\n\
+             $defs: {{ {}, d30: {{ properties: {{ a: {{}} }}, prefixItems: [true] }} }}",
+            levels.join(", ")
+        ))
+        .unwrap();
+        for value in [json!({"x": {"a": "x"}}), json!({"x": ["x"]})] {
+            let began = std::time::Instant::now();
+            let found = schema.check(&value);
+            assert!(began.elapsed().as_secs() < 5, "{keyword}, {rest}: {:?}", began.elapsed());
+            assert_eq!(found.invalid.len(), 1, "{keyword}, {rest}: {found:?}");
+            assert!(found.invalid[0].message.contains("steps"), "{found:?}");
+        }
+    }
+    // What an author may well write.
+    let schema = parse(
+        "type: object\nallOf: [{ $ref: '#/$defs/base' }]\nproperties: { port: { type: integer } }\n\
+         unevaluatedProperties: false\n$defs: { base: { properties: { name: { type: string } } } }",
+    )
+    .unwrap();
+    assert!(schema.check(&json!({"name": "x", "port": 1})).is_fit());
+    assert!(!schema.check(&json!({"nam": "x"})).is_fit());
+}
+
+#[test]
+fn large_values_are_checked_and_large_work_is_not() {
+    let schema =
+        parse("hosts: { type: array, items: { type: string, minLength: 1, pattern: '^[\\w.-]{1,64}$' } }").unwrap();
+    let hosts = |count: usize| json!({"hosts": vec!["api.example.com"; count]});
+    assert!(schema.check(&hosts(1_000)).is_fit());
+    assert!(schema.check(&hosts(50_000)).invalid[0].message.contains("steps"));
+    let options: Vec<String> = (0..1_200).map(|n| format!("{{ const: {n} }}")).collect();
+    let schema = parse(&format!("x: {{ type: array, items: {{ anyOf: [{}] }} }}", options.join(", "))).unwrap();
+    assert!(!schema.check(&json!({"x": vec!["y"; 10]})).is_fit());
+    assert!(schema.check(&json!({"x": vec!["y"; 10_000]})).invalid[0].message.contains("steps"));
+    // Mistakes are told, and not all that there are.
+    let schema = parse("x: { type: array, items: { type: integer } }").unwrap();
+    assert_eq!(schema.check(&json!({"x": vec!["y"; 5_000]})).invalid.len(), 100);
+}
+
+#[test]
+fn patterns_cost_by_their_size() {
+    let schema = parse("x: { type: string, pattern: '([ab]*a[ab]{3000}c|[ab]{5}d)' }").unwrap();
+    let began = std::time::Instant::now();
+    assert!(schema.check(&json!({"x": "a".repeat(100_000)})).invalid[0].message.contains("steps"));
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    assert_eq!(schema.check(&json!({"x": "a".repeat(1_000)})).invalid[0].pointer, "/x");
+}
+
+#[test]
+fn defaults_share_one_budget() {
+    let fields: Vec<String> =
+        (0..600).map(|n| format!("f{n}: {{ type: string, required: true, default: x }}")).collect();
+    assert_refused(&fields.join("\n"), "the defaults are not checked");
+}
