@@ -16,7 +16,7 @@ use super::{
     SandboxConfig, SecurityConfig, ServerConfig, StorageConfig, UpdateConfig,
 };
 use crate::domain::{
-    AllowedHost, ArchiveLimits, Isolation, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy,
+    AddressRange, AllowedHost, ArchiveLimits, Isolation, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy,
 };
 
 /// The value of every key by its path; each was read by the rules of its setting.
@@ -62,8 +62,15 @@ impl<'a> Values<'a> {
     }
 
     fn hosts(self, path: &str) -> Vec<AllowedHost> {
-        let texts = self.get(path).as_array().into_iter().flatten().filter_map(Value::as_str);
-        texts.filter_map(|text| text.parse().ok()).collect()
+        self.texts(path).filter_map(|text| text.parse().ok()).collect()
+    }
+
+    fn ranges(self, path: &str) -> Vec<AddressRange> {
+        self.texts(path).filter_map(|text| text.parse().ok()).collect()
+    }
+
+    fn texts(self, path: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.get(path).as_array().into_iter().flatten().filter_map(Value::as_str)
     }
 }
 
@@ -116,6 +123,7 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
         },
         egress: EgressConfig {
             allow_private: values.hosts("egress.allow_private"),
+            deny: values.ranges("egress.deny"),
             max_tunnels: values.size("egress.max_tunnels"),
             connect_timeout: values.seconds("egress.connect_timeout_seconds"),
             idle: values.seconds("egress.idle_seconds"),

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::domain::yaml::Place;
-use crate::domain::{AllowedHost, Operation, Word, operator_name};
+use crate::domain::{AddressRange, AllowedHost, Operation, Word, operator_name};
 
 /// What a value must be.
 #[derive(Clone, Copy)]
@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Listen,
     /// Names or addresses of hosts.
     Hosts,
+    /// Ranges of addresses.
+    Ranges,
     /// A whole number.
     Whole(u64, u64),
     /// A number.
@@ -61,6 +63,10 @@ impl Kind {
             Self::Hosts => {
                 let hosts: Vec<Option<AllowedHost>> = place.list().iter().map(Place::parse).collect();
                 Some(json!(hosts.into_iter().flatten().collect::<Vec<_>>()))
+            }
+            Self::Ranges => {
+                let ranges: Vec<Option<AddressRange>> = place.list().iter().map(Place::parse).collect();
+                Some(json!(ranges.into_iter().flatten().collect::<Vec<_>>()))
             }
             Self::Whole(least, most) => place.whole(least..=most).map(Value::from),
             Self::Number(least, most) => place.number(least..=most).map(Value::from),

@@ -31,7 +31,7 @@ pub use environment::Environment;
 pub use error::ConfigError;
 
 use crate::domain::{
-    AllowedHost, ArchiveLimits, Isolation, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy,
+    AddressRange, AllowedHost, ArchiveLimits, Isolation, Operation, ResourceCeiling, ResourceLimits, SignaturePolicy,
 };
 
 /// The configuration of one service.
@@ -211,6 +211,8 @@ pub struct InstallConfig {
 pub struct EgressConfig {
     /// Hosts that may be reached although they are private, once they were granted by name.
     pub allow_private: Vec<AllowedHost>,
+    /// Addresses that count as private although they are public ones.
+    pub deny: Vec<AddressRange>,
     /// Connections of one plugin at one time.
     pub max_tunnels: usize,
     /// Longest time to resolve a name, and to connect.

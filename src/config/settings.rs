@@ -203,6 +203,12 @@ const SETTINGS: &[Setting] = &[
         "Hosts that plugins may reach although their addresses are private, each with or without a port, once they were granted by name. Every public host never includes them. Others: 403 `private-address` from the proxy.",
     ),
     setting(
+        "egress.deny",
+        Kind::Ranges,
+        || json!([]),
+        "Public addresses that count as private, such as the operator's own networks or a NAT64 prefix: `[203.0.113.0/24]`. Addresses of this machine always do. Refused as private ones are, also for installs by URL.",
+    ),
+    setting(
         "egress.max_tunnels",
         Kind::Whole(1, 256),
         || json!(32),

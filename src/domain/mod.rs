@@ -1,5 +1,6 @@
 //! What plugbay talks about: names, digests, codes, limits, manifests. No input or output happens here.
 
+mod address_range;
 mod allowed_host;
 mod chat;
 mod code;
@@ -27,6 +28,7 @@ mod time;
 mod word;
 pub mod yaml;
 
+pub use address_range::{AddressRange, AddressRangeError};
 pub use allowed_host::{AllowedHost, AllowedHostError};
 pub use chat::{Author, Conversation, MAX_MESSAGE_BYTES, Message, Origin, PostedFile, Role};
 pub use code::{Code, ErrorKind};

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::policy::Refused;
+use crate::domain::Chain;
 
 /// Why bytes of a plugin did not leave, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +148,14 @@ pub enum EgressError {
 }
 
 impl EgressError {
+    /// What the plugin gets to read. Where the operator's names lead is for the operator's log alone.
+    pub fn for_plugin(&self) -> String {
+        match self {
+            Self::PrivateAddress { target, .. } => format!("`{target}` is not a public host"),
+            other => Chain(other).to_string(),
+        }
+    }
+
     /// Tells whether a rule refused it, so that an administrator should learn of it.
     pub fn is_denial(&self) -> bool {
         match self {

@@ -31,6 +31,7 @@ mod exit;
 mod head;
 mod incoming;
 mod names;
+mod own;
 pub mod policy;
 mod proxy;
 mod relay;
@@ -154,7 +155,7 @@ impl Egress {
             Ok(upstream) => self.converse(exit, incoming, upstream).await,
             Err(error @ EgressError::Plugin(_)) => Err(error),
             Err(error) => {
-                incoming.finish(format!("refused {} {}\n", error.rule(), Chain(&error)).as_bytes()).await;
+                incoming.finish(format!("refused {} {}\n", error.rule(), error.for_plugin()).as_bytes()).await;
                 Err(error)
             }
         }

@@ -1,8 +1,11 @@
-//! Tells public addresses from all others. Pure: it decides on an address that was resolved already, and the
-//! caller connects to exactly that address, so that a name cannot change its meaning in between.
+//! Tells public addresses from all others. It decides on an address that was resolved already, and the caller connects
+//! to exactly that address, so that a name cannot change its meaning in between.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::own::is_own;
+use crate::domain::AddressRange;
 
 /// What an address is, where it is not a public one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,10 @@ pub enum Refused {
     Reserved,
     /// An IPv6 form that carries an IPv4 address past this check: mapped, compatible, NAT64, 6to4, Teredo.
     Embedded,
+    /// In `egress.deny`.
+    Denied,
+    /// Of this machine.
+    Own,
 }
 
 impl fmt::Display for Refused {
@@ -36,12 +43,23 @@ impl fmt::Display for Refused {
             Self::Multicast => "a multicast address",
             Self::Reserved => "a reserved address",
             Self::Embedded => "an IPv6 form of an IPv4 address",
+            Self::Denied => "in a range of `egress.deny`",
+            Self::Own => "an address of this machine",
         })
     }
 }
 
-/// `Ok` for public addresses only.
-pub fn check_public(address: IpAddr) -> Result<(), Refused> {
+/// `Ok` for public addresses of other machines, outside of the ranges that the operator denies.
+pub fn check_foreign(address: SocketAddr, denied: &[AddressRange]) -> Result<(), Refused> {
+    check_public(address.ip())?;
+    if denied.iter().any(|range| range.contains(address.ip())) {
+        return Err(Refused::Denied);
+    }
+    if is_own(address) { Err(Refused::Own) } else { Ok(()) }
+}
+
+/// `Ok` for public addresses only, by their number alone.
+pub(super) fn check_public(address: IpAddr) -> Result<(), Refused> {
     match address {
         IpAddr::V4(address) => check_v4(address),
         IpAddr::V6(address) => check_v6(address),
@@ -96,6 +114,17 @@ mod tests {
         for text in ["1.1.1.1", "9.255.255.255", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00:1450::1"] {
             assert_eq!(check(text), Ok(()), "{text}");
         }
+    }
+
+    #[test]
+    fn ranges_of_the_operator_are_refused() {
+        let denied: Vec<AddressRange> = ["45.33.0.0/16", "2a00:1450::/32"].map(|text| text.parse().unwrap()).into();
+        let check = |text: &str| check_foreign(SocketAddr::new(text.parse().unwrap(), 443), &denied);
+        for text in ["45.33.32.156", "2a00:1450::1"] {
+            assert_eq!(check(text), Err(Refused::Denied), "{text}");
+        }
+        assert_eq!(check("10.0.0.1"), Err(Refused::Private));
+        assert_eq!(check("45.34.0.1"), Ok(()));
     }
 
     #[test]

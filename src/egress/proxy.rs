@@ -7,7 +7,6 @@ use super::head::{self, Form, Head};
 use super::incoming::Deadline;
 use super::relay::Upstream;
 use super::{Egress, EgressError, Exit, Incoming, Target};
-use crate::domain::Chain;
 
 /// How long the head of a request may take.
 const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -66,7 +65,7 @@ impl Egress {
 
 /// The answer to a refused request: the rule and what helps.
 pub(super) fn answer_of(error: &EgressError, exit: &Exit) -> Vec<u8> {
-    let body = format!("plugbay: {}\nhow: {}\n", Chain(error), error.how(exit.name.as_str()));
+    let body = format!("plugbay: {}\nhow: {}\n", error.for_plugin(), error.how(exit.name.as_str()));
     format!(
         "HTTP/1.1 {}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nX-Plugbay-Rule: {}\r\n\
          Connection: close\r\n\r\n{body}",

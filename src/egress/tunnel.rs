@@ -8,9 +8,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client_hello::{self, ClientHello, UNRECOGNIZED_NAME};
-use super::decision::check_addresses;
+use super::decision::{check_addresses, is_listed};
 use super::head::{self, Form, Head};
 use super::incoming::Deadline;
+use super::own::leads_here;
+use super::policy::{Refused, check_foreign};
 use super::proxy::answer_of;
 use super::relay::{Limits, Upstream, relay};
 use super::{Egress, EgressError, Exit, Incoming, Target, TargetHost};
@@ -29,8 +31,16 @@ impl Egress {
     pub(super) async fn open(&self, exit: &Exit, target: Target) -> Result<Upstream, EgressError> {
         let spoken = exit.decide(&target)?;
         let found = self.resolve(&target).await?;
-        let addresses = check_addresses(&target, spoken, &found, &self.config.allow_private)?;
-        let stream = self.dial(&target, addresses).await?;
+        let is_listed = is_listed(&target, spoken, &self.config.allow_private);
+        if !is_listed {
+            check_addresses(&target, &found, |address| check_foreign(address, &self.config.deny))?;
+        }
+        let stream = self.dial(&target, found).await?;
+        if !is_listed && leads_here(&stream) {
+            // Routes can change, and what the kernel has connected is what counts. Not a byte was sent.
+            let address = stream.peer_addr().map_err(EgressError::Plugin)?.ip();
+            return Err(EgressError::PrivateAddress { target: target.to_string(), address, kind: Refused::Own });
+        }
         exit.count_opened();
         let address = stream.peer_addr().ok();
         tracing::debug!(plugin.name = %exit.name, %target, ?address, "Opened a connection for a plugin");
@@ -63,9 +73,10 @@ impl Egress {
         })
     }
 
-    pub(super) async fn resolve(&self, target: &Target) -> Result<Vec<IpAddr>, EgressError> {
+    pub(super) async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, EgressError> {
+        let at_port = |address: IpAddr| SocketAddr::new(address, target.port());
         let name = match target.host() {
-            TargetHost::Address(address) => return Ok(vec![*address]),
+            TargetHost::Address(address) => return Ok(vec![at_port(*address)]),
             TargetHost::Name(name) => name.clone(),
         };
         let limit = self.config.connect_timeout;
@@ -73,7 +84,7 @@ impl Egress {
             Ok(Ok(found)) if found.is_empty() => {
                 Err(EgressError::Unresolved { name, source: std::io::ErrorKind::NotFound.into() })
             }
-            Ok(Ok(found)) => Ok(found),
+            Ok(Ok(found)) => Ok(found.into_iter().map(at_port).collect()),
             Ok(Err(source)) => Err(EgressError::Unresolved { name, source }),
             Err(_elapsed) => Err(EgressError::ResolveTimeout { name, limit }),
         }

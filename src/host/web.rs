@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Host, HostError};
 use crate::config::{ApiConfig, Config};
 use crate::denials::{Denial, Door};
-use crate::domain::{Chain, Permission, Reflected};
+use crate::domain::{Permission, Reflected};
 use crate::egress::{Egress, EgressError, WebAnswer, WebRequest};
 
 /// Bytes of a message beside what a host answered.
@@ -76,7 +76,7 @@ impl Host {
                 let wanted = format!("{}:{wanted}", Permission::NetworkAccess);
                 HostError::Denied { permission: Permission::NetworkAccess, wanted, how }
             }
-            error => HostError::Outgoing { rule: error.rule(), text: Chain(&error).to_string(), how },
+            error => HostError::Outgoing { rule: error.rule(), text: error.for_plugin(), how },
         }
     }
 

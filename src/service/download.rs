@@ -219,7 +219,7 @@ impl Service {
         let addresses: Vec<SocketAddr> = found.collect();
         if !self.is_listed(url) {
             for address in &addresses {
-                policy::check_public(address.ip())
+                policy::check_foreign(*address, &self.config.egress.deny)
                     .map_err(|kind| refused(url.as_str(), format!("{} is {kind}", address.ip())))?;
             }
         }

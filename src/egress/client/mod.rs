@@ -94,8 +94,7 @@ impl Egress {
     pub async fn call_operator(&self, exit: &Exit, request: WebRequest) -> Result<WebAnswer, EgressError> {
         let _held = self.place(exit)?;
         let target = request.address.target().clone();
-        let found = self.resolve(&target).await?;
-        let addresses = found.into_iter().map(|address| (address, target.port()).into()).collect();
+        let addresses = self.resolve(&target).await?;
         let stream = self.dial(&target, addresses).await?;
         self.send(Upstream { stream, target, spoken: Spoken::default() }, None, request).await
     }

@@ -1,9 +1,9 @@
 //! Decides on names and addresses. Pure: the name before it is resolved, every address before one is dialled.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use super::policy::check_public;
+use super::policy::Refused;
 use super::{EgressError, Target, TargetHost};
 use crate::domain::{AllowedHost, NetworkGrant, NetworkScheme};
 
@@ -82,24 +82,27 @@ pub(super) fn ports_of(grant: Option<&NetworkGrant>, name: &str) -> BTreeSet<u16
     }
 }
 
-/// Where the target may be dialled. One refused address among several refuses them all: an attacker's name server would
+/// Tells whether the operator listed the target, so that it may be dialled wherever it is.
+pub(super) fn is_listed(target: &Target, spoken: Spoken, allow_private: &[AllowedHost]) -> bool {
+    let host = target.host().to_string();
+    spoken.by_name && allow_private.iter().any(|listed| listed.covers(&host, target.port()))
+}
+
+/// Where a target that is not listed may be dialled. One refused address among several refuses them all: an attacker's name server would
 /// otherwise mix a public address with the one it is after.
 pub(super) fn check_addresses(
     target: &Target,
-    spoken: Spoken,
-    found: &[IpAddr],
-    allow_private: &[AllowedHost],
-) -> Result<Vec<SocketAddr>, EgressError> {
-    let host = target.host().to_string();
-    let is_listed = spoken.by_name && allow_private.iter().any(|listed| listed.covers(&host, target.port()));
-    for address in found.iter().filter(|_| !is_listed) {
-        check_public(*address).map_err(|kind| EgressError::PrivateAddress {
+    found: &[SocketAddr],
+    check: impl Fn(SocketAddr) -> Result<(), Refused>,
+) -> Result<(), EgressError> {
+    for address in found {
+        check(*address).map_err(|kind| EgressError::PrivateAddress {
             target: target.to_string(),
-            address: *address,
+            address: address.ip(),
             kind,
         })?;
     }
-    Ok(found.iter().map(|address| SocketAddr::new(*address, target.port())).collect())
+    Ok(())
 }
 
 #[cfg(test)]
