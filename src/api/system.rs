@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING};
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING};
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::openapi::{ChangeProblems, LookProblems, OpenProblems};
-use super::permit::{Admin, NoBody, Permit, Read};
+use super::permit::{Admin, NoBody, Permit, Read, authenticate};
 use super::problem::Problem;
 use super::{App, view};
-use crate::domain::{Chain, Code, PluginState, PluginStatus, SignaturePolicy};
-use crate::service::{BackupStream, EngineInfo, EngineReport, EngineState};
+use crate::domain::{Chain, Code, PluginName, PluginState, PluginStatus, Scope, SignaturePolicy};
+use crate::service::{BackupStream, Caller, EngineInfo, EngineReport, EngineState};
 use crate::wire::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 
 /// Tells that the process answers.
@@ -21,16 +21,21 @@ pub(super) async fn healthz(_body: NoBody) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
 }
 
-/// Tells how the service and the enabled plugins are.
-#[utoipa::path(get, path = "/health", tag = "system", security(()),
-    responses((status = 200, description = "How it is", body = Health), OpenProblems))]
-pub(super) async fn health(_body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
+/// Tells how the service and the enabled plugins are. Without a token plugins are told only where nothing but this machine
+/// can connect; a token for some plugins sees those.
+#[utoipa::path(get, path = "/health", tag = "system", security((), ("token" = [])),
+    responses((status = 200, description = "How it is", body = Health), LookProblems))]
+pub(super) async fn health(request: HttpRequest, _body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
+    let has_token = request.headers().contains_key(AUTHORIZATION);
+    let caller = if has_token { Some(authenticate(&request, Scope::Read)?) } else { None };
+    let is_told = |name: &PluginName| caller.as_ref().map_or(app.is_local, |caller| caller.may_see(name));
     let ready = checks(&app).await.iter().all(|check| check.ok);
     let status = if ready { "healthy" } else { "degraded" };
     let enabled = app.service.plugins_by_status(PluginStatus::Enabled).await.unwrap_or_default();
     let unloaded = || PluginHealth { state: PluginState::Unloaded.to_string(), health: None };
-    let mut plugins: BTreeMap<_, _> = enabled.into_iter().map(|name| (name.to_string(), unloaded())).collect();
-    for (name, state, report) in app.service.plugins_health() {
+    let mut plugins: BTreeMap<_, _> =
+        enabled.into_iter().filter(&is_told).map(|name| (name.to_string(), unloaded())).collect();
+    for (name, state, report) in app.service.plugins_health().into_iter().filter(|(name, ..)| is_told(name)) {
         let health = report.map(|report| HealthWord { status: view::word(&report.health).to_owned() });
         plugins.insert(name.to_string(), PluginHealth { state: state.to_string(), health });
     }
@@ -52,7 +57,7 @@ pub(super) async fn readyz(_body: NoBody, app: Data<App>) -> HttpResponse {
 /// Tells what is running here.
 #[utoipa::path(get, path = "/api/system", tag = "system",
     responses((status = 200, description = "What is running", body = System), LookProblems))]
-pub(super) async fn system(_permit: Permit<Read>, _body: NoBody, app: Data<App>) -> HttpResponse {
+pub(super) async fn system(permit: Permit<Read>, _body: NoBody, app: Data<App>) -> HttpResponse {
     let config = app.service.config();
     HttpResponse::Ok().json(System {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -67,7 +72,7 @@ pub(super) async fn system(_permit: Permit<Read>, _body: NoBody, app: Data<App>)
         doctor: {
             let mut doctor = checks(&app).await;
             doctor.extend(engines(&app).await);
-            doctor.extend(ending_grants(&app).await);
+            doctor.extend(ending_grants(&app, &permit.0).await);
             doctor
         },
     })
@@ -111,8 +116,8 @@ pub(super) async fn backup(permit: Permit<Admin>, _body: NoBody, app: Data<App>)
 }
 
 /// Grants that end soon. Nothing is missing yet, so the check is fine and says what is to be done.
-async fn ending_grants(app: &App) -> Option<Check> {
-    let ends = app.service.grants_that_end_soon().await.unwrap_or_default();
+async fn ending_grants(app: &App, caller: &Caller) -> Option<Check> {
+    let ends = app.service.grants_that_end_soon(caller).await.unwrap_or_default();
     let how = Some("approve them again to keep them: plugbay approve NAME".to_owned());
     (!ends.is_empty()).then(|| Check { check: "grants".to_owned(), ok: true, detail: ends.join("; "), how })
 }

@@ -106,7 +106,7 @@ codes! {
     SnapshotMissing "snapshot-missing" Conflict "What that version kept is not there any more" "roll back without restoring data: what is kept now stays";
     DigestMismatch "digest-mismatch" Refused "The archive does not have the expected sha256" "check the file and the sha256 you were given";
     LimitsExceedCeiling "limits-exceed-ceiling" Refused "The plugin asks for more than the operator allows" "lower `resources` in plugin.yaml, or raise `sandbox.ceiling` in plugbay.yaml";
-    NameReserved "name-reserved" Refused "The name has the form of an id" "choose another `name` in plugin.yaml";
+    NameReserved "name-reserved" Refused "The name is reserved" "choose another `name` in plugin.yaml";
 
     // Archives.
     PathTraversal "path-traversal" Refused "An entry leads out of the archive" "pack again with `plugbay pack`, or with tar from the plugin's parent folder";

@@ -10,6 +10,9 @@ use super::{Code, Refusal, escape};
 /// Longest name, in characters.
 const MAX_CHARACTERS: usize = 63;
 
+/// What stands below `/api/plugins/` and is no plugin.
+const ADDRESSES: [&str; 1] = ["install"];
+
 /// The name a plugin is addressed by: words of `a-z` and `0-9` joined by `-`, starting with a letter; `_` reads as `-`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -52,6 +55,11 @@ impl Refusal for NameError {
 }
 
 impl PluginName {
+    /// Tells whether the service has an address of its own where that of the plugin would be.
+    pub fn is_address(&self) -> bool {
+        ADDRESSES.contains(&self.as_str())
+    }
+
     /// The canonical text.
     pub fn as_str(&self) -> &str {
         &self.0

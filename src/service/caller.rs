@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Service, ServiceError};
-use crate::domain::{NamePattern, PluginName, Scope, ScopeSet, TokenId};
+use crate::domain::{Grants, NamePattern, Permission, PluginName, Scope, ScopeSet, TokenId};
 use crate::store::audit::NewEntry;
 
 /// The holder of a token, for the length of one request.
@@ -40,6 +40,15 @@ impl Caller {
     /// Refuses a token that is for other plugins.
     pub fn require_plugin(&self, name: &PluginName) -> Result<(), ServiceError> {
         if self.may_see(name) { Ok(()) } else { Err(ServiceError::PluginOutOfReach { name: name.clone() }) }
+    }
+
+    /// Refuses a token that would let a plugin reach other plugins than the token itself: whoever calls that plugin would
+    /// reach them through it.
+    pub fn require_reach(&self, grants: &Grants) -> Result<(), ServiceError> {
+        if self.plugins.is_some() && grants.admin() {
+            return Err(ServiceError::GrantForAllPlugins { permission: Permission::AdminAccess });
+        }
+        grants.edges().iter().try_for_each(|name| self.require_plugin(name))
     }
 }
 

@@ -9,7 +9,8 @@ use super::data_dir::DataDirError;
 use super::download::DownloadError;
 use crate::backup::BackupError;
 use crate::domain::{
-    Code, Digest, FieldError, KeyError, KeyId, ManifestError, PluginName, Refusal, Scope, TokenId, Unresolved,
+    Code, Digest, FieldError, KeyError, KeyId, ManifestError, Permission, PluginName, Refusal, Scope, TokenId,
+    Unresolved,
 };
 use crate::egress::TrustError;
 use crate::package::PackageError;
@@ -178,6 +179,12 @@ pub enum ServiceError {
         /// The scope.
         scope: Scope,
     },
+    /// The token is for some plugins, and the permission reaches all.
+    #[error("the token is for some plugins, and `{permission}` reaches all of them")]
+    GrantForAllPlugins {
+        /// The permission.
+        permission: Permission,
+    },
     /// The token is for other plugins.
     #[error("the token is not for `{name}`")]
     PluginOutOfReach {
@@ -308,9 +315,10 @@ impl Refusal for ServiceError {
             Self::TokenUnknown { .. } => Code::TokenUnknown,
             Self::TokenMissing => Code::TokenMissing,
             Self::TokenInvalid => Code::TokenInvalid,
-            Self::ScopeMissing { .. } | Self::ScopeForAllPlugins { .. } | Self::PluginOutOfReach { .. } => {
-                Code::ScopeMissing
-            }
+            Self::ScopeMissing { .. }
+            | Self::ScopeForAllPlugins { .. }
+            | Self::GrantForAllPlugins { .. }
+            | Self::PluginOutOfReach { .. } => Code::ScopeMissing,
             Self::WrongPlugin { .. } | Self::FieldInvalid { .. } => Code::FieldInvalid,
             Self::ConfigInvalid { .. } | Self::Trust(_) => Code::ConfigInvalid,
             Self::ConfigIncomplete { .. } => Code::ConfigIncomplete,
@@ -351,7 +359,9 @@ impl Refusal for ServiceError {
             Self::ScopeMissing { scope } => {
                 Some(format!("use a token with that scope: plugbay token create --label LABEL --scopes {scope}"))
             }
-            Self::ScopeForAllPlugins { .. } => Some("use a token without `plugins`".to_owned()),
+            Self::ScopeForAllPlugins { .. } | Self::GrantForAllPlugins { .. } => {
+                Some("use a token without `plugins`".to_owned())
+            }
             Self::PluginOutOfReach { .. } => Some("use a token whose `plugins` cover that name".to_owned()),
             Self::ConfigInvalid { name, .. } => Some(format!("plugbay config get {name} shows what can be set")),
             Self::ConfigIncomplete { name, missing, .. } => {

@@ -22,6 +22,7 @@ mod metrics;
 mod openapi;
 mod plugins;
 mod problems;
+mod reach;
 mod requires;
 mod tokens;
 mod update;

@@ -20,6 +20,10 @@ pub(super) fn manifest(bytes: &[u8], origin: Origin) -> Result<Manifest, Manifes
     let root = Place::root(&node, &mistakes);
     let found =
         root.fields(fields::names(ROOT).chain(RESERVED)).and_then(|fields| read_root(&fields, &mistakes, origin));
+    if let Some(manifest) = found.as_ref().filter(|manifest| origin == Origin::Package && manifest.name.is_address()) {
+        let message = format!("`{}` is a word of the service's own addresses; choose another name", manifest.name);
+        root.find("/name").fail_as(Code::NameReserved, message);
+    }
     match found {
         Some(manifest) if mistakes.count() == 0 => Ok(manifest),
         _ => Err(ManifestError::new(mistakes)),

@@ -8,7 +8,7 @@ use serde_json::json;
 use tracing::{error, info, warn};
 
 use crate::domain::{Chain, PluginId, PluginRef};
-use crate::service::{Actor, Service, ServiceError};
+use crate::service::{Actor, Caller, Service, ServiceError};
 use crate::store::grants::{EndReason, GrantEnd, GrantRecord};
 use crate::store::{self, audit};
 
@@ -84,7 +84,7 @@ impl Service {
     }
 
     /// What ends within the next days, of every plugin.
-    pub async fn grants_that_end_soon(&self) -> Result<Vec<String>, ServiceError> {
+    pub async fn grants_that_end_soon(&self, caller: &Caller) -> Result<Vec<String>, ServiceError> {
         let (rows, plugins) = {
             let mut reader = self.store.reader().await?;
             (store::grants::list_open(&mut reader, None).await?, store::plugins::list(&mut reader).await?)
@@ -94,7 +94,7 @@ impl Service {
         let ends = rows.iter().filter(|row| row.holds(now) && row.expires_at.is_some_and(|end| end <= soon));
         let text = |row: &GrantRecord| {
             let plugin = plugins.iter().find(|plugin| plugin.id == row.plugin_id)?;
-            Some(end_warning(plugin.name.as_str(), row))
+            caller.may_see(&plugin.name).then(|| end_warning(plugin.name.as_str(), row))
         };
         Ok(ends.filter_map(text).collect())
     }

@@ -21,7 +21,9 @@ pub use view::{PendingVersion, PermissionsOf, Signed};
 
 use self::decide::Decisions;
 use super::{Caller, PluginProblem, Service, ServiceError, UpdateOutcome};
-use crate::domain::{Code, Digest, FieldError, Manifest, PermissionRequest, PluginName, Risk, Standing, Timestamp};
+use crate::domain::{
+    Code, Digest, FieldError, Grants, Manifest, PermissionRequest, PluginName, Risk, Standing, Timestamp,
+};
 use crate::store::grants::{AcceptedRisk, EndReason, GrantEnd, GrantRecord};
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, StoreError, WriteTransaction, audit};
@@ -158,6 +160,8 @@ impl Service {
         }
         let standing = target.standing_after(&docket.rows, &made, now);
         let starts = waits && standing.is_complete();
+        // New bytes take over what was granted to those before: then all of it is what this decision opens.
+        caller.require_reach(&if starts { standing.grants() } else { Grants::of(&made.granted) })?;
         self.check_risks(&docket, &target, &standing, &approval.accept_risks, starts).await?;
         if (starts || !waits) && self.member(plugin.id, &plugin.name).is_supervised() {
             // What runs would not start again.

@@ -129,20 +129,26 @@ impl Service {
         Ok(Some(outcome_of(plugin, UpdateStatus::PendingConfig, &manifest, &older)))
     }
 
-    /// Tells whether a version that would serve at once has a risk that nobody accepted for the one before.
-    pub(in crate::service) async fn has_new_risk(
+    /// Why a version that would serve at once has to wait although it asks for nothing more: risks that were not accepted
+    /// for the one before.
+    pub(in crate::service) async fn new_risks(
         &self,
+        caller: &Caller,
         plugin: &PluginRecord,
         target: &Target<'_>,
-    ) -> Result<bool, ServiceError> {
+    ) -> Result<Vec<String>, ServiceError> {
         let (rows, accepted) = {
             let mut reader = self.store.reader().await?;
             let rows = store::grants::list_open(&mut reader, Some(plugin.id)).await?;
             (rows, store::grants::list_accepted(&mut reader, plugin.id).await?)
         };
         let grants = target.standing(&rows, self.now()).grants();
-        let risks = self.granted_risks(plugin.id, target.manifest, &grants).await?;
-        Ok(risks.iter().any(|risk| !target.has_accepted(&accepted, *risk)))
+        let mut risks = self.granted_risks(plugin.id, target.manifest, &grants).await?;
+        risks.retain(|risk| !target.has_accepted(&accepted, *risk));
+        let mut found: Vec<String> = risks.iter().map(|risk| format!("risk {risk}")).collect();
+        // Its sender would decide what new bytes do to plugins that are out of the sender's reach.
+        found.extend(caller.require_reach(&grants).is_err().then(|| "reach beyond the token of the sender".to_owned()));
+        Ok(found)
     }
 }
 

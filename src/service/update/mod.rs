@@ -22,7 +22,7 @@ use super::approval::Target;
 use super::configuration::Ground;
 use super::install::Candidate;
 use super::{Caller, Incoming, Service, ServiceError};
-use crate::domain::{Growth, PendingFor, PluginId, PluginRef, Risk, SignaturePolicy};
+use crate::domain::{Growth, PendingFor, PluginId, PluginRef, SignaturePolicy};
 use crate::package::Signer;
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, StoreError};
@@ -152,9 +152,9 @@ impl Service {
         };
         let version = arrival.record().clone();
         let target = Target { version: &version, manifest: &manifest, carries };
-        if serves && self.has_new_risk(&plugin, &target).await? {
-            outcome.growth.added.push(format!("risk {}", Risk::DataEgress));
-            serves = false;
+        if serves {
+            outcome.growth.added = self.new_risks(caller, &plugin, &target).await?;
+            serves = outcome.growth.added.is_empty();
         }
         let mut waits_for = PendingFor::Approval;
         if serves && !self.accepts_config(&plugin, &serving, &Ground::new(Arc::clone(&manifest), &version)?).await? {
