@@ -73,6 +73,7 @@ pub(super) async fn system(permit: Permit<Read>, _body: NoBody, app: Data<App>) 
             let mut doctor = checks(&app).await;
             doctor.extend(engines(&app).await);
             doctor.extend(ending_grants(&app, &permit.0).await);
+            doctor.extend(shared_databases(&app));
             doctor
         },
     })
@@ -120,6 +121,13 @@ async fn ending_grants(app: &App, caller: &Caller) -> Option<Check> {
     let ends = app.service.grants_that_end_soon(caller).await.unwrap_or_default();
     let how = Some("approve them again to keep them: plugbay approve NAME".to_owned());
     (!ends.is_empty()).then(|| Check { check: "grants".to_owned(), ok: true, detail: ends.join("; "), how })
+}
+
+/// Databases that plugins and their owner hinder each other at. They work all the same.
+fn shared_databases(app: &App) -> Option<Check> {
+    let notices = app.service.database_notices();
+    let how = Some("set it with the owner's program, once: sqlite3 FILE 'PRAGMA journal_mode = WAL'".to_owned());
+    (!notices.is_empty()).then(|| Check { check: "databases".to_owned(), ok: true, detail: notices.join("; "), how })
 }
 
 /// What the service needs, and whether it is there.

@@ -1,7 +1,6 @@
 //! The keeper of one plugin's way to one database: a task that takes requests in turn, starts the worker when there is
 //! something to do, and replaces it when it has ended, hangs, or holds a file that is not the database any more.
 
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use tracing::warn;
 use super::child::{Lost, Worker, millis_until};
 use super::file::{self, FileProblem};
 use super::message::{Hello, Identity, Reply, Trouble, Work};
-use super::{DatabaseError, Inner, Key};
+use super::{Database, DatabaseError, Inner, Key, shares_turns};
 use crate::domain::{Access, escape};
 
 /// Bytes of a message to a plugin beside the result in it.
@@ -40,7 +39,7 @@ pub(super) struct Job {
 pub(super) struct Keeper {
     around: Arc<Inner>,
     key: Key,
-    path: PathBuf,
+    database: Database,
     jobs: mpsc::Receiver<Job>,
     worker: Option<Held>,
     warned: Option<Instant>,
@@ -53,8 +52,8 @@ struct Held {
 }
 
 impl Keeper {
-    pub(super) fn new(around: Arc<Inner>, key: Key, path: PathBuf, jobs: mpsc::Receiver<Job>) -> Self {
-        Self { around, key, path, jobs, worker: None, warned: None }
+    pub(super) fn new(around: Arc<Inner>, key: Key, database: Database, jobs: mpsc::Receiver<Job>) -> Self {
+        Self { around, key, database, jobs, worker: None, warned: None }
     }
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
@@ -115,6 +114,26 @@ impl Keeper {
     }
 
     async fn work(&mut self, work: Work, deadline: Instant, mut gone: Pin<&mut impl Future<Output = ()>>) -> Answer {
+        let sharing = Arc::clone(&self.database.sharing);
+        let turn = tokio::select! {
+            biased;
+            () = &mut gone => return Err(self.too_late()),
+            turn = timeout_at(deadline, sharing.take(work.access())) => turn,
+        };
+        let Ok(turn) = turn else { return Err(DatabaseError::Locked { name: self.key.name.clone() }) };
+        let answer = self.work_in_turn(work, deadline, gone).await;
+        if let (Some(mut turn), Err(DatabaseError::Locked { .. })) = (turn, &answer) {
+            turn.was_in_vain();
+        }
+        answer
+    }
+
+    async fn work_in_turn(
+        &mut self,
+        work: Work,
+        deadline: Instant,
+        mut gone: Pin<&mut impl Future<Output = ()>>,
+    ) -> Answer {
         let worker = tokio::select! {
             // First, so that nothing is started for somebody who has gone.
             biased;
@@ -125,7 +144,10 @@ impl Keeper {
             },
         };
         match worker.ask(work, deadline, gone).await {
-            Ok(Reply::Done { result, .. }) => Ok(result),
+            Ok(Reply::Done { result, log, .. }) => {
+                self.learn(log);
+                Ok(result)
+            }
             Ok(Reply::Failed { trouble, text, .. }) => Err(self.told(trouble, text).await),
             Err(lost) => {
                 if let Some(held) = self.worker.take() {
@@ -141,7 +163,7 @@ impl Keeper {
 
     /// The worker, with the file open that the path leads to now.
     async fn ready(&mut self, deadline: Instant) -> Result<&mut Worker, DatabaseError> {
-        let path = self.path.clone();
+        let path = self.database.path.clone();
         let identity = tokio::task::spawn_blocking(move || file::identify(&path)).await;
         let identity = match identity {
             Ok(Ok(identity)) => identity,
@@ -169,7 +191,7 @@ impl Keeper {
         };
         let limits = &self.around.limits;
         let hello = Hello {
-            path: self.path.clone(),
+            path: self.database.path.clone(),
             identity,
             writes: self.key.access == Access::Write,
             rows: limits.rows,
@@ -179,7 +201,10 @@ impl Keeper {
             milliseconds: millis_until(deadline),
         };
         match Worker::start(&limits.program, &hello, deadline).await {
-            Ok((worker, Reply::Done { .. })) => Ok(Held { worker, _place: place }),
+            Ok((worker, Reply::Done { log, .. })) => {
+                self.learn(log);
+                Ok(Held { worker, _place: place })
+            }
             Ok((worker, Reply::Failed { trouble, text, .. })) => {
                 worker.kill().await;
                 Err(self.told(trouble, text).await)
@@ -204,6 +229,13 @@ impl Keeper {
                 self.end_worker().await;
                 self.failed(&text)
             }
+        }
+    }
+
+    fn learn(&self, log: bool) {
+        let name = &self.key.name;
+        if self.database.sharing.learn(log) && !log {
+            warn!(database.name = %name, "{}", shares_turns(name));
         }
     }
 

@@ -75,8 +75,17 @@ pub struct Statement {
 /// A line from a worker. The answer to the first line has id 0.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
-    Done { id: u64, result: Box<RawValue> },
-    Failed { id: u64, trouble: Trouble, text: String },
+    Done {
+        id: u64,
+        result: Box<RawValue>,
+        /// Whether the database has a write-ahead log: then readers and a writer go on side by side.
+        log: bool,
+    },
+    Failed {
+        id: u64,
+        trouble: Trouble,
+        text: String,
+    },
 }
 
 /// Why something was not done.

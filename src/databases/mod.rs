@@ -12,10 +12,11 @@ mod error;
 mod file;
 mod keeper;
 mod message;
+mod sharing;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::value::RawValue;
@@ -32,6 +33,7 @@ use crate::config::{DatabaseConfig, DatabaseLimits};
 use crate::domain::{Access, PluginId};
 use crate::shutdown::Shutdown;
 use keeper::{Job, Keeper};
+use sharing::Sharing;
 
 /// Requests of one plugin that wait for one database. A session has at most 64 open, and two sessions can overlap.
 const QUEUED: usize = 128;
@@ -42,7 +44,7 @@ pub struct Databases(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    files: BTreeMap<String, PathBuf>,
+    files: BTreeMap<String, Database>,
     limits: DatabaseLimits,
     keepers: Mutex<HashMap<Key, mpsc::Sender<Job>>>,
     /// A place for each worker.
@@ -50,6 +52,13 @@ struct Inner {
     /// Asks one idle worker to make room.
     wanted: Notify,
     shutdown: Shutdown,
+}
+
+/// One database of the operator's.
+#[derive(Clone, Debug)]
+struct Database {
+    path: PathBuf,
+    sharing: Arc<Sharing>,
 }
 
 /// What a worker is for.
@@ -64,7 +73,7 @@ impl Databases {
     /// None at all.
     #[cfg(test)]
     pub(crate) fn for_testing() -> Self {
-        let limits = crate::config::Config::for_testing(Path::new("/nonexistent")).databases;
+        let limits = crate::config::Config::for_testing(std::path::Path::new("/nonexistent")).databases;
         Self::new(&BTreeMap::new(), &limits, 1 << 20, Shutdown::default())
     }
 
@@ -76,9 +85,10 @@ impl Databases {
         message_bytes: usize,
         shutdown: Shutdown,
     ) -> Self {
-        let files: BTreeMap<String, PathBuf> =
-            named.iter().map(|(name, database)| (name.clone(), file::path_of(&database.url))).collect();
-        for (name, path) in &files {
+        let database = |url: &str| Database { path: file::path_of(url), sharing: Arc::default() };
+        let files: BTreeMap<String, Database> =
+            named.iter().map(|(name, config)| (name.clone(), database(&config.url))).collect();
+        for (name, Database { path, .. }) in &files {
             if let Err(problem) = file::identify(path) {
                 warn!(database.name = %name, "The database `{name}` cannot be used: {problem}");
             }
@@ -90,6 +100,12 @@ impl Databases {
         Self(Arc::new(Inner { files, limits, keepers, places, wanted, shutdown }))
     }
 
+    /// What an operator should know about each database whose owner has to wait for plugins that read.
+    pub fn notices(&self) -> Vec<String> {
+        let lack_a_log = self.0.files.iter().filter(|(_, database)| database.sharing.has_log() == Some(false));
+        lack_a_log.map(|(name, _)| shares_turns(name)).collect()
+    }
+
     /// Runs this for a plugin that was granted it. Stops it when the caller goes away.
     pub async fn run(
         &self,
@@ -98,18 +114,18 @@ impl Databases {
         work: Work,
         deadline: Instant,
     ) -> Result<Box<RawValue>, DatabaseError> {
-        let Some(path) = self.0.files.get(name) else {
+        let Some(database) = self.0.files.get(name) else {
             return Err(DatabaseError::Unknown { name: name.to_owned() });
         };
         let key = Key { plugin, name: name.to_owned(), access: work.access() };
         let (answer, answered) = oneshot::channel();
-        self.post(key, path, Job { work, deadline: deadline.min(Instant::now() + self.0.limits.time), answer })?;
+        self.post(key, database, Job { work, deadline: deadline.min(Instant::now() + self.0.limits.time), answer })?;
         // The keeper ends without an answer only when the service stops.
         answered.await.unwrap_or(Err(DatabaseError::Busy { text: "the service is stopping" }))
     }
 
     /// Hands a job to the keeper, which is made if there is none.
-    fn post(&self, key: Key, path: &Path, job: Job) -> Result<(), DatabaseError> {
+    fn post(&self, key: Key, database: &Database, job: Job) -> Result<(), DatabaseError> {
         let mut keepers = self.0.keepers.lock().unwrap_or_else(PoisonError::into_inner);
         let job = match keepers.get(&key) {
             None => job,
@@ -128,8 +144,15 @@ impl Databases {
         jobs.try_send(job).ok();
         keepers.insert(key.clone(), jobs);
         drop(keepers);
-        let keeper = Keeper::new(Arc::clone(&self.0), key, path.to_owned(), incoming);
+        let keeper = Keeper::new(Arc::clone(&self.0), key, database.clone(), incoming);
         self.0.shutdown.spawn("databases.keeper", |stop| keeper.run(stop));
         Ok(())
     }
+}
+
+fn shares_turns(name: &str) -> String {
+    format!(
+        "The database `{name}` has no write-ahead log, so a plugin that reads it keeps its owner from writing \
+         meanwhile; `PRAGMA journal_mode = WAL` ends that"
+    )
 }

@@ -132,6 +132,12 @@ impl Service {
     }
 
     /// How plugins are that this process runs, by name.
+    /// What should be known of the operator's databases.
+    pub fn database_notices(&self) -> Vec<String> {
+        self.databases.notices()
+    }
+
+    /// How each plugin is that should run.
     pub fn plugins_health(&self) -> Vec<(PluginName, PluginState, Option<HealthReport>)> {
         let members = self.fleet.members();
         let mut found: Vec<_> = members

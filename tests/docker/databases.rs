@@ -24,7 +24,9 @@ const ENDLESS: &str =
 fn database() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chat.db");
-    let schema = "CREATE TABLE messages (text TEXT); INSERT INTO messages VALUES ('one'), ('two')";
+    // With a log, so that readers do not wait for each other.
+    let schema = "PRAGMA journal_mode = WAL; CREATE TABLE messages (text TEXT);
+        INSERT INTO messages VALUES ('one'), ('two')";
     Connection::open(&path).unwrap().execute_batch(schema).unwrap();
     (folder, path)
 }

@@ -169,3 +169,41 @@ print(json.dumps(found))
     let Some(found) = answer(code).await else { return };
     assert_eq!(found, json!([]));
 }
+
+/// In a folder of the operator's such a file would be a way into the sandbox for every user of the machine. All calls are
+/// made directly, as no library stands between a plugin and the kernel.
+#[tokio::test]
+async fn no_file_gets_a_mode_that_lends_its_owner() {
+    let code = r#"
+import ctypes, json, os, platform
+libc = ctypes.CDLL(None, use_errno=True)
+path = b"/data/tool" if os.access("/data", os.W_OK) else b"/tmp/tool"
+flags = os.O_CREAT | os.O_WRONLY
+fd = os.open(path, flags, 0o755)
+how = (ctypes.c_uint64 * 3)(flags, 0o6755, 0)
+calls = {
+    "fchmod": (91, fd, 0o6755), "fchmodat": (268, -100, path, 0o4755), "fchmodat2": (452, -100, path, 0o2755, 0),
+    "openat": (257, -100, path + b"1", flags, 0o4755), "openat2": (437, -100, path + b"2", ctypes.byref(how), 24),
+    "mkdirat": (258, -100, path + b"3", 0o6755), "mknodat": (259, -100, path + b"4", 0o106755, 0),
+    "chmod": (90, path, 0o6755), "open": (2, path + b"5", flags, 0o6755), "creat": (85, path + b"6", 0o2755),
+    "mkdir": (83, path + b"7", 0o2755),
+}
+found = {}
+for name, (number, *arguments) in calls.items():
+    ctypes.set_errno(0)
+    done = libc.syscall(ctypes.c_long(number), *[
+        ctypes.c_long(value) if isinstance(value, int) else value for value in arguments])
+    found[name] = ctypes.get_errno() if done < 0 else "done"
+modes = {os.stat(os.path.join(os.path.dirname(path), name)).st_mode & 0o6000 for name in os.listdir(os.path.dirname(path))}
+os.chmod(path, 0o1755)
+print(json.dumps({"calls": found, "modes": sorted(modes)}))
+"#;
+    let Some(found) = answer(code).await else { return };
+    let refused = |name: &str| if name == "openat2" { 38 } else { 1 };
+    for (name, result) in found["calls"].as_object().unwrap() {
+        // The kernel may be older than the call.
+        let expected = [json!(refused(name)), json!(38)];
+        assert!(expected.contains(result), "{name}: {result}");
+    }
+    assert_eq!(found["modes"], json!([0]), "{found}");
+}

@@ -20,9 +20,11 @@ const ROWS_ONLY: &str = "only rows are changed, never tables, views, triggers or
 pub(super) struct Seen {
     pub(super) reads: bool,
     pub(super) change: Option<Change>,
+    /// The table that the statement itself inserts into.
+    pub(super) inserts_into: Option<String>,
     /// The first thing that is not allowed.
     pub(super) refusal: Option<String>,
-    /// The statement is ours: it begins or ends a transaction.
+    /// The statement is ours: it begins or ends a transaction, or asks for the mode of the journal.
     is_ours: bool,
 }
 
@@ -68,9 +70,21 @@ impl Judge {
         done
     }
 
+    /// How the database keeps what a change can be undone from.
+    pub(super) fn journal_mode(&self, connection: &Connection) -> rusqlite::Result<String> {
+        self.seen().is_ours = true;
+        let mode = connection.pragma_query_value(None, "journal_mode", |row| row.get(0));
+        self.begin();
+        mode
+    }
+
     fn judge(&self, context: AuthContext<'_>) -> Authorization {
         let mut seen = self.seen();
-        if seen.is_ours && matches!(context.action, AuthAction::Transaction { .. }) {
+        let is_of_ours = matches!(
+            context.action,
+            AuthAction::Transaction { .. } | AuthAction::Pragma { pragma_name: "journal_mode", pragma_value: None }
+        );
+        if seen.is_ours && is_of_ours {
             return Authorization::Allow;
         }
         match verdict(self.writes, context) {
@@ -78,7 +92,10 @@ impl Judge {
                 match context.action {
                     AuthAction::Select => seen.reads = true,
                     // What a trigger adds has no id that the statement could tell.
-                    AuthAction::Insert { .. } if context.accessor.is_none() => seen.change = Some(Change::Insert),
+                    AuthAction::Insert { table_name } if context.accessor.is_none() => {
+                        seen.change = Some(Change::Insert);
+                        seen.inserts_into = Some(table_name.to_owned());
+                    }
                     AuthAction::Insert { .. } | AuthAction::Update { .. } | AuthAction::Delete { .. } => {
                         seen.change.get_or_insert(Change::Other);
                     }

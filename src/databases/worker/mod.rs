@@ -2,6 +2,7 @@
 //! It trusts the service, and nothing that comes with an order. It ends with its stdin, and so with the service.
 
 mod bind;
+mod columns;
 mod confine;
 mod functions;
 mod judge;
@@ -32,7 +33,7 @@ pub fn run() -> io::Result<()> {
     confine::confine(&hello)?;
     WATCH.begin(0, Duration::from_millis(hello.milliseconds));
     let opened = open::open(&hello);
-    let reply = opened.as_ref().map(|_bench| RawValue::NULL.to_owned());
+    let reply = opened.as_ref().map(|bench| (RawValue::NULL.to_owned(), bench.has_log()));
     say(0, reply.map_err(Failure::clone))?;
     let Ok(mut bench) = opened else { return Ok(()) };
 
@@ -40,7 +41,8 @@ pub fn run() -> io::Result<()> {
     std::thread::Builder::new().spawn(move || read(lines, &orders))?;
     for (id, milliseconds, work) in incoming {
         WATCH.begin(id, Duration::from_millis(milliseconds));
-        say(id, bench.work(&work))?;
+        let done = bench.work(&work);
+        say(id, done.map(|result| (result, bench.has_log())))?;
         if !bench.is_at_rest() {
             // A transaction that could be neither made nor undone: the next process starts from what is on disk.
             return Err(io::Error::other("a transaction is left open"));
@@ -79,9 +81,9 @@ fn end_later() {
     }
 }
 
-fn say(id: u64, outcome: Result<Box<RawValue>, Failure>) -> io::Result<()> {
+fn say(id: u64, outcome: Result<(Box<RawValue>, bool), Failure>) -> io::Result<()> {
     let reply = match outcome {
-        Ok(result) => Reply::Done { id, result },
+        Ok((result, log)) => Reply::Done { id, result, log },
         Err(Failure { trouble, text }) => Reply::Failed { id, trouble, text: trouble::cut(text) },
     };
     let mut line = serde_json::to_vec(&reply)?;

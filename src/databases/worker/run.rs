@@ -7,6 +7,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::super::message::{Statement, Trouble, Work};
 use super::Hello;
 use super::bind::bind;
+use super::columns::gives_command;
 use super::judge::{Change, Judge};
 use super::rows::{Room, collect};
 use super::trouble::Failure;
@@ -25,6 +26,11 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new(connection: Connection, judge: Judge, hello: &Hello) -> Self {
         Self { connection, judge, room: Room { rows: hello.rows, bytes: hello.result_bytes } }
+    }
+
+    /// Whether the database has a write-ahead log. Its owner may give it one at any time.
+    pub(super) fn has_log(&self) -> bool {
+        self.judge.journal_mode(&self.connection).is_ok_and(|mode| mode.eq_ignore_ascii_case("wal"))
     }
 
     /// Whether no transaction is open.
@@ -56,6 +62,13 @@ impl Bench {
         }
         if prepared.column_count() > 0 {
             return Err(Failure::refused("db.execute gives no rows back: leave out RETURNING and EXPLAIN"));
+        }
+        let table = self.judge.seen().inserts_into.clone();
+        if let Some(table) = table
+            && gives_command(&self.connection, &statement.sql, &table)?
+        {
+            let rule = format!("rows are inserted into `{table}`, never commands to its index: leave out that column");
+            return Err(Failure::refused(rule));
         }
         bind(&mut prepared, statement.params.as_deref())?;
         let rows = prepared.raw_execute().map_err(|error| self.explain(error.into()))?;

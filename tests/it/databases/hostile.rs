@@ -87,6 +87,29 @@ async fn statements_that_want_more_than_rows_are_refused_and_change_nothing() {
     bench.end().await;
 }
 
+/// Every full-text table has a hidden column of its own name; what is inserted there is a command.
+#[tokio::test]
+async fn indexes_take_rows_and_no_commands() {
+    let bench = bench();
+    let before = fs::read(bench.path()).unwrap();
+    for sql in [
+        "insert into notes(notes, rank) values('rank', 'bm25(10)')",
+        "INSERT INTO main.NOTES(\"Notes\") VALUES('rebuild')",
+        "INSERT INTO notes AS n([notes]) VALUES('optimize')",
+        "REPLACE INTO `notes`(`notes`) VALUES('integrity-check')",
+        "INSERT/**/INTO--\nnotes(rank,'notes') SELECT 'bm25(10)', 'rank'",
+    ] {
+        for result in [bench.execute(sql).await, bench.transaction(&[(sql, json!([]))]).await] {
+            let error = result.expect_err(sql);
+            assert!(error.to_string().contains("never commands to its index"), "{sql}: {error}");
+        }
+    }
+    assert!(before == fs::read(bench.path()).unwrap(), "something was changed");
+    bench.execute("INSERT INTO notes(body) VALUES ('notes of notes')").await.unwrap();
+    assert_eq!(bench.value("SELECT count(*) FROM notes").await, 3);
+    bench.end().await;
+}
+
 #[tokio::test]
 async fn queries_change_nothing_and_changes_read_nothing_back() {
     let bench = bench();

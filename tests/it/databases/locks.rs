@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use plugbay::domain::PluginId;
 use rusqlite::Connection;
 use serde_json::json;
 
@@ -61,5 +62,35 @@ async fn a_change_that_is_cut_off_is_undone() {
     }
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
     assert_eq!(bench.value("SELECT group_concat(text) FROM messages").await, "one,two,three");
+    bench.end().await;
+}
+
+/// In a rollback journal's mode a reader keeps the owner from writing.
+#[tokio::test]
+async fn plugins_that_read_in_turns_leave_the_owner_gaps() {
+    let bench = bench_with(|limits| limits.time = Duration::from_secs(3));
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n, messages";
+    let reader = || {
+        let (databases, plugin) = (bench.databases.clone(), PluginId::generate());
+        async move {
+            loop {
+                let work = Work::Query(statement(endless, &json!([])));
+                let patience = tokio::time::Instant::now() + Duration::from_secs(20);
+                databases.run(plugin, "chat", work, patience).await.unwrap_err();
+            }
+        }
+    };
+    let path = bench.path();
+    let writing = tokio::task::spawn_blocking(move || {
+        let owner = Connection::open(path).unwrap();
+        owner.busy_timeout(Duration::from_secs(5)).unwrap();
+        let write = |_| owner.execute("INSERT INTO messages (text) VALUES ('mine')", []);
+        (0..4).map(write).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
+    });
+    let written = tokio::select! {
+        written = writing => written.unwrap(),
+        _ = async { tokio::join!(reader(), reader(), reader(), reader()) } => unreachable!("readers go on"),
+    };
+    assert_eq!(written, Ok(vec![1; 4]));
     bench.end().await;
 }

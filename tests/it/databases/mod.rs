@@ -70,6 +70,13 @@ impl Bench {
         self.folder.path().join("chat.db")
     }
 
+    /// As an owner does whose readers are not to wait for each other.
+    fn give_log(&self) {
+        let mode = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+        let owner = Connection::open(self.path()).unwrap();
+        assert_eq!(owner.query_row("PRAGMA journal_mode = WAL", [], mode).unwrap(), "wal");
+    }
+
     async fn run(&self, name: &str, work: Work, patience: Duration) -> Result<Value, DatabaseError> {
         let answer = self.databases.run(self.plugin, name, work, Instant::now() + patience).await?;
         Ok(serde_json::from_str(answer.get()).unwrap())

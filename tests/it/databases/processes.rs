@@ -59,6 +59,7 @@ async fn a_killed_worker_is_an_error_and_the_next_request_works() {
 #[tokio::test]
 async fn a_worker_that_does_not_react_is_killed() {
     let bench = bench_with(|limits| limits.time = Duration::from_millis(500));
+    bench.give_log();
     assert_eq!(bench.value("SELECT 1").await, 1);
     let [worker] = bench.workers()[..] else { panic!("one worker") };
     kill_process(Pid::from_raw(i32::try_from(worker).unwrap()).unwrap(), Signal::STOP).unwrap();
@@ -105,6 +106,9 @@ async fn many_requests_at_once_are_all_answered() {
 #[tokio::test]
 async fn plugins_do_not_wait_for_each_other() {
     let bench = bench();
+    bench.give_log();
+    // A worker says that there is a log.
+    assert_eq!(bench.value("SELECT 1").await, 1);
     let other = PluginId::generate();
     let work = || Work::Query(statement("SELECT count(*) FROM messages", &json!([])));
     let neighbour = async {
@@ -125,6 +129,7 @@ async fn plugins_do_not_wait_for_each_other() {
 #[tokio::test]
 async fn there_are_no_more_workers_than_allowed_and_idle_ones_make_room() {
     let bench = bench_with(|limits| limits.workers = 1);
+    bench.give_log();
     assert_eq!(bench.value("SELECT count(*) FROM messages").await, 3);
     let reader = bench.workers();
     bench.execute("DELETE FROM messages WHERE id = 1").await.unwrap();
