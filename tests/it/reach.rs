@@ -119,3 +119,16 @@ async fn no_plugin_has_the_name_of_an_address() {
     let refused = refused.expect_problem(422, "name-reserved");
     assert!(refused.to_string().contains("a word of the service's own addresses"), "{refused}");
 }
+
+/// An old version is signed as well as a new one, and may have faults that are known.
+#[tokio::test]
+async fn a_token_that_only_installs_brings_back_no_old_version() {
+    let (app, _) = service().await;
+    app.install(&archive("a-old", "2.0.0", ""), None).await.expect(201);
+    let older = archive("a-old", "1.0.0", "");
+    let path = "/api/plugins/a-old/update?allow_downgrade=true";
+    let token = app.token(&["read", "install"], None).await;
+    upload(&app, &token, path, &older).await.expect_problem(403, "scope-missing");
+    let token = app.token(&["read", "install", "approve"], None).await;
+    assert_eq!(upload(&app, &token, path, &older).await.expect(200)["version"], "1.0.0");
+}

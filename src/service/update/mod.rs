@@ -22,7 +22,7 @@ use super::approval::Target;
 use super::configuration::Ground;
 use super::install::Candidate;
 use super::{Caller, Incoming, Service, ServiceError};
-use crate::domain::{Growth, PendingFor, PluginId, PluginRef, SignaturePolicy};
+use crate::domain::{Growth, PendingFor, PluginId, PluginRef, Scope, SignaturePolicy};
 use crate::package::Signer;
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, StoreError};
@@ -107,6 +107,10 @@ impl Service {
         incoming: Incoming,
         downgrade: Downgrade,
     ) -> Result<UpdateOutcome, ServiceError> {
+        if downgrade == Downgrade::Allow {
+            // An old version is signed as well, and may have faults that everybody knows.
+            caller.require(Scope::Approve)?;
+        }
         let candidate = self.examine(caller, incoming).await?;
         let (wanted, found) = (&plugin.name, &candidate.manifest.name);
         if wanted != found {
