@@ -33,7 +33,7 @@ pub(super) struct AuditQuery {
 }
 
 /// Lists rows of the audit log, newest first.
-#[utoipa::path(get, path = "/api/audit", tag = "audit", params(AuditQuery),
+#[utoipa::path(get, path = "/api/audit", operation_id = "listAudit", tag = "audit", params(AuditQuery),
     responses((status = 200, description = "The rows", body = AuditList), LookProblems))]
 pub(super) async fn list(
     permit: Permit<Audit>,
@@ -64,7 +64,7 @@ fn bad(parameter: &str, error: &dyn std::fmt::Display) -> Problem {
 }
 
 /// Verifies the whole chain.
-#[utoipa::path(get, path = "/api/audit/verify", tag = "audit",
+#[utoipa::path(get, path = "/api/audit/verify", operation_id = "verifyAudit", tag = "audit",
     responses((status = 200, description = "Nobody changed it", body = AuditVerified),
         (status = 409, description = "It was changed", body = crate::wire::ProblemBody, content_type = "application/problem+json"),
         LookProblems))]

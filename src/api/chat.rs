@@ -57,7 +57,7 @@ impl From<ChatError> for Problem {
 }
 
 /// Lists conversations, newest first.
-#[utoipa::path(get, path = "/api/chat/conversations", tag = "chat", params(ChatQuery),
+#[utoipa::path(get, path = "/api/chat/conversations", operation_id = "listConversations", tag = "chat", params(ChatQuery),
     responses((status = 200, description = "The conversations", body = ConversationList), LookProblems))]
 pub(super) async fn conversations(
     _permit: Permit<Execute>,
@@ -74,7 +74,7 @@ pub(super) async fn conversations(
 }
 
 /// Begins a conversation. Of many, the one that was used least recently is dropped.
-#[utoipa::path(post, path = "/api/chat/conversations", tag = "chat", request_body = NewConversation,
+#[utoipa::path(post, path = "/api/chat/conversations", operation_id = "createConversation", tag = "chat", request_body = NewConversation,
     responses((status = 201, description = "The conversation", body = ConversationView), SendProblems))]
 pub(super) async fn begin(
     _permit: Permit<Execute>,
@@ -91,7 +91,7 @@ pub(super) async fn begin(
 }
 
 /// Lists messages of a conversation, oldest first; of plugins only those the token is for.
-#[utoipa::path(get, path = "/api/chat/conversations/{id}/messages", tag = "chat",
+#[utoipa::path(get, path = "/api/chat/conversations/{id}/messages", operation_id = "listMessages", tag = "chat",
     params(("id" = String, Path, description = "Id of the conversation"), ChatQuery),
     responses((status = 200, description = "The messages", body = MessageList), LookProblems))]
 pub(super) async fn messages(
@@ -110,7 +110,7 @@ pub(super) async fn messages(
 }
 
 /// Posts a message and waits for what plugins have to say about it.
-#[utoipa::path(post, path = "/api/chat/conversations/{id}/messages", tag = "chat", request_body = NewMessage,
+#[utoipa::path(post, path = "/api/chat/conversations/{id}/messages", operation_id = "postMessage", tag = "chat", request_body = NewMessage,
     params(("id" = String, Path, description = "Id of the conversation")),
     responses((status = 200, description = "It was posted; of plugins only those the token is for are told", body = MessagePosted),
         RunProblems))]

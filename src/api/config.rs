@@ -65,7 +65,7 @@ fn answer(view: ConfigView) -> HttpResponse {
 }
 
 /// Shows the configuration of a plugin, what may be set, and what is missing. Secrets are not shown.
-#[utoipa::path(get, path = "/api/plugins/{id}/config", tag = "configuration", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}/config", operation_id = "showConfig", tag = "configuration", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "The configuration", body = wire::ConfigView,
         headers(("ETag" = String, description = "Counts the changes"))), LookProblems))]
 pub(super) async fn show(
@@ -79,7 +79,7 @@ pub(super) async fn show(
 
 /// Replaces the configuration of a plugin. `null` keeps a secret; fields that are left out have their defaults again. A plugin that
 /// runs gets it at once, and a version that waited for it starts to serve.
-#[utoipa::path(put, path = "/api/plugins/{id}/config", tag = "configuration",
+#[utoipa::path(put, path = "/api/plugins/{id}/config", operation_id = "replaceConfig", tag = "configuration",
     params(("id" = String, Path, description = "Id or name"),
         ("If-Match" = String, Header, description = "The ETag that was read, or `*`")),
     request_body(content = Object, example = json!({"endpoint": "https://e.example", "api_key": null})),
@@ -100,7 +100,7 @@ pub(super) async fn replace(
 }
 
 /// Forgets what is set for one field: its default holds again, a secret is removed.
-#[utoipa::path(delete, path = "/api/plugins/{id}/config/{field}", tag = "configuration",
+#[utoipa::path(delete, path = "/api/plugins/{id}/config/{field}", operation_id = "unsetConfigField", tag = "configuration",
     params(("id" = String, Path, description = "Id or name"), ("field" = String, Path, description = "The field"),
         ("If-Match" = String, Header, description = "The ETag that was read, or `*`")),
     responses((status = 200, description = "The configuration now", body = wire::ConfigView,
@@ -120,7 +120,7 @@ pub(super) async fn unset(
 }
 
 /// Answers as replacing the configuration would, and changes nothing.
-#[utoipa::path(post, path = "/api/plugins/{id}/config/validate", tag = "configuration",
+#[utoipa::path(post, path = "/api/plugins/{id}/config/validate", operation_id = "validateConfig", tag = "configuration",
     params(("id" = String, Path, description = "Id or name")),
     request_body(content = Object, example = json!({"endpoint": "https://e.example", "api_key": null})),
     responses((status = 200, description = "The configuration as it would be", body = wire::ConfigView), SendProblems))]

@@ -50,7 +50,7 @@ impl FromRequest for Called {
 }
 
 /// Calls a method of a plugin.
-#[utoipa::path(post, path = "/api/plugins/{id}/execute", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(post, path = "/api/plugins/{id}/execute", operation_id = "executePlugin", tag = "running", params(("id" = String, Path, description = "Id or name")),
     request_body = ExecuteRequest,
     responses(
         (status = 200, content((ExecuteAnswer = "application/json"), (ChunkEvent = "text/event-stream")),

@@ -50,7 +50,7 @@ pub(super) struct UploadForm {
 }
 
 /// Installs a plugin.
-#[utoipa::path(post, path = "/api/plugins/install", tag = "plugins",
+#[utoipa::path(post, path = "/api/plugins/install", operation_id = "installPlugin", tag = "plugins",
     params(("Idempotency-Key" = Option<String>, Header, description = "Repeating the request with the same key gives the first answer again")),
     request_body(content((UploadForm = "multipart/form-data"), (InstallFromUrl = "application/json"))),
     responses((status = 201, description = "It is installed", body = Installed), UploadProblems))]

@@ -20,7 +20,7 @@ use crate::wire::{KeyList, KeyView, NewKey};
 const MAX_LABEL_CHARACTERS: usize = 200;
 
 /// Lists keys.
-#[utoipa::path(get, path = "/api/keys", tag = "keys",
+#[utoipa::path(get, path = "/api/keys", operation_id = "listKeys", tag = "keys",
     responses((status = 200, description = "Every key, revoked ones included", body = KeyList), LookProblems))]
 pub(super) async fn list(_permit: Permit<Trust>, _body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
     let keys: Vec<_> = app.service.list_keys().await?.iter().map(view::key).collect();
@@ -28,7 +28,7 @@ pub(super) async fn list(_permit: Permit<Trust>, _body: NoBody, app: Data<App>) 
 }
 
 /// Registers a key.
-#[utoipa::path(post, path = "/api/keys", tag = "keys", request_body = NewKey,
+#[utoipa::path(post, path = "/api/keys", operation_id = "addKey", tag = "keys", request_body = NewKey,
     responses((status = 201, description = "It is trusted", body = KeyView), SendProblems))]
 pub(super) async fn add(
     permit: Permit<Trust>,
@@ -105,7 +105,7 @@ pub(super) struct RevokeQuery {
 }
 
 /// Revokes a key and quarantines what it signed.
-#[utoipa::path(delete, path = "/api/keys/{key_id}", tag = "keys",
+#[utoipa::path(delete, path = "/api/keys/{key_id}", operation_id = "revokeKey", tag = "keys",
     params(("key_id" = String, Path, description = "16 hex digits"), RevokeQuery),
     responses((status = 200, description = "The key, revoked", body = KeyView), ChangeProblems))]
 pub(super) async fn revoke(

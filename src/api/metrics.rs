@@ -12,7 +12,7 @@ use crate::metrics::Page;
 
 /// Tells how much was done and is being done, in the text format of Prometheus. Without a token where only this machine
 /// can connect; a token for some plugins sees those.
-#[utoipa::path(get, path = "/metrics", tag = "system", security((), ("token" = [])),
+#[utoipa::path(get, path = "/metrics", operation_id = "scrapeMetrics", tag = "system", security((), ("token" = [])),
     responses((status = 200, description = "The figures", body = String, content_type = "text/plain"), LookProblems))]
 pub(super) async fn metrics(request: HttpRequest, _body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
     let caller = if app.is_local { None } else { Some(authenticate(&request, Scope::Read)?) };

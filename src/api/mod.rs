@@ -11,6 +11,7 @@ mod install;
 mod keys;
 mod metrics;
 mod openapi;
+mod pages;
 mod paging;
 mod permissions;
 mod permit;
@@ -27,6 +28,7 @@ mod system;
 mod tokens;
 mod update;
 mod view;
+mod vocabulary;
 
 use std::sync::Arc;
 

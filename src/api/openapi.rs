@@ -10,10 +10,10 @@ use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::{
     audit, chat, config, execute, install, keys, metrics, permissions, plugins, problems, running, system, tokens,
-    update,
+    update, vocabulary,
 };
 use crate::domain::Code;
-use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
+use crate::wire::{FieldProblem, ProblemBody, ProgressEvent, StatusFilter};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -40,7 +40,7 @@ use crate::wire::{FieldProblem, ProblemBody, ProgressEvent};
         tokens::list, tokens::create, tokens::revoke,
         audit::list, audit::verify,
     ),
-    components(schemas(ProblemBody, FieldProblem, ProgressEvent)),
+    components(schemas(ProblemBody, FieldProblem, ProgressEvent, StatusFilter)),
     tags(
         (name = "plugins", description = "Install, look up, update, uninstall"),
         (name = "running", description = "Enable, call, watch, disable"),
@@ -72,6 +72,7 @@ impl Modify for Additions {
         if let Some(RefOr::T(Schema::Object(problem))) = components.schemas.get_mut("ProblemBody") {
             problem.properties.insert("code".to_owned(), RefOr::T(Schema::Object(codes.build())));
         }
+        vocabulary::add(components);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::service::Approval;
 use crate::wire::{ApproveRequest, PermissionItem, PermissionsDecided, PermissionsShown, RevokeRequest};
 
 /// Shows what a plugin asks for, and who decided what about it.
-#[utoipa::path(get, path = "/api/plugins/{id}/permissions", tag = "permissions", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}/permissions", operation_id = "showPermissions", tag = "permissions", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "What it asks for and what was decided", body = PermissionsShown), LookProblems))]
 pub(super) async fn show(
     permit: Permit<Approve>,
@@ -28,7 +28,7 @@ pub(super) async fn show(
 }
 
 /// Grants and denies permissions, and accepts risks. The last decision that a waiting version needs starts the update.
-#[utoipa::path(post, path = "/api/plugins/{id}/permissions/approve", tag = "permissions", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(post, path = "/api/plugins/{id}/permissions/approve", operation_id = "approvePermissions", tag = "permissions", params(("id" = String, Path, description = "Id or name")),
     request_body = ApproveRequest,
     responses((status = 200, description = "What was decided", body = PermissionsDecided), SendProblems))]
 pub(super) async fn approve(
@@ -47,7 +47,7 @@ pub(super) async fn approve(
 }
 
 /// Takes permissions back, at once also from a plugin that runs.
-#[utoipa::path(post, path = "/api/plugins/{id}/permissions/revoke", tag = "permissions", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(post, path = "/api/plugins/{id}/permissions/revoke", operation_id = "revokePermissions", tag = "permissions", params(("id" = String, Path, description = "Id or name")),
     request_body = RevokeRequest,
     responses((status = 200, description = "What was taken back", body = PermissionsDecided), SendProblems))]
 pub(super) async fn revoke(

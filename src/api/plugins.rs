@@ -31,7 +31,7 @@ pub(super) struct ListQuery {
 }
 
 /// Lists plugins.
-#[utoipa::path(get, path = "/api/plugins", tag = "plugins", params(ListQuery),
+#[utoipa::path(get, path = "/api/plugins", operation_id = "listPlugins", tag = "plugins", params(ListQuery),
     responses((status = 200, description = "The plugins, by name", body = PluginList), LookProblems))]
 pub(super) async fn list(
     permit: Permit<Read>,
@@ -62,7 +62,7 @@ fn listing(status: StatusFilter, search: Option<String>) -> Listing {
 }
 
 /// Shows one plugin.
-#[utoipa::path(get, path = "/api/plugins/{id}", tag = "plugins", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}", operation_id = "showPlugin", tag = "plugins", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "The plugin", body = PluginDetail), LookProblems))]
 pub(super) async fn show(
     permit: Permit<Read>,
@@ -75,7 +75,7 @@ pub(super) async fn show(
 }
 
 /// Shows the manifest of the serving version.
-#[utoipa::path(get, path = "/api/plugins/{id}/manifest", tag = "plugins", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}/manifest", operation_id = "showManifest", tag = "plugins", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "plugin.yaml as JSON", body = Object), LookProblems))]
 pub(super) async fn manifest(
     permit: Permit<Read>,
@@ -88,7 +88,7 @@ pub(super) async fn manifest(
 }
 
 /// Lists the versions of a plugin.
-#[utoipa::path(get, path = "/api/plugins/{id}/versions", tag = "plugins", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}/versions", operation_id = "listVersions", tag = "plugins", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "The versions", body = VersionList), LookProblems))]
 pub(super) async fn versions(
     permit: Permit<Read>,
@@ -110,7 +110,7 @@ pub(super) struct UninstallQuery {
 }
 
 /// Uninstalls a plugin.
-#[utoipa::path(delete, path = "/api/plugins/{id}", tag = "plugins",
+#[utoipa::path(delete, path = "/api/plugins/{id}", operation_id = "uninstallPlugin", tag = "plugins",
     params(("id" = String, Path, description = "Id or name"), UninstallQuery),
     responses((status = 204, description = "It is gone"), ChangeProblems))]
 pub(super) async fn uninstall(

@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::domain::Code;
 
 /// Explains a problem code.
-#[utoipa::path(get, path = "/problems/{code}", tag = "system", security(()),
+#[utoipa::path(get, path = "/problems/{code}", operation_id = "showProblem", tag = "system", security(()),
     params(("code" = String, Path, description = "Stable code, such as `plugin-unknown`")),
     responses((status = 200, description = "What it means and what to do", body = String, content_type = "text/plain"), PageProblems))]
 pub(super) async fn show(_body: NoBody, code: Path<String>, request: HttpRequest) -> Result<HttpResponse, Problem> {

@@ -22,7 +22,7 @@ use crate::wire::{
 const MAX_TAIL: usize = 100_000;
 
 /// Starts a plugin and keeps it running.
-#[utoipa::path(post, path = "/api/plugins/{id}/enable", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(post, path = "/api/plugins/{id}/enable", operation_id = "enablePlugin", tag = "running", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "It is active", body = StatusChanged), RunProblems))]
 pub(super) async fn enable(
     permit: Permit<Operate>,
@@ -46,7 +46,7 @@ pub(super) struct DisableQuery {
 }
 
 /// Stops a plugin and keeps it stopped. Calls under way may end.
-#[utoipa::path(post, path = "/api/plugins/{id}/disable", tag = "running",
+#[utoipa::path(post, path = "/api/plugins/{id}/disable", operation_id = "disablePlugin", tag = "running",
     params(("id" = String, Path, description = "Id or name"), DisableQuery),
     responses((status = 200, description = "It is stopped", body = StatusChanged), RunProblems))]
 pub(super) async fn disable(
@@ -66,7 +66,7 @@ pub(super) async fn disable(
 }
 
 /// Lets calls through again to a plugin that failed too often.
-#[utoipa::path(post, path = "/api/plugins/{id}/breaker/reset", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(post, path = "/api/plugins/{id}/breaker/reset", operation_id = "resetBreaker", tag = "running", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "Calls are let through", body = StatusChanged), RunProblems))]
 pub(super) async fn reset_breaker(
     permit: Permit<Operate>,
@@ -90,7 +90,7 @@ fn changed(change: &StatusChange, message: &str) -> StatusChanged {
 }
 
 /// Shows the limits of a plugin and where each comes from.
-#[utoipa::path(get, path = "/api/plugins/{id}/limits", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}/limits", operation_id = "showLimits", tag = "running", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "The limits", body = LimitsView), LookProblems))]
 pub(super) async fn limits(
     permit: Permit<Operate>,
@@ -103,7 +103,7 @@ pub(super) async fn limits(
 }
 
 /// Sets the operator's limits of a plugin as a whole; one that runs is started anew with them.
-#[utoipa::path(put, path = "/api/plugins/{id}/limits", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(put, path = "/api/plugins/{id}/limits", operation_id = "setLimits", tag = "running", params(("id" = String, Path, description = "Id or name")),
     request_body = LimitsChange,
     responses((status = 200, description = "The limits now", body = LimitsView), SendProblems))]
 pub(super) async fn set_limits(
@@ -121,7 +121,7 @@ pub(super) async fn set_limits(
 }
 
 /// Tells how a plugin is.
-#[utoipa::path(get, path = "/api/plugins/{id}/health", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}/health", operation_id = "showPluginHealth", tag = "running", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "How it is", body = PluginHealthView), LookProblems))]
 pub(super) async fn health(
     permit: Permit<Read>,
@@ -134,7 +134,7 @@ pub(super) async fn health(
 }
 
 /// Tells what a plugin uses.
-#[utoipa::path(get, path = "/api/plugins/{id}/stats", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}/stats", operation_id = "showStats", tag = "running", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "What it uses", body = Stats), LookProblems))]
 pub(super) async fn stats(
     permit: Permit<Read>,
@@ -147,7 +147,7 @@ pub(super) async fn stats(
 }
 
 /// Tells how many calls a plugin had and how they went.
-#[utoipa::path(get, path = "/api/plugins/{id}/metrics", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}/metrics", operation_id = "showPluginMetrics", tag = "running", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "The figures", body = PluginMetrics), LookProblems))]
 pub(super) async fn metrics(
     permit: Permit<Read>,
@@ -160,7 +160,7 @@ pub(super) async fn metrics(
 }
 
 /// Lists the last calls of a plugin, latest first.
-#[utoipa::path(get, path = "/api/plugins/{id}/calls", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}/calls", operation_id = "listCalls", tag = "running", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "The calls", body = CallList), LookProblems))]
 pub(super) async fn calls(
     permit: Permit<Read>,
@@ -173,7 +173,7 @@ pub(super) async fn calls(
 }
 
 /// Shows the sandbox a plugin runs in: what was specified, and what the kernel said inside.
-#[utoipa::path(get, path = "/api/plugins/{id}/sandbox", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}/sandbox", operation_id = "showSandbox", tag = "running", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "The sandbox", body = SandboxView), LookProblems))]
 pub(super) async fn sandbox(
     permit: Permit<Read>,
@@ -186,7 +186,7 @@ pub(super) async fn sandbox(
 }
 
 /// Shows exactly what would be sent to the engine to start a plugin now.
-#[utoipa::path(get, path = "/api/plugins/{id}/sandbox/plan", tag = "running", params(("id" = String, Path, description = "Id or name")),
+#[utoipa::path(get, path = "/api/plugins/{id}/sandbox/plan", operation_id = "planSandbox", tag = "running", params(("id" = String, Path, description = "Id or name")),
     responses((status = 200, description = "The plan", body = SandboxPlan), RunProblems))]
 pub(super) async fn plan(
     permit: Permit<Read>,
@@ -214,7 +214,7 @@ pub(super) struct LogQuery {
 }
 
 /// Shows what a plugin printed and logged.
-#[utoipa::path(get, path = "/api/plugins/{id}/logs", tag = "running",
+#[utoipa::path(get, path = "/api/plugins/{id}/logs", operation_id = "showLogs", tag = "running",
     params(("id" = String, Path, description = "Id or name"), LogQuery),
     responses((status = 200, content((LogLine = "application/x-ndjson"), (LogLine = "text/event-stream")), description = "The lines"), LookProblems))]
 pub(super) async fn logs(
@@ -242,7 +242,7 @@ pub(super) async fn logs(
 }
 
 /// Streams what happens to plugins, as server-sent events `plugin.state`.
-#[utoipa::path(get, path = "/api/events", tag = "running",
+#[utoipa::path(get, path = "/api/events", operation_id = "streamEvents", tag = "running",
     responses((status = 200, body = StateEvent, content_type = "text/event-stream", description = "The events"), LookProblems))]
 pub(super) async fn events(permit: Permit<Read>, _body: NoBody, app: Data<App>) -> HttpResponse {
     let caller = permit.0;

@@ -15,7 +15,7 @@ use crate::service::{BackupStream, Caller, EngineInfo, EngineReport, EngineState
 use crate::wire::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 
 /// Tells that the process answers.
-#[utoipa::path(get, path = "/healthz", tag = "system", security(()),
+#[utoipa::path(get, path = "/healthz", operation_id = "checkAlive", tag = "system", security(()),
     responses((status = 200, description = "It answers", body = String, content_type = "text/plain"), OpenProblems))]
 pub(super) async fn healthz(_body: NoBody) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("ok\n")
@@ -23,7 +23,7 @@ pub(super) async fn healthz(_body: NoBody) -> HttpResponse {
 
 /// Tells how the service and the enabled plugins are. Without a token plugins are told only where nothing but this machine
 /// can connect; a token for some plugins sees those.
-#[utoipa::path(get, path = "/health", tag = "system", security((), ("token" = [])),
+#[utoipa::path(get, path = "/health", operation_id = "showHealth", tag = "system", security((), ("token" = [])),
     responses((status = 200, description = "How it is", body = Health), LookProblems))]
 pub(super) async fn health(request: HttpRequest, _body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
     let has_token = request.headers().contains_key(AUTHORIZATION);
@@ -43,7 +43,7 @@ pub(super) async fn health(request: HttpRequest, _body: NoBody, app: Data<App>) 
 }
 
 /// Tells whether the service can do its work, and what is missing.
-#[utoipa::path(get, path = "/readyz", tag = "system", security(()),
+#[utoipa::path(get, path = "/readyz", operation_id = "checkReady", tag = "system", security(()),
     responses((status = 200, description = "It can", body = Readiness),
         (status = 503, description = "Something is missing", body = Readiness), OpenProblems))]
 pub(super) async fn readyz(_body: NoBody, app: Data<App>) -> HttpResponse {
@@ -55,7 +55,7 @@ pub(super) async fn readyz(_body: NoBody, app: Data<App>) -> HttpResponse {
 }
 
 /// Tells what is running here.
-#[utoipa::path(get, path = "/api/system", tag = "system",
+#[utoipa::path(get, path = "/api/system", operation_id = "showSystem", tag = "system",
     responses((status = 200, description = "What is running", body = System), LookProblems))]
 pub(super) async fn system(permit: Permit<Read>, _body: NoBody, app: Data<App>) -> HttpResponse {
     let config = app.service.config();
@@ -99,7 +99,7 @@ fn engine_text(info: &EngineInfo) -> String {
 }
 
 /// Streams a backup: everything but keys and tokens, consistent, as a tar. One at a time.
-#[utoipa::path(post, path = "/api/system/backup", tag = "system",
+#[utoipa::path(post, path = "/api/system/backup", operation_id = "createBackup", tag = "system",
     responses((status = 200, description = "The backup; complete when its last entry is manifest.json", content_type = "application/x-tar"),
         ChangeProblems))]
 pub(super) async fn backup(permit: Permit<Admin>, _body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {

@@ -15,7 +15,7 @@ use crate::service::NewTokenRequest;
 use crate::wire::{NewToken, TokenCreated, TokenList, TokenView};
 
 /// Lists tokens.
-#[utoipa::path(get, path = "/api/tokens", tag = "tokens",
+#[utoipa::path(get, path = "/api/tokens", operation_id = "listTokens", tag = "tokens",
     responses((status = 200, description = "Every token, revoked ones included", body = TokenList), LookProblems))]
 pub(super) async fn list(_permit: Permit<Admin>, _body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
     let tokens: Vec<_> = app.service.list_tokens().await?.iter().map(view::token).collect();
@@ -23,7 +23,7 @@ pub(super) async fn list(_permit: Permit<Admin>, _body: NoBody, app: Data<App>) 
 }
 
 /// Makes a token. Its secret is in this answer and nowhere else.
-#[utoipa::path(post, path = "/api/tokens", tag = "tokens", request_body = NewToken,
+#[utoipa::path(post, path = "/api/tokens", operation_id = "createToken", tag = "tokens", request_body = NewToken,
     responses((status = 201, description = "The token with its secret", body = TokenCreated), SendProblems))]
 pub(super) async fn create(
     permit: Permit<Admin>,
@@ -61,7 +61,7 @@ fn checked(new: NewToken, now: Timestamp) -> Result<NewTokenRequest, Problem> {
 }
 
 /// Revokes a token at once.
-#[utoipa::path(delete, path = "/api/tokens/{id}", tag = "tokens", params(("id" = String, Path, description = "Id of the token")),
+#[utoipa::path(delete, path = "/api/tokens/{id}", operation_id = "revokeToken", tag = "tokens", params(("id" = String, Path, description = "Id of the token")),
     responses((status = 200, description = "The token, revoked", body = TokenView), ChangeProblems))]
 pub(super) async fn revoke(
     permit: Permit<Admin>,

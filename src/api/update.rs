@@ -28,7 +28,7 @@ pub(super) struct UpdateQuery {
 }
 
 /// Updates a plugin.
-#[utoipa::path(post, path = "/api/plugins/{id}/update", tag = "plugins",
+#[utoipa::path(post, path = "/api/plugins/{id}/update", operation_id = "updatePlugin", tag = "plugins",
     params(("id" = String, Path, description = "Id or name"), UpdateQuery,
         ("Idempotency-Key" = Option<String>, Header, description = "Repeating the request with the same key gives the first answer again")),
     request_body(content((UploadForm = "multipart/form-data"), (InstallFromUrl = "application/json"))),
@@ -52,7 +52,7 @@ pub(super) async fn update(
 }
 
 /// Lets an earlier version serve again.
-#[utoipa::path(post, path = "/api/plugins/{id}/rollback", tag = "plugins",
+#[utoipa::path(post, path = "/api/plugins/{id}/rollback", operation_id = "rollbackPlugin", tag = "plugins",
     params(("id" = String, Path, description = "Id or name")), request_body = RollbackRequest,
     responses((status = 200, description = "The version that serves now", body = RolledBack), SendProblems))]
 pub(super) async fn rollback(

@@ -130,7 +130,8 @@ pub enum QuarantineReason {
 }
 
 impl QuarantineReason {
-    const ALL: [Self; 4] = [Self::PackageTampered, Self::SignatureUnverified, Self::KeyRevoked, Self::CrashLoop];
+    /// Every reason.
+    pub const ALL: [Self; 4] = [Self::PackageTampered, Self::SignatureUnverified, Self::KeyRevoked, Self::CrashLoop];
 
     /// The reason as stored and shown.
     pub const fn as_str(self) -> &'static str {
@@ -170,7 +171,8 @@ pub enum SignatureStatus {
 }
 
 impl SignatureStatus {
-    const ALL: [Self; 3] = [Self::Valid, Self::Unsigned, Self::Untrusted];
+    /// Every status.
+    pub const ALL: [Self; 3] = [Self::Valid, Self::Unsigned, Self::Untrusted];
 
     /// The status as stored and shown.
     pub const fn as_str(self) -> &'static str {

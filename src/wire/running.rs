@@ -33,7 +33,7 @@ pub struct StatusChanged {
 pub struct ExecuteRequest {
     /// What the plugin gets, any JSON; `{}` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, example = json!({"message": "Hello", "user": "john_doe"}))]
+    #[schema(value_type = Value, required = false, example = json!({"message": "Hello", "user": "john_doe"}))]
     pub context: Option<Box<RawValue>>,
     /// One of the methods the plugin offers; `execute` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -41,6 +41,7 @@ pub struct ExecuteRequest {
     pub method: Option<String>,
     /// Longest time in milliseconds; the plugin's own limit when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, example = 30_000)]
     pub timeout_ms: Option<u64>,
 }
 
@@ -51,7 +52,7 @@ pub struct ExecuteAnswer {
     pub success: bool,
     /// The result, any JSON; there on success, `null` included.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    #[schema(value_type = Option<Value>)]
+    #[schema(value_type = Value, required = false)]
     pub result: Option<Box<RawValue>>,
     /// What went wrong inside the plugin.
     #[serde(default, skip_serializing_if = "Option::is_none")]

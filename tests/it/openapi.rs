@@ -1,6 +1,9 @@
 //! The OpenAPI document is committed; a change of it shows in review.
 
-use crate::support::app::TestApp;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::support::app::{TestApp, send};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/plugbay.json");
 
@@ -27,4 +30,69 @@ async fn the_browsable_page_loads_nothing_from_elsewhere() {
         assert_eq!(answer.status.as_u16(), 200, "{path}");
         assert!(!answer.text.contains("//cdn") && !answer.text.contains("src=\"http"), "{path}");
     }
+}
+
+/// Generators of clients stop at the first reference that leads nowhere, and name functions by the operations.
+#[tokio::test]
+async fn every_reference_leads_somewhere_and_every_operation_has_its_own_name() {
+    let app = TestApp::start().await;
+    let document = app.get("/api/openapi.json").await.expect(200);
+    let mut references = Vec::new();
+    collect(&document, &mut references);
+    assert!(references.len() > 100);
+    for reference in references {
+        let pointer = reference.strip_prefix('#').unwrap_or_else(|| panic!("{reference} leads elsewhere"));
+        assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+    }
+    let operations =
+        document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
+    let mut names: Vec<&str> = operations.map(|operation| operation["operationId"].as_str().unwrap()).collect();
+    let speaking = |name: &&str| name.chars().any(char::is_uppercase) && name.starts_with(|c: char| c.is_lowercase());
+    assert!(names.iter().all(speaking), "{names:?}");
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count, "a name stands twice");
+    // Any JSON, not only an object.
+    assert!(document["components"]["schemas"]["ExecuteRequest"]["properties"]["context"].get("type").is_none());
+}
+
+fn collect<'a>(value: &'a Value, references: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(members) => {
+            references.extend(members.get("$ref").and_then(Value::as_str));
+            members.values().for_each(|member| collect(member, references));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, references)),
+        _ => {}
+    }
+}
+
+/// Load balancers and monitors ask with HEAD.
+#[tokio::test]
+async fn what_answers_get_answers_head() {
+    let app = TestApp::start().await;
+    let document = app.get("/api/openapi.json").await.expect(200);
+    let paths = document["paths"].as_object().unwrap();
+    let looks = paths.iter().filter(|(path, methods)| methods.get("get").is_some() && !path.contains('{'));
+    let mut asked = 0;
+    for path in looks.map(|(path, _)| path.as_str()).chain(["/", "/docs/"]).filter(|path| *path != "/api/events") {
+        let get = app.get(path).await;
+        let head = send(app.request(Method::HEAD, path)).await;
+        assert_eq!((head.status, head.text.as_str()), (get.status, ""), "{path}");
+        assert_eq!(head.headers.get("content-type"), get.headers.get("content-type"), "{path}");
+        asked += 1;
+    }
+    assert!(asked > 10, "{asked}");
+}
+
+#[tokio::test]
+async fn a_browser_finds_a_page_and_a_program_the_description() {
+    let app = TestApp::start().await;
+    let page = send(app.bare(Method::GET, "/").header("Accept", "text/html,*/*;q=0.8")).await;
+    assert_eq!(page.status.as_u16(), 200);
+    assert!(page.text.contains("<title>plugbay</title>") && page.text.contains("admin.token"), "{}", page.text);
+    assert!(app.get("/docs/").await.text.contains("<title>plugbay"));
+    let described = send(app.bare(Method::GET, "/")).await.expect(200);
+    assert_eq!(described["info"]["title"], "plugbay");
 }
