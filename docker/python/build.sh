@@ -65,11 +65,13 @@ x86_64) architecture=amd64 ;;
 aarch64) architecture=arm64 ;;
 *) fail "no image is known for $(uname -m)" ;;
 esac
-# usr-is-merged takes the place of usrmerge, which would bring 60 MB of Perl.
+# usr-is-merged takes the place of usrmerge, which would bring 60 MB of Perl. Wheels that hold compiled code (numpy,
+# pandas) are linked with libstdc++ and libgomp and carry neither: the manylinux standard lets them expect the former, and
+# some expect the latter.
 # shellcheck disable=SC2054 # These commas belong to the options.
 options=(
     --variant=essential
-    --include=python3,ca-certificates,usr-is-merged
+    --include=python3,ca-certificates,usr-is-merged,libstdc++6,libgomp1
     --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr
     --dpkgopt=path-exclude=/usr/share/doc/*
     --dpkgopt=path-include=/usr/share/doc/*/copyright
