@@ -94,12 +94,27 @@ step_plugins() {
 step_fixtures() { python3 -B tests/fixtures/archives/check.py; }
 step_chaos() { PLUGBAY_BIN=$bin scripts/chaos.sh install 20; }
 
-# Twice, because the second run meets what the first one left.
+# Twice, because the second run meets what the first one left; then with a finished program.
 step_quickstart() {
+    local began lines
     rm -rf "$work/quickstart"
+    scripts/quickstart.sh --no-install --once --dir "$work/quickstart" | tee "$work/quickstart.log"
+    lines=$(wc -l <"$work/quickstart.log")
+    if [ "$lines" -gt 72 ]; then
+        echo "error: it printed $lines lines, which is more than two screens (72)"
+        return 1
+    fi
     scripts/quickstart.sh --no-install --once --dir "$work/quickstart"
-    scripts/quickstart.sh --no-install --once --dir "$work/quickstart"
+    "$work/quickstart/bin/plugbay" --version
     rm -rf "$work/quickstart"
+    began=$SECONDS
+    scripts/quickstart.sh --no-install --once --binary "$bin" --dir "$work/quickstart"
+    # Five times what it takes on an idle machine.
+    if [ $((SECONDS - began)) -gt 20 ]; then
+        echo "error: with --binary it took $((SECONDS - began)) s; 20 are allowed"
+        return 1
+    fi
+    rm -rf "$work/quickstart" "$work/quickstart.log"
 }
 
 # On a machine that has no Docker: told to do without it, and finding out.
