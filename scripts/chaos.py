@@ -1,4 +1,4 @@
-"""Kills the service at random moments of installs, updates and uninstalls. See chaos.sh."""
+"""Kills the service at random moments of installs, updates and uninstalls, or plugins that are called. See chaos.sh."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import Any
 
 from lib.packages import Package, make_package, package_differs
 from lib.service import TARGET, Service, ServiceError, find_binary, run_client
+from lib.uptime import Uptime
 
 KIB = 1024
 # Name, format, number of files, bytes of them all together.
@@ -299,15 +300,21 @@ def interrupt(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/chaos.sh", description="Kills the service and checks what is left.")
-    parser.add_argument("work", choices=["install"], help="what the service does while it is killed")
-    parser.add_argument("runs", type=int, help="how many kills")
+def arguments_of_main() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/chaos.sh", description="Kills things and checks what is left.")
+    parser.add_argument("work", choices=["install", "calls"], help="what the service does meanwhile")
+    parser.add_argument("amount", type=int, help="install: how many kills; calls: seconds")
+    parser.add_argument("--every", type=float, default=30, help="calls: seconds between kills of plugins (default: 30)")
     parser.add_argument("--seed", type=int, default=None, help="repeat the random choices of another run")
     parser.add_argument("--keep", action="store_true", help="keep the data directory; after failures it is kept anyway")
     arguments = parser.parse_args()
-    if arguments.runs < 1:
-        parser.error("runs: expected at least 1")
+    if arguments.amount < 1:
+        parser.error("amount: expected at least 1")
+    return arguments
+
+
+def main() -> int:
+    arguments = arguments_of_main()
     seed = random.SystemRandom().randrange(1 << 32) if arguments.seed is None else arguments.seed
     print(f"seed {seed}", file=sys.stderr)
 
@@ -318,18 +325,25 @@ def main() -> int:
     # Not in /tmp, which may be memory: what a kill leaves is a matter of the disk.
     TARGET.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=TARGET))
-    chaos = None
+    chaos: Chaos | Uptime | None = None
     keep = arguments.keep
     try:
-        run_client(find_binary("release", "debug"), "keygen", "--no-password", "--output", folder / "key")
-        chaos = Chaos(folder, seed)
+        if arguments.work == "install":
+            run_client(find_binary("release", "debug"), "keygen", "--no-password", "--output", folder / "key")
+            chaos = Chaos(folder, seed)
+        else:
+            chaos = Uptime(folder, seed)
         try:
-            chaos.run(arguments.runs)
+            if isinstance(chaos, Chaos):
+                chaos.run(arguments.amount)
+            else:
+                chaos.run(arguments.amount, arguments.every)
         except (ServiceError, OSError, http.client.HTTPException) as error:
             chaos.fail("the run ended early", error=str(error))
         keep = keep or bool(chaos.failures)
         seconds = round(time.monotonic() - begun, 1)
-        result = {"runs": arguments.runs, **chaos.counts, "failures": chaos.failures, "seconds": seconds, "seed": seed}
+        amount = {"runs" if arguments.work == "install" else "called_seconds": arguments.amount}
+        result = {"work": arguments.work, **amount, **chaos.counts, "failures": chaos.failures, "seconds": seconds, "seed": seed}
         print(json.dumps(result))
         return 1 if chaos.failures else 0
     except ServiceError as error:

@@ -141,7 +141,7 @@ class Service:
         """Sends JSON, or nothing, as the administrator."""
         headers = self._authorization()
         if body is not None:
-            headers["Content-Type"] = "application/json"
+            headers = self.headers()
             body = json.dumps(body).encode()
         return self._exchange(method, path, body, headers)
 
@@ -165,6 +165,10 @@ class Service:
         headers["Content-Type"] = f"multipart/form-data; boundary={BOUNDARY}"
         headers["Content-Length"] = str(len(head) + archive.stat().st_size + len(tail))
         return self._exchange("POST", path, pieces(), headers)
+
+    def headers(self) -> dict[str, str]:
+        """Those of a request with JSON, as the administrator."""
+        return {**self._authorization(), "Content-Type": "application/json"}
 
     def expect(self, status: int, answer: Answer) -> Any:
         """The JSON of an answer that must have this status."""
