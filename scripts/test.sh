@@ -33,14 +33,14 @@ USAGE
 
 budget=5400
 steps=(fmt shell clippy queries build test docker hostile process mutation doc template sdk plugins fixtures schemathesis quickstart
-    without_docker readme chaos uptime wheels)
+    without_docker readme chaos uptime wheels proxies)
 # Run only when they are named. `contract` joins the others as soon as openapi/plugbay.json is valid.
 named_steps=(contract)
 quick_steps=(fmt shell build test template sdk plugins fixtures)
 # What makes no sense without a binary.
-after_build=" test docker hostile process mutation plugins schemathesis quickstart without_docker readme chaos uptime wheels contract "
+after_build=" test docker hostile process mutation plugins schemathesis quickstart without_docker readme chaos uptime wheels proxies contract "
 # What starts sandboxes.
-with_docker=" docker hostile quickstart readme uptime wheels contract "
+with_docker=" docker hostile quickstart readme uptime wheels proxies contract "
 bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
 work=target/test
 
@@ -53,6 +53,7 @@ step_shell() {
     local scripts=(scripts/*.sh scripts/lib/*.sh docker/*/*.sh plugins/*/*.sh .ci/run)
     for script in "${scripts[@]}"; do bash -n "$script"; done
     if command -v shellcheck >/dev/null; then shellcheck --external-sources "${scripts[@]}"; fi
+    python3 -B scripts/curl.py --check
 }
 step_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
 step_queries() { scripts/queries.sh --check; }
@@ -108,6 +109,7 @@ step_fixtures() { python3 -B tests/fixtures/archives/check.py; }
 step_chaos() { PLUGBAY_BIN=$bin scripts/chaos.sh install 20; }
 # Without a kill of what is counted: that is a campaign, as one of them is a larger share of 20 s than it is of 10 minutes.
 step_uptime() { PLUGBAY_BIN=$bin scripts/chaos.sh calls 20; }
+step_proxies() { PLUGBAY_BIN=$bin python3 -B scripts/proxies.py; }
 step_contract() { PLUGBAY_BIN=$bin python3 -B scripts/contract.py; }
 # All ten are a campaign.
 step_wheels() { PLUGBAY_BIN=$bin python3 -B scripts/wheels.py orjson numpy; }
@@ -238,6 +240,7 @@ if ! printf 'int main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/nul
 if ! command -v git >/dev/null; then packages+=(git); fi
 if ! command -v curl >/dev/null; then packages+=(curl); fi
 if ! command -v minisign >/dev/null; then packages+=(minisign); fi
+if ! command -v openssl >/dev/null; then packages+=(openssl); fi
 if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then packages+=(python3 python3-venv); fi
 if ! python3 -m pip --version >/dev/null 2>&1; then packages+=(python3-pip); fi
 # Volumes of plugins, which only root can mount.

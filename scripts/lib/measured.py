@@ -38,6 +38,13 @@ def commit() -> str:
     return (git("rev-parse", "--short=10", "HEAD") or "unknown") + ("+" if git("status", "--porcelain") else "")
 
 
+def program() -> str:
+    """How the program was built, as far as its place tells."""
+    named = os.environ.get("PLUGBAY_BIN")
+    folder = Path(named).resolve().parent.name if named else "release"
+    return f"{folder} build" if folder in ("debug", "release") else "another build, named by PLUGBAY_BIN"
+
+
 def write(name: str, seconds: str) -> None:
     """Replaces the campaign's file."""
     text = sys.stdin.read().strip()
@@ -48,6 +55,7 @@ def write(name: str, seconds: str) -> None:
     head = (
         f"# {name}\n\nWritten by `scripts/campaign.sh {name}`. Another machine gives other numbers.\n\n"
         f"| | |\n| --- | --- |\n| date | {datetime.date.today()} |\n| commit | {commit()} |\n| machine | {machine()} |\n"
+        f"| program | {program()} |\n"
         f"| load at the end | {load[0]:.1f}, {load[2]:.1f} over 15 minutes |\n| took | {seconds} s |\n\n"
     )
     FOLDER.mkdir(parents=True, exist_ok=True)
