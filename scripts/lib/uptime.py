@@ -25,7 +25,8 @@ VICTIM = "chaos-victim"
 PAUSE, PATIENCE = 0.02, 5.0
 #: Seconds between two kills of the victim, and between two callers who hang up.
 VICTIM_EVERY, HANG_UP_EVERY = 2.0, 0.03
-SLOW_READERS = 20
+#: Readers at one time, and seconds after which another one takes the place of each.
+SLOW_READERS, READS_FOR = 20, 30.0
 #: Share of time, in percent, in which plugins must have answered.
 LEAST = 99.9
 #: Seconds from a kill of the service until every plugin answers again.
@@ -175,21 +176,21 @@ class Uptime:
 
     def read_slowly(self) -> None:
         """Callers who take a stream a byte at a time. One comes per second, also in the place of one whose time is over."""
-        readers: list[socket.socket] = []
+        readers: dict[socket.socket, float] = {}
         while not self.ended.wait(1):
             if len(readers) < SLOW_READERS:
                 connection = self.connect(buffer=4096)
                 name = PLUGINS[self.counts["slow_readers"] % len(PLUGINS)]
                 connection.sendall(self.raw(name, b'{"method":"stream"}', "Accept: text/event-stream\r\n"))
-                readers.append(connection)
+                readers[connection] = time.monotonic()
                 self.counts["slow_readers"] += 1
             for connection in list(readers):
                 try:
-                    if not connection.recv(1):
+                    if not connection.recv(1) or time.monotonic() - readers[connection] > READS_FOR:
                         raise ConnectionError
                 except OSError:
                     connection.close()
-                    readers.remove(connection)
+                    del readers[connection]
         for connection in readers:
             connection.close()
 
