@@ -354,7 +354,7 @@ def main() -> int:
         return 130
     finally:
         if chaos:
-            chaos.service.kill()
+            chaos.service.close()
         if keep:
             print(f"kept: {folder}", file=sys.stderr)
         else:

@@ -161,7 +161,7 @@ def use(tools: Tools, folder: Path) -> None:
         if service.stop() != 0:
             raise ServiceError("the service did not end well")
     finally:
-        service.kill()
+        service.close()
 
 
 def main() -> int:

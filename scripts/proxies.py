@@ -231,7 +231,7 @@ def run(folder: Path, programs: dict[str, str]) -> None:
     finally:
         if proxy:
             proxy.close()
-        service.kill()
+        service.close()
 
 
 def main() -> int:

@@ -172,7 +172,7 @@ def run(engines: list[str], packages: list[str], image: str) -> int:
             if tried.service.stop() != 0:
                 raise ServiceError("the service did not end well")
         finally:
-            tried.service.kill()
+            tried.service.close()
             shutil.rmtree(folder, ignore_errors=True)
     return 1 if failures else 0
 

@@ -125,6 +125,13 @@ class Service:
         """Asks the process to end and returns its exit code."""
         return self._end(signal.SIGTERM, 30)
 
+    def close(self) -> None:
+        """Ends what still runs, also after a failure: a service that is killed leaves sandboxes and mounts behind."""
+        try:
+            self.stop()
+        except ServiceError:
+            self.kill()
+
     def _end(self, how: signal.Signals, seconds: float) -> int:
         process, self._process = self._process, None
         if process is None:
