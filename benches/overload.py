@@ -23,7 +23,7 @@ CAPACITY = PLACES / 0.05
 CALLERS = 10 * (PLACES + QUEUE)
 RATE = 10 * CAPACITY / CALLERS
 SETTINGS = f"""\
-server: {{ requests_per_second: 1000000, max_connections: 4096 }}
+server: {{ max_connections: 4096 }}
 limits: {{ queue: {QUEUE} }}
 """
 Figures = dict[str, dict[str, float]]

@@ -18,7 +18,7 @@ IMAGE = "plugbay/python:3"
 # Seconds of one run.
 SECONDS = 1.0
 SETTINGS = """\
-server: { requests_per_second: 1000000, max_connections: 4096 }
+server: { max_connections: 4096 }
 limits: { queue: 4096 }
 """
 

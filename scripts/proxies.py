@@ -212,7 +212,7 @@ def find_program(name: str) -> str | None:
 def run(folder: Path, programs: dict[str, str]) -> None:
     binary = find_binary("debug", "release")
     service = Service(binary, folder)
-    service.config.write_text(f"server: {{ requests_per_second: 1000000, allowed_hosts: [{HOST}] }}\n")
+    service.config.write_text(f"server: {{ allowed_hosts: [{HOST}] }}\n")
     key = folder / "key"
     proxy: Proxy | None = None
     try:

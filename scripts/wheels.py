@@ -104,7 +104,7 @@ class Run:
         self.lock = lock
         self.engine = engine
         self.service = Service(self.binary, folder)
-        settings = "server: { requests_per_second: 1000000 }\nlimits: { start_seconds: 60 }\n"
+        settings = "limits: { start_seconds: 60 }\n"
         self.service.config.write_text(settings + f"sandbox: {{ engine: {engine}, images: {{ python: {image!r} }} }}\n")
         self.key = folder / "key"
 

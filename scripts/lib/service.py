@@ -70,8 +70,7 @@ class Service:
         self.data = folder / "data"
         self.log = folder / "service.log"
         self.config = folder / "plugbay.yaml"
-        # Scripts ask more often than the limit per token allows.
-        self.config.write_text("server: { requests_per_second: 1000000 }\n")
+        self.config.write_text("")
         self.port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._token = ""

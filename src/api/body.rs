@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::domain::{Code, escape};
 
 /// Longest JSON body.
-const MAX_JSON_BYTES: u64 = 1024 * 1024;
+pub(super) const MAX_JSON_BYTES: u64 = 1024 * 1024;
 
 /// A body that arrives slower than the operator's minimum rate is given up after this long.
 const GRACE: Duration = Duration::from_secs(5);
@@ -142,6 +142,12 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
+/// Tells whether a request announces that its body has no bytes.
+pub(super) fn is_empty(headers: &HeaderMap) -> bool {
+    let is_nothing = headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
+    is_nothing && !headers.contains_key(TRANSFER_ENCODING)
+}
+
 /// Reads a JSON body.
 pub(super) async fn json<T: DeserializeOwned>(
     request: &HttpRequest,
@@ -151,6 +157,20 @@ pub(super) async fn json<T: DeserializeOwned>(
     json_up_to(request, payload, config, MAX_JSON_BYTES).await
 }
 
+/// Reads a JSON object of which every member may be left out, and so may the body. An empty body is no body, whatever its
+/// media type: many programs name one for bodies that they do not send.
+pub(super) async fn optional_json<T: DeserializeOwned>(
+    request: &HttpRequest,
+    payload: Payload,
+    config: &Config,
+    max_bytes: u64,
+) -> Result<T, Problem> {
+    if is_empty(request.headers()) {
+        return parse(b"{}");
+    }
+    json_up_to(request, payload, config, max_bytes).await
+}
+
 /// Reads a JSON body of at most this size.
 pub(super) async fn json_up_to<T: DeserializeOwned>(
     request: &HttpRequest,
@@ -158,6 +178,9 @@ pub(super) async fn json_up_to<T: DeserializeOwned>(
     config: &Config,
     max_bytes: u64,
 ) -> Result<T, Problem> {
+    if is_empty(request.headers()) {
+        return Err(Problem::new(Code::BadRequest, "this route needs a JSON body"));
+    }
     let found = media_type(request.headers());
     if found != "application/json" {
         let detail = format!("expected Content-Type application/json, found `{}`", escape(&found));
@@ -169,7 +192,11 @@ pub(super) async fn json_up_to<T: DeserializeOwned>(
     while let Some(chunk) = stream.next().await {
         bytes.extend_from_slice(&chunk.map_err(|error| broken(&error, &limits))?);
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
+    parse(&bytes)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
         let code = if text.starts_with("unknown field") { Code::UnknownField } else { Code::BadRequest };
         Problem::new(code, escape(&text))

@@ -82,7 +82,8 @@ pub(super) async fn begin(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let NewConversation { title } = body::json(&request, payload, app.service.config()).await?;
+    let NewConversation { title } =
+        body::optional_json(&request, payload, app.service.config(), body::MAX_JSON_BYTES).await?;
     let mut fields = Fields::default();
     let title = title.map(|title| fields.label("/title", title));
     fields.finish()?;

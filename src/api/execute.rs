@@ -69,7 +69,7 @@ pub(super) async fn execute(
         return Err(refusal.into());
     }
     let most = config.calls.message_bytes.saturating_sub(ENVELOPE_BYTES) as u64;
-    let wanted: ExecuteRequest = body::json_up_to(&request, payload, config, most).await?;
+    let wanted: ExecuteRequest = body::optional_json(&request, payload, config, most).await?;
     if wanted.timeout_ms == Some(0) {
         return Err(Problem::fields(vec![FieldError::at("/timeout_ms", "expected at least 1")]));
     }

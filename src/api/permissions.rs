@@ -38,7 +38,8 @@ pub(super) async fn approve(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let request: ApproveRequest = body::json(&request, payload, app.service.config()).await?;
+    let request: ApproveRequest =
+        body::optional_json(&request, payload, app.service.config(), body::MAX_JSON_BYTES).await?;
     let approval = checked(request)?;
     let service = Arc::clone(&app.service);
     let approve = async move { service.approve(&permit.0, &id, approval).await };

@@ -5,11 +5,12 @@ use std::future::{Ready, ready};
 use std::marker::PhantomData;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::{Either, LocalBoxFuture};
 
+use super::body::is_empty;
 use super::problem::Problem;
 use super::request::RequestId;
 use super::{App, body};
@@ -95,12 +96,10 @@ impl FromRequest for NoBody {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _payload: &mut Payload) -> Self::Future {
-        let headers = request.headers();
-        let announced = headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
-        ready(if announced || headers.contains_key(TRANSFER_ENCODING) {
-            Err(Problem::new(Code::BadRequest, "this route takes no body"))
-        } else {
+        ready(if is_empty(request.headers()) {
             Ok(Self)
+        } else {
+            Err(Problem::new(Code::BadRequest, "this route takes no body"))
         })
     }
 }

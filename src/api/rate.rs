@@ -16,23 +16,27 @@ pub(super) type Bucket = (TokenId, Option<PluginId>);
 
 /// One bucket for each token, and one for each plugin that it calls; a second's worth may come at once.
 #[derive(Debug)]
-pub(crate) struct Rates {
+pub(crate) struct Rates(Option<Limited>);
+
+#[derive(Debug)]
+struct Limited {
     per_second: NonZeroU32,
     limiter: RateLimiter<Bucket, HashMapStateStore<Bucket>, DefaultClock>,
 }
 
 impl Rates {
-    /// The same rate for every token.
+    /// The same rate for every token; none for 0.
     pub(crate) fn new(per_second: u32) -> Self {
-        let per_second = NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN);
-        Self { per_second, limiter: RateLimiter::hashmap(Quota::per_second(per_second)) }
+        let limited = |per_second| Limited { per_second, limiter: RateLimiter::hashmap(Quota::per_second(per_second)) };
+        Self(NonZeroU32::new(per_second).map(limited))
     }
 
     /// Takes one request out of its bucket.
     pub(super) fn admit(&self, bucket: Bucket) -> Result<(), Problem> {
-        self.limiter.check_key(&bucket).map_err(|refused| {
+        let Some(Limited { per_second, limiter }) = &self.0 else { return Ok(()) };
+        limiter.check_key(&bucket).map_err(|refused| {
             let wait: Duration = refused.wait_time_from(DefaultClock::default().now());
-            Problem::rate_limited(wait.as_secs() + 1, self.per_second.get(), bucket.1.is_some())
+            Problem::rate_limited(wait.as_secs() + 1, per_second.get(), bucket.1.is_some())
         })
     }
 }

@@ -62,7 +62,8 @@ pub(super) async fn rollback(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let RollbackRequest { version, restore_data } = body::json(&request, payload, app.service.config()).await?;
+    let RollbackRequest { version, restore_data } =
+        body::optional_json(&request, payload, app.service.config(), body::MAX_JSON_BYTES).await?;
     let mut fields = Fields::default();
     let version = fields.parse("/version", version.as_deref());
     fields.finish()?;

@@ -74,11 +74,13 @@ struct Sources {
 }
 
 impl Sources {
-    /// The defaults. For development everything may run in the weakest isolation, unless something else is said.
+    /// The defaults. For development everything may come unsigned and run in the weakest isolation, unless something else
+    /// is said.
     fn of(insecure_dev: bool) -> Self {
-        let default = |setting: &Setting| {
-            let is_isolation = setting.path.starts_with("security.min_isolation.");
-            if insecure_dev && is_isolation { "process".into() } else { (setting.default)() }
+        let default = |setting: &Setting| match setting.path {
+            "security.signatures" if insecure_dev => "off".into(),
+            path if insecure_dev && path.starts_with("security.min_isolation.") => "process".into(),
+            _ => (setting.default)(),
         };
         let values = settings().map(|setting| (setting.path, default(setting))).collect();
         Self { values, mistakes: Vec::new() }

@@ -92,7 +92,7 @@ pub struct ServerConfig {
     pub min_body_rate: u64,
     /// How long a connection is kept after an answer.
     pub keep_alive: Duration,
-    /// Requests per second and token.
+    /// Requests per second and token; 0 for no limit.
     pub requests_per_second: u32,
 }
 

@@ -153,7 +153,7 @@ pub(super) const SANDBOX_SETTINGS: &[Setting] = &[
         "security.signatures",
         Kind::Words(&["required", "off"]),
         || json!("required"),
-        "`required`: only archives that a trusted key has signed are installed, others get 422 `signature-missing` or `signature-untrusted`. `off`: only with `--insecure-dev` on a loopback address.",
+        "`required`: only archives that a trusted key has signed are installed, others get 422 `signature-missing` or `signature-untrusted`. `off`: only with `--insecure-dev` on a loopback address, where it is the default.",
     ),
     setting(
         "security.min_isolation.unsigned",

@@ -87,9 +87,9 @@ const SERVER_SETTINGS: &[Setting] = &[
     ),
     setting(
         "server.requests_per_second",
-        Kind::Whole(1, 1_000_000),
-        || json!(100),
-        "Requests per second and token; calls count for each plugin by themselves. More get 429 `rate-limited` with Retry-After.",
+        Kind::Whole(0, 1_000_000),
+        || json!(0),
+        "Requests per second and token; calls count for each plugin by themselves. More get 429 `rate-limited` with Retry-After. 0: no limit, as a host application sends all its users' calls with one token, and shares of `limits.in_flight` keep plugins apart.",
     ),
 ];
 

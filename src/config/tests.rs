@@ -104,7 +104,11 @@ fn safety_is_given_up_only_on_purpose() {
     let off = "security: { signatures: off }";
     assert!(mistakes(off, &none, Overrides::default())[0].contains("--insecure-dev"));
     let dev = Overrides { insecure_dev: true, ..Overrides::default() };
-    assert_eq!(load_with(off, &none, dev).unwrap().security.signatures, SignaturePolicy::Off);
+    assert_eq!(load_with(off, &none, dev.clone()).unwrap().security.signatures, SignaturePolicy::Off);
+    // The flag alone is enough, and the file has the last word.
+    assert_eq!(load_with("", &none, dev.clone()).unwrap().security.signatures, SignaturePolicy::Off);
+    let required = load_with("security: { signatures: required }", &none, dev).unwrap();
+    assert_eq!(required.security.signatures, SignaturePolicy::Required);
 }
 
 #[test]

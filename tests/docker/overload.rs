@@ -20,7 +20,6 @@ const NOT_HANGING: Duration = Duration::from_secs(15);
 
 async fn start(change: impl FnOnce(&mut Config)) -> Option<Served> {
     let served = Served::start_with(|config| {
-        config.server.requests_per_second = 100_000;
         change(config);
     });
     let served = served.await?;

@@ -26,7 +26,6 @@ fn name(number: usize) -> String {
 async fn start(parallel_starts: usize) -> Option<Served> {
     let served = Served::start_with(|config: &mut Config| {
         config.sandbox.parallel_starts = parallel_starts;
-        config.server.requests_per_second = 100_000;
     });
     let served = served.await?;
     for number in 0..PLUGINS {

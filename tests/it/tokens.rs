@@ -149,6 +149,18 @@ async fn a_token_for_some_plugins_cannot_make_itself_one_for_all() {
     }
 }
 
+/// A host application sends all its users' calls with one token.
+#[tokio::test]
+async fn a_token_has_no_rate_unless_one_is_set() {
+    let app = TestApp::start().await;
+    let ask = async || {
+        for _ in 0..40 {
+            app.get("/api/plugins").await.expect(200);
+        }
+    };
+    futures_util::future::join_all((0..64).map(|_| ask())).await;
+}
+
 #[tokio::test]
 async fn a_token_that_is_too_fast_is_told_to_wait() {
     let app = TestApp::setup().with(|config| config.server.requests_per_second = 5).start().await;

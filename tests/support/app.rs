@@ -150,7 +150,6 @@ impl TestApp {
         rustls::crypto::ring::default_provider().install_default().ok();
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::for_testing(&folder.path().join("data"));
-        config.server.requests_per_second = 10_000;
         // The test itself is another program.
         config.databases.program = env!("CARGO_BIN_EXE_plugbay").into();
         let start: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
