@@ -72,7 +72,7 @@ impl Host {
             let rule = format!("a plugin writes at most {MOST_IN_A_MINUTE} messages in a minute");
             return Err(HostError::Refused { code: Code::RateLimited, rule });
         }
-        let mut tx = self.parts.store.begin().await?;
+        let mut tx = self.store.begin().await?;
         let author = Author::Plugin(self.asker.name.clone());
         let message = Message { id: MessageId::generate(), conversation, text: send.text, author, file: None, at };
         if !store::chat::insert_message(&mut tx, &message, Visibility::Shown).await? {
@@ -91,7 +91,7 @@ impl Host {
             let rule = format!("`limit` is 1 to {MOST_MESSAGES}, found {limit}");
             return Err(HostError::Invalid { rule });
         }
-        let mut reader = self.parts.store.reader().await?;
+        let mut reader = self.store.reader().await?;
         let messages = store::chat::latest_messages(&mut reader, conversation, limit).await?;
         let messages: Vec<_> = messages.iter().map(Message::to_json).collect();
         Ok(super::json(&json!({ "messages": messages })))

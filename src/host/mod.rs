@@ -35,7 +35,7 @@ use crate::denials::Denials;
 use crate::domain::{CallId, Clock, DataId, Grants, Origin, PluginId, PluginName, Secrets, escape};
 use crate::egress::Exit;
 use crate::metrics::{HostFunction, HostMeters, HostOutcome};
-use crate::store::Store;
+use crate::store::{PluginStore, Store};
 
 /// Time of a request that serves no call.
 pub const OWN_TIME: Duration = Duration::from_secs(30);
@@ -124,6 +124,10 @@ impl Asker {
 pub struct Host {
     asker: Asker,
     parts: HostParts,
+    /// Our database as this plugin gets it.
+    store: PluginStore,
+    /// Changes of small values that wait to be made.
+    writes: Arc<kv::Writes>,
     /// Places for calls of other plugins.
     nested: Arc<Semaphore>,
     /// What it wrote into chats.
@@ -134,7 +138,8 @@ impl Host {
     /// For the requests of this plugin.
     pub fn new(asker: Asker, parts: HostParts) -> Self {
         let nested = Arc::new(Semaphore::new(plugins::MOST_NESTED));
-        Self { asker, parts, nested, written: Arc::default() }
+        let store = parts.store.of_plugin(asker.id);
+        Self { asker, parts, store, writes: Arc::default(), nested, written: Arc::default() }
     }
 
     /// With a database of its own in this folder.

@@ -54,12 +54,15 @@ impl Host {
             return refused(Code::PluginBusy, format!("{MOST_NESTED} calls of other plugins are under way already"));
         };
         let origin = Origin { depth: origin.depth + 1, ..origin };
-        let call = PluginCall { plugin, method, context, origin, deadline };
+        let store = self.store.clone();
+        let call = PluginCall { plugin, method, context, origin, deadline, store };
         ask(&self.parts.uplink, |answer| Uplink::Execute { call, answer }).await
     }
 
     pub(super) async fn plugins_list(&self, _nothing: Nothing) -> Result<Box<RawValue>, HostError> {
         self.require(Need::Admin)?;
-        ask(&self.parts.uplink, |answer| Uplink::List { answer }).await
+        // Before the line of the service: a plugin that asks for many lists stands there once.
+        let reader = self.store.reader().await?;
+        ask(&self.parts.uplink, |answer| Uplink::List { reader, answer }).await
     }
 }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::HostError;
 use crate::domain::{Code, Origin, PluginName};
+use crate::store::{PluginReader, PluginStore};
 
 /// Calls of plugins one inside the other. Stops plugins that call each other in a circle.
 pub const MAX_DEPTH: u8 = 4;
@@ -40,6 +41,8 @@ pub enum Uplink {
     },
     /// List the plugins.
     List {
+        /// What is read from, in the turn of the plugin that asks.
+        reader: PluginReader,
         /// Where the answer goes.
         answer: Asking,
     },
@@ -58,6 +61,8 @@ pub struct PluginCall {
     pub origin: Origin,
     /// When nobody waits for the answer any more.
     pub deadline: Instant,
+    /// Our database as the plugin that asks gets it.
+    pub store: PluginStore,
 }
 
 impl Uplink {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::data_dir::{DataDir, KeyNeeded};
 use super::{Caller, Service, ServiceError};
-use crate::domain::{Code, Refusal};
+use crate::domain::{Code, PluginId, Refusal};
 use crate::store::audit::{self, AuditKey, Entry, Filter, Head, NewEntry, Verdict};
 use crate::store::{Missing, Store};
 
@@ -39,6 +39,14 @@ impl Service {
     /// Writes a row that reports no change, such as a refused install.
     pub(super) async fn record(&self, entry: NewEntry) -> Result<(), ServiceError> {
         let mut tx = self.store.begin().await?;
+        audit::append(&mut tx, &self.audit_key, &entry).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// The same for what a plugin caused, in that plugin's turn.
+    pub(super) async fn record_for(&self, plugin: PluginId, entry: NewEntry) -> Result<(), ServiceError> {
+        let mut tx = self.store.of_plugin(plugin).begin().await?;
         audit::append(&mut tx, &self.audit_key, &entry).await?;
         tx.commit().await?;
         Ok(())

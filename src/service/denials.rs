@@ -55,7 +55,8 @@ impl Service {
             member.log.note("WARNING", &line);
         }
         let Some(detail) = detail else { return };
-        if let Err(error) = self.record(self.entry(&Actor::Service, action, Some(&name), detail)).await {
+        let entry = self.entry(&Actor::Service, action, Some(&name), detail);
+        if let Err(error) = self.record_for(plugin, entry).await {
             tracing::error!(plugin.name = %name, error = %Chain(&error), "A refusal could not be recorded");
         }
     }

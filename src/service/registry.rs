@@ -1,6 +1,7 @@
 //! Looking plugins up.
 
 use std::collections::HashMap;
+use std::ops::DerefMut;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use semver::Version;
@@ -13,6 +14,7 @@ use crate::domain::{
 use crate::store::grants::GrantRecord;
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, StoreError};
+use crate::store::{Connection, PluginReader};
 
 /// Manifests already parsed, by the archive they came from. Bounded by the versions kept.
 #[derive(Debug, Default)]
@@ -99,29 +101,29 @@ pub struct VersionsView {
 impl Service {
     /// Every plugin that fits and that the caller may see, by name.
     pub async fn list_plugins(&self, caller: &Caller, listing: &Listing) -> Result<Vec<PluginView>, ServiceError> {
-        self.list_where(listing, |name| caller.may_see(name)).await
+        self.list_where(self.store.reader().await?, listing, |name| caller.may_see(name)).await
     }
 
     /// Every plugin, by name.
-    pub(super) async fn every_plugin(&self) -> Result<Vec<PluginView>, ServiceError> {
-        self.list_where(&Listing { quarantined: None, statuses: Vec::new(), search: None }, |_| true).await
+    pub(super) async fn every_plugin(&self, reader: PluginReader) -> Result<Vec<PluginView>, ServiceError> {
+        self.list_where(reader, &Listing { quarantined: None, statuses: Vec::new(), search: None }, |_| true).await
     }
 
     async fn list_where(
         &self,
+        mut reader: impl DerefMut<Target = Connection>,
         listing: &Listing,
         may_see: impl Fn(&PluginName) -> bool,
     ) -> Result<Vec<PluginView>, ServiceError> {
-        let (plugins, versions, keys, limits, rows) = {
-            let mut reader = self.store.reader().await?;
-            (
-                store::plugins::list(&mut reader).await?,
-                store::plugins::list_versions(&mut reader, None).await?,
-                store::keys::list(&mut reader).await?,
-                store::running::list_limits(&mut reader).await?,
-                store::grants::list_open(&mut reader, None).await?,
-            )
-        };
+        let (plugins, versions, keys, limits, rows) = (
+            store::plugins::list(&mut reader).await?,
+            store::plugins::list_versions(&mut reader, None).await?,
+            store::keys::list(&mut reader).await?,
+            store::running::list_limits(&mut reader).await?,
+            store::grants::list_open(&mut reader, None).await?,
+        );
+        // What follows reads nothing more, and others wait for the connection.
+        drop(reader);
         let mut by_plugin: HashMap<_, (Vec<VersionRecord>, Vec<GrantRecord>)> = HashMap::new();
         for version in versions {
             by_plugin.entry(version.plugin_id).or_default().0.push(version);

@@ -12,6 +12,7 @@ use super::{Execution, Service, ServiceError};
 use crate::domain::{Chain, Code, ErrorKind, Refusal as _};
 use crate::host::{PluginCall, Refused, Uplink};
 use crate::protocol::Payload;
+use crate::store::PluginReader;
 
 /// Room that a message needs around its payload.
 const ENVELOPE_BYTES: usize = 1024;
@@ -51,12 +52,12 @@ impl Service {
         self.shutdown.spawn("plugin.request", |token| async move {
             let (mut asking, work) = match request {
                 Uplink::Execute { call, answer } => (answer, Work::Execute(call)),
-                Uplink::List { answer } => (answer, Work::List),
+                Uplink::List { reader, answer } => (answer, Work::List(reader)),
             };
             let work = async {
                 match work {
                     Work::Execute(call) => service.execute_for_plugin(call).await,
-                    Work::List => service.list_for_plugin().await,
+                    Work::List(reader) => service.list_for_plugin(reader).await,
                 }
             };
             let answer = tokio::select! {
@@ -70,11 +71,11 @@ impl Service {
     }
 
     async fn execute_for_plugin(self: &Arc<Self>, call: PluginCall) -> Result<Box<RawValue>, ServiceError> {
-        let PluginCall { plugin, method, context, origin, deadline } = call;
+        let PluginCall { plugin, method, context, origin, deadline, store } = call;
         let most = self.config.calls.message_bytes.saturating_sub(ENVELOPE_BYTES);
         let context = context.as_deref().map(|raw| fitting("`context`", raw, most)).transpose()?;
         let context = context.unwrap_or_else(|| Payload::of(&json!({})));
-        let making = Making::of_plugin(&plugin, method.as_deref(), &context, origin, deadline);
+        let making = Making::of_plugin(&store, &plugin, method.as_deref(), &context, (origin, deadline));
         let Execution { call, took, answer } = self.make(making).await?.answer().await?;
         // What a plugin answers may hold line breaks, which end a message.
         let result = answer.result.as_deref().map(|raw| fitting("the answer", raw, most)).transpose()?;
@@ -92,8 +93,8 @@ impl Service {
         Ok(to_raw_value(&answer).expect("texts, numbers and JSON serialise"))
     }
 
-    async fn list_for_plugin(&self) -> Result<Box<RawValue>, ServiceError> {
-        let views = self.every_plugin().await?;
+    async fn list_for_plugin(&self, reader: PluginReader) -> Result<Box<RawValue>, ServiceError> {
+        let views = self.every_plugin(reader).await?;
         let list: Vec<_> = views
             .iter()
             .map(|view| {
@@ -122,7 +123,7 @@ fn fitting(what: &str, raw: &RawValue, most: usize) -> Result<Payload, ServiceEr
 
 enum Work {
     Execute(PluginCall),
-    List,
+    List(PluginReader),
 }
 
 fn refused(error: &ServiceError) -> Refused {

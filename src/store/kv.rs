@@ -5,7 +5,7 @@ use sqlx::SqliteConnection;
 use super::StoreError;
 use crate::domain::{DataId, PluginId, Timestamp};
 
-/// What a plugin keeps besides one key.
+/// What a plugin keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// How many values.
@@ -64,49 +64,74 @@ pub async fn delete(connection: &mut SqliteConnection, data: DataId, key: &str) 
     Ok(())
 }
 
-/// The keys that start with `prefix`, in order.
+/// Which keys to list.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// How they begin.
+    pub prefix: &'a str,
+    /// Only those that follow this one.
+    pub after: Option<&'a str>,
+    /// How many at most.
+    pub limit: i64,
+}
+
+/// Keys, in order.
 pub async fn list(
     connection: &mut SqliteConnection,
     data: DataId,
-    prefix: &str,
+    Wanted { prefix, after, limit }: Wanted<'_>,
     now: Timestamp,
 ) -> Result<Vec<String>, StoreError> {
     let (id, now) = (data.plugin.to_string(), now.as_millis());
+    // No key is empty, so every one follows the empty text.
+    let after = after.unwrap_or_default();
     // By the index up to the first that does not fit; LIKE would ignore case and read `%`.
     let keys = sqlx::query_scalar!(
         "SELECT key FROM kv
-         WHERE plugin_id = ?1 AND generation = ?2 AND key >= ?3 AND SUBSTR(key, 1, LENGTH(?3)) = ?3
-           AND (expires_at IS NULL OR expires_at > ?4)
-         ORDER BY key",
+         WHERE plugin_id = ?1 AND generation = ?2 AND key >= ?3 AND key > ?4 AND SUBSTR(key, 1, LENGTH(?3)) = ?3
+           AND (expires_at IS NULL OR expires_at > ?5)
+         ORDER BY key
+         LIMIT ?6",
         id,
         data.generation,
         prefix,
+        after,
         now,
+        limit,
     );
     Ok(keys.fetch_all(connection).await?)
 }
 
-/// What a plugin keeps besides `key`, after what has expired is removed.
-pub async fn kept_besides(
-    connection: &mut SqliteConnection,
-    data: DataId,
-    key: &str,
-    now: Timestamp,
-) -> Result<Kept, StoreError> {
+/// What a plugin keeps, after what has expired is removed.
+pub async fn kept(connection: &mut SqliteConnection, data: DataId, now: Timestamp) -> Result<Kept, StoreError> {
     let (id, now) = (data.plugin.to_string(), now.as_millis());
     sqlx::query!("DELETE FROM kv WHERE plugin_id = ? AND generation = ? AND expires_at <= ?", id, data.generation, now)
         .execute(&mut *connection)
         .await?;
     let row = sqlx::query!(
         r#"SELECT COUNT(*) AS "count!: i64", COALESCE(SUM(OCTET_LENGTH(key) + OCTET_LENGTH(value)), 0) AS "bytes!: i64"
-           FROM kv WHERE plugin_id = ? AND generation = ? AND key <> ?"#,
+           FROM kv WHERE plugin_id = ? AND generation = ?"#,
         id,
         data.generation,
-        key,
     )
     .fetch_one(connection)
     .await?;
     Ok(Kept { values: row.count.unsigned_abs(), bytes: row.bytes.unsigned_abs() })
+}
+
+/// Bytes of a key and its value.
+pub async fn size(connection: &mut SqliteConnection, data: DataId, key: &str) -> Result<Option<u64>, StoreError> {
+    let id = data.plugin.to_string();
+    let bytes = sqlx::query_scalar!(
+        r#"SELECT OCTET_LENGTH(key) + OCTET_LENGTH(value) AS "bytes!: i64"
+           FROM kv WHERE plugin_id = ? AND generation = ? AND key = ?"#,
+        id,
+        data.generation,
+        key,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(bytes.map(i64::unsigned_abs))
 }
 
 /// Removes everything that a plugin keeps.
@@ -161,7 +186,8 @@ mod tests {
         set(&mut tx, new, "left", "0", None).await.unwrap();
         fork(&mut tx, old, 7).await.unwrap();
         set(&mut tx, new, "key", "2", None).await.unwrap();
-        assert_eq!(list(&mut tx, new, "", now).await.unwrap(), ["key"]);
+        let all = Wanted { prefix: "", after: None, limit: 10 };
+        assert_eq!(list(&mut tx, new, all, now).await.unwrap(), ["key"]);
         assert_eq!(find(&mut tx, old, "key", now).await.unwrap().as_deref(), Some("1"));
         delete_generation(&mut tx, old).await.unwrap();
         assert_eq!(find(&mut tx, old, "key", now).await.unwrap(), None);
@@ -177,7 +203,7 @@ mod tests {
         for plugin in plugins {
             set(&mut tx, plugin, "key", "\"é\"", None).await.unwrap();
         }
-        assert_eq!(kept_besides(&mut tx, plugins[0], "", now).await.unwrap(), Kept { values: 1, bytes: 7 });
+        assert_eq!(kept(&mut tx, plugins[0], now).await.unwrap(), Kept { values: 1, bytes: 7 });
         purge(&mut tx, plugins[0].plugin).await.unwrap();
         assert_eq!(find(&mut tx, plugins[0], "key", now).await.unwrap(), None);
         assert_eq!(find(&mut tx, plugins[1], "key", now).await.unwrap().as_deref(), Some("\"é\""));

@@ -1,6 +1,6 @@
 //! Our own database: plugins, versions, configuration and sealed secrets, keys, tokens, chat, the audit chain. The only user of sqlx.
 //!
-//! One connection writes, a few read. Functions take a connection, so that a use case opens one
+//! One connection writes, a few read, and plugins have readers of their own and come to the writer in turns. Functions take a connection, so that a use case opens one
 //! transaction and its change and the audit row that reports it are kept or lost together.
 
 pub mod audit;
@@ -21,6 +21,9 @@ mod sealing;
 pub mod snapshots;
 pub mod tokens;
 mod transaction;
+mod turns;
+
+use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool};
@@ -29,12 +32,21 @@ pub use error::StoreError;
 pub use open::Missing;
 pub use sealing::{SealError, SealingKey};
 pub use transaction::WriteTransaction;
+use turns::Turns;
+pub use turns::{PluginReader, PluginStore, PluginTransaction, WritePlace};
+
+use crate::domain::PluginId;
+
+/// What functions of this folder work on: a reader, or a write transaction.
+pub type Connection = sqlx::SqliteConnection;
 
 /// The open database.
 #[derive(Clone, Debug)]
 pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// What plugins have instead of the readers, and how they come to the writer.
+    turns: Arc<Turns>,
 }
 
 impl Store {
@@ -43,13 +55,19 @@ impl Store {
         WriteTransaction::begin(self.writer.acquire().await?).await
     }
 
-    /// A connection that only reads.
+    /// The database as a plugin gets it: in turns with the others, and beside what the service keeps for itself.
+    pub fn of_plugin(&self, plugin: PluginId) -> PluginStore {
+        self.turns.of(plugin, self.writer.clone())
+    }
+
+    /// A connection that only reads, for the service itself and its callers.
     pub async fn reader(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         Ok(self.readers.acquire().await?)
     }
 
     /// Writes everything into the main file and closes it.
     pub async fn close(&self) {
+        self.turns.close().await;
         self.readers.close().await;
         if let Ok(mut connection) = self.writer.acquire().await {
             // What a failed checkpoint leaves in the log is read again at the next start.

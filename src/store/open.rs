@@ -1,12 +1,14 @@
 //! Opening the database: refused if it is damaged, newer than this program, or gone; never made anew in its place.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{Migrate, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
+use super::turns::Turns;
 use super::{Store, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -17,8 +19,11 @@ const APPLICATION_ID: i64 = 0x706c_7562;
 /// How long a statement waits for a lock that another program holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Connections that only read.
-const READERS: u32 = 4;
+/// Connections that only read, for the service itself.
+pub(super) const READERS: u32 = 4;
+
+/// Connections that only read, for what plugins ask.
+pub(super) const PLUGIN_READERS: u32 = 2;
 
 /// Whether a missing database is a first start or a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +70,8 @@ impl Store {
         };
         // A connection opened read-only could not make the shared memory file that a write-ahead log needs.
         let readers = options.clone().pragma("query_only", "ON");
-        Ok(Self { writer: pool(1, options), readers: pool(READERS, readers) })
+        let turns = Arc::new(Turns::new(pool(PLUGIN_READERS, readers.clone())));
+        Ok(Self { writer: pool(1, options), readers: pool(READERS, readers), turns })
     }
 }
 

@@ -10,8 +10,8 @@ use crate::domain::{Code, Origin, PluginName, PluginRef, escape};
 use crate::protocol::Payload;
 use crate::service::fleet::Member;
 use crate::service::{Caller, Delivery, PluginProblem, Service, ServiceError};
-use crate::store;
 use crate::store::plugins::PluginRecord;
+use crate::store::{self, PluginStore};
 
 /// Whose call it is, which decides about the plugins it may be told of.
 #[derive(Clone, Copy, Debug)]
@@ -20,13 +20,15 @@ pub(super) enum AskedBy<'a> {
     Caller(&'a Caller),
     /// The service, which knows already whom it may call.
     Service,
+    /// A plugin that may call it. What is read for it is read in its turn.
+    Plugin(&'a PluginStore),
 }
 
 impl AskedBy<'_> {
     pub(super) fn may_see(self, name: &PluginName) -> bool {
         match self {
             Self::Caller(caller) => caller.may_see(name),
-            Self::Service => true,
+            Self::Service | Self::Plugin(_) => true,
         }
     }
 }
@@ -84,14 +86,14 @@ pub(in crate::service) struct Making<'a> {
 impl<'a> Making<'a> {
     /// A call that another plugin asked for, and may.
     pub(in crate::service) fn of_plugin(
+        store: &'a PluginStore,
         plugin: &'a PluginName,
         method: Option<&'a str>,
         context: &'a Payload,
-        origin: Origin,
-        deadline: Instant,
+        (origin, deadline): (Origin, Instant),
     ) -> Self {
         Self {
-            by: AskedBy::Service,
+            by: AskedBy::Plugin(store),
             wanted: plugin.as_str(),
             method: method.unwrap_or(EXECUTE),
             params: ("context", context),
@@ -138,11 +140,13 @@ impl Service {
     }
 
     pub(super) async fn find_plugin_of(&self, by: AskedBy<'_>, wanted: &str) -> Result<PluginRecord, ServiceError> {
-        if let AskedBy::Caller(caller) = by {
-            return self.find_plugin(caller, wanted).await;
-        }
         let unknown = || ServiceError::PluginUnknown { wanted: escape(wanted) };
-        let reference = PluginRef::parse(wanted).ok_or_else(unknown)?;
-        store::plugins::find(&mut *self.store.reader().await?, &reference).await?.ok_or_else(unknown)
+        let reference = || PluginRef::parse(wanted).ok_or_else(unknown);
+        let found = match by {
+            AskedBy::Caller(caller) => return self.find_plugin(caller, wanted).await,
+            AskedBy::Service => store::plugins::find(&mut *self.store.reader().await?, &reference()?).await?,
+            AskedBy::Plugin(store) => store::plugins::find(&mut *store.reader().await?, &reference()?).await?,
+        };
+        found.ok_or_else(unknown)
     }
 }
