@@ -81,7 +81,7 @@ impl Running {
     /// Opens everything. Nothing answers until [`Running::run`].
     pub async fn start(config: Config) -> Result<Self, StartupError> {
         remove_abandoned(&config).await;
-        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemResolver)).await
+        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemResolver::default())).await
     }
 
     /// As [`Running::start`], with a clock that tests can move, and names that lead where tests want.

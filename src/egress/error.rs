@@ -86,6 +86,14 @@ pub enum EgressError {
         /// `egress.connect_timeout_seconds`.
         limit: Duration,
     },
+    /// No name server answered in time a moment ago.
+    #[error("`{name}` was not resolved in time a moment ago, and is not asked for again for {seconds} s")]
+    StillSilent {
+        /// The name.
+        name: String,
+        /// How long.
+        seconds: u64,
+    },
     /// The host does not take the connection.
     #[error("`{target}` could not be connected to")]
     Unreachable {
@@ -169,6 +177,7 @@ impl EgressError {
             | Self::TooMany { .. } => true,
             Self::Unresolved { .. }
             | Self::ResolveTimeout { .. }
+            | Self::StillSilent { .. }
             | Self::Unreachable { .. }
             | Self::ConnectTimeout { .. }
             | Self::Certificate { .. }
@@ -192,7 +201,7 @@ impl EgressError {
             Self::Http { .. } => "request",
             Self::TooMany { .. } => "max-tunnels",
             Self::Unresolved { .. } => "unresolved",
-            Self::ResolveTimeout { .. } => "resolve-timeout",
+            Self::ResolveTimeout { .. } | Self::StillSilent { .. } => "resolve-timeout",
             Self::Unreachable { .. } => "unreachable",
             Self::ConnectTimeout { .. } => "connect-timeout",
             Self::Certificate { .. } => "certificate",
@@ -224,7 +233,7 @@ impl EgressError {
             }
             Self::Http { .. } => "send one plain HTTP/1.1 request whose Host is the host that is asked for".to_owned(),
             Self::TooMany { .. } => "close connections, or raise egress.max_tunnels in plugbay.yaml".to_owned(),
-            Self::Unresolved { .. } | Self::ResolveTimeout { .. } => {
+            Self::Unresolved { .. } | Self::ResolveTimeout { .. } | Self::StillSilent { .. } => {
                 "check the name, and the name servers of the machine plugbay runs on".to_owned()
             }
             Self::Unreachable { .. } | Self::ConnectTimeout { .. } => {
@@ -253,9 +262,10 @@ impl EgressError {
             Self::Unreachable { .. } | Self::Certificate { .. } | Self::Answer { .. } | Self::AnswerTooLong { .. } => {
                 "502 Bad Gateway"
             }
-            Self::Unresolved { .. } | Self::ResolveTimeout { .. } | Self::ConnectTimeout { .. } => {
-                "504 Gateway Timeout"
-            }
+            Self::Unresolved { .. }
+            | Self::ResolveTimeout { .. }
+            | Self::StillSilent { .. }
+            | Self::ConnectTimeout { .. } => "504 Gateway Timeout",
             Self::Silent { .. } | Self::Ended { .. } | Self::Plugin(_) => "408 Request Timeout",
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::decision::decide;
 use super::{EgressError, Spoken, Target};
@@ -20,6 +20,12 @@ pub struct Exit {
     /// Places for connections.
     pub(super) places: Arc<Semaphore>,
     meter: Arc<Meter>,
+}
+
+/// One of a plugin's places for connections. Also held by the lookup of the connection's name, which may last longer.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    _permit: Arc<OwnedSemaphorePermit>,
 }
 
 /// What a plugin used, whichever of its versions.
@@ -86,6 +92,11 @@ impl Exit {
     /// Bytes the plugin has sent to the outside.
     pub fn sent_bytes(&self) -> u64 {
         self.meter.sent.load(Ordering::Relaxed)
+    }
+
+    /// One more place for a connection, if there is one.
+    pub(super) fn place(&self) -> Option<Place> {
+        Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| Place { _permit: Arc::new(permit) })
     }
 
     pub(super) fn count_opened(&self) {

@@ -4,6 +4,7 @@
 //! ```text
 //! egress.listen      one per session with network access: accepts what comes in at that session's egress.sock
 //! └─ egress.tunnel   one per connection: decides, dials, carries
+//!    └─ egress.lookup   one per name that is looked up, until the name servers answer, whoever still waits for it
 //! ```
 //!
 //! A sandbox has no network. Its shim answers names and takes connections inside, and hands each of them over as one
@@ -30,6 +31,7 @@ mod error;
 mod exit;
 mod head;
 mod incoming;
+mod lookups;
 mod names;
 mod own;
 pub mod policy;
@@ -62,6 +64,7 @@ use crate::domain::Chain;
 use crate::shutdown::Shutdown;
 use client::Trust;
 use incoming::{Deadline, Incoming};
+use lookups::Lookups;
 
 /// How long a connection may take to say what it is for.
 const FIRST_LINE: Duration = Duration::from_secs(5);
@@ -76,7 +79,7 @@ const SPARE: usize = 16;
 #[derive(Debug)]
 pub struct Egress {
     config: EgressConfig,
-    resolver: Arc<dyn Resolver>,
+    lookups: Lookups,
     denials: Arc<Denials>,
     shutdown: Shutdown,
     trust: Trust,
@@ -91,7 +94,8 @@ impl Egress {
         shutdown: Shutdown,
     ) -> Result<Arc<Self>, TrustError> {
         let trust = Trust::load(config.ca_file.as_deref())?;
-        Ok(Arc::new(Self { config, resolver, denials, shutdown, trust }))
+        let lookups = Lookups::new(resolver, shutdown.clone());
+        Ok(Arc::new(Self { config, lookups, denials, shutdown, trust }))
     }
 
     /// Lets the plugin with this uid out through its socket, until the guard is dropped. Then every connection ends.
@@ -134,20 +138,21 @@ impl Egress {
             return self.serve_names(exit, incoming).await;
         }
         // Held to the end of the connection.
-        let held = exit.places.try_acquire().map_err(|_full| EgressError::TooMany { most: self.config.max_tunnels });
+        let held = exit.place();
+        let full = || EgressError::TooMany { most: self.config.max_tunnels };
         if line == "proxy" {
-            let Err(error) = held else { return self.serve_proxy(exit, incoming).await };
+            if let Some(held) = held {
+                return self.serve_proxy(exit, &held, incoming).await;
+            }
+            let error = full();
             incoming.finish(&proxy::answer_of(&error, exit)).await;
             return Err(error);
         }
-        let (_held, full) = held.map_or_else(|error| (None, Some(error)), |held| (Some(held), None));
         let opened = async {
-            if let Some(error) = full {
-                return Err(error);
-            }
+            let held = held.as_ref().ok_or_else(full)?;
             let strange = || EgressError::BadTarget { found: crate::domain::escape(&line) };
             let target = Target::parse(line.strip_prefix("tunnel ").ok_or_else(strange)?, None)?;
-            let upstream = self.open(exit, target).await?;
+            let upstream = self.open(exit, held, target).await?;
             incoming.write(b"ok\n").await?;
             Ok(upstream)
         };

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::exit::Place;
 use super::head::{self, Form, Head};
 use super::incoming::Deadline;
 use super::relay::Upstream;
@@ -19,8 +20,13 @@ enum Wanted {
 
 impl Egress {
     /// Serves one connection to the proxy.
-    pub(super) async fn serve_proxy(&self, exit: &Exit, mut incoming: Incoming) -> Result<(), EgressError> {
-        let (head, wanted, upstream) = match self.begin(exit, &mut incoming).await {
+    pub(super) async fn serve_proxy(
+        &self,
+        exit: &Exit,
+        place: &Place,
+        mut incoming: Incoming,
+    ) -> Result<(), EgressError> {
+        let (head, wanted, upstream) = match self.begin(exit, place, &mut incoming).await {
             Ok(begun) => begun,
             Err(error @ EgressError::Plugin(_)) => return Err(error),
             Err(error) => {
@@ -37,12 +43,17 @@ impl Egress {
         }
     }
 
-    async fn begin(&self, exit: &Exit, incoming: &mut Incoming) -> Result<(Head, Wanted, Upstream), EgressError> {
+    async fn begin(
+        &self,
+        exit: &Exit,
+        place: &Place,
+        incoming: &mut Incoming,
+    ) -> Result<(Head, Wanted, Upstream), EgressError> {
         let (head, length) = incoming.read_until(Deadline::after(HEAD_TIME), head::read).await?;
         incoming.buffer.drain(..length);
         match &head.form {
             Form::Connect(authority) => {
-                let upstream = self.open(exit, Target::parse(authority, None)?).await?;
+                let upstream = self.open(exit, place, Target::parse(authority, None)?).await?;
                 Ok((head, Wanted::Tunnel, upstream))
             }
             Form::Absolute { authority, .. } => {
@@ -53,7 +64,7 @@ impl Egress {
                     return Err(EgressError::NotGranted { wanted: target.to_string(), but });
                 }
                 head.check_host(&target)?;
-                let upstream = self.open(exit, target).await?;
+                let upstream = self.open(exit, place, target).await?;
                 Ok((head, Wanted::Request, upstream))
             }
             Form::Origin(_) => {

@@ -9,8 +9,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::client_hello::{self, ClientHello, UNRECOGNIZED_NAME};
 use super::decision::{check_addresses, is_listed};
+use super::exit::Place;
 use super::head::{self, Form, Head};
 use super::incoming::Deadline;
+use super::lookups::{Asker, NoAddress};
 use super::own::leads_here;
 use super::policy::{Refused, check_foreign};
 use super::proxy::answer_of;
@@ -28,9 +30,9 @@ const MAX_ADDRESSES: usize = 4;
 
 impl Egress {
     /// Connects to a target that the plugin may reach.
-    pub(super) async fn open(&self, exit: &Exit, target: Target) -> Result<Upstream, EgressError> {
+    pub(super) async fn open(&self, exit: &Exit, place: &Place, target: Target) -> Result<Upstream, EgressError> {
         let spoken = exit.decide(&target)?;
-        let found = self.resolve(&target).await?;
+        let found = self.resolve(exit, place, &target).await?;
         let is_listed = is_listed(&target, spoken, &self.config.allow_private);
         if !is_listed {
             check_addresses(&target, &found, |address| check_foreign(address, &self.config.deny))?;
@@ -73,20 +75,42 @@ impl Egress {
         })
     }
 
-    pub(super) async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, EgressError> {
+    /// The addresses of a target of a plugin's. The place of the connection is held until the name is looked up.
+    pub(super) async fn resolve(
+        &self,
+        exit: &Exit,
+        place: &Place,
+        target: &Target,
+    ) -> Result<Vec<SocketAddr>, EgressError> {
         let at_port = |address: IpAddr| SocketAddr::new(address, target.port());
         let name = match target.host() {
             TargetHost::Address(address) => return Ok(vec![at_port(*address)]),
             TargetHost::Name(name) => name.clone(),
         };
         let limit = self.config.connect_timeout;
-        match timeout(limit, self.resolver.resolve(&name)).await {
-            Ok(Ok(found)) if found.is_empty() => {
+        let asker = Asker::Plugin(exit.plugin);
+        match self.lookups.find(asker, Some(place.clone()), &name, Instant::now() + limit).await {
+            Ok(found) if found.is_empty() => {
                 Err(EgressError::Unresolved { name, source: std::io::ErrorKind::NotFound.into() })
             }
-            Ok(Ok(found)) => Ok(found.into_iter().map(at_port).collect()),
-            Ok(Err(source)) => Err(EgressError::Unresolved { name, source }),
-            Err(_elapsed) => Err(EgressError::ResolveTimeout { name, limit }),
+            Ok(found) => Ok(found.into_iter().map(at_port).collect()),
+            Err(NoAddress::Failed(source)) => Err(EgressError::Unresolved { name, source }),
+            Err(NoAddress::TimedOut) => Err(EgressError::ResolveTimeout { name, limit }),
+            Err(NoAddress::StillSilent { seconds }) => Err(EgressError::StillSilent { name, seconds }),
+        }
+    }
+
+    /// The addresses of a name that the service itself wants to reach, on a share of its own.
+    pub async fn resolve_for_service(&self, name: &str, limit: Duration) -> std::io::Result<Vec<IpAddr>> {
+        let timed_out = |text| std::io::Error::new(std::io::ErrorKind::TimedOut, text);
+        match self.lookups.find(Asker::Service, None, name, Instant::now() + limit).await {
+            Ok(found) if found.is_empty() => Err(std::io::ErrorKind::NotFound.into()),
+            Ok(found) => Ok(found),
+            Err(NoAddress::Failed(source)) => Err(source),
+            Err(NoAddress::TimedOut) => Err(timed_out(format!("not resolved within {} s", limit.as_secs()))),
+            Err(NoAddress::StillSilent { seconds }) => {
+                Err(timed_out(format!("not resolved a moment ago; asked for again in {seconds} s")))
+            }
         }
     }
 

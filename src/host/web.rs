@@ -36,7 +36,7 @@ impl Web {
     /// With the defaults, and names that lead nowhere.
     #[cfg(test)]
     pub(crate) fn for_testing(folder: &std::path::Path, denials: &Arc<crate::denials::Denials>) -> Self {
-        let (config, resolver) = (Config::for_testing(folder), Arc::new(crate::egress::SystemResolver));
+        let (config, resolver) = (Config::for_testing(folder), Arc::new(crate::egress::SystemResolver::default()));
         let shutdown = crate::shutdown::Shutdown::default();
         let egress = Egress::new(config.egress.clone(), resolver, Arc::clone(denials), shutdown).unwrap();
         Self::new(egress, &config)

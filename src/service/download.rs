@@ -213,10 +213,15 @@ impl Service {
     async fn checked_addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, ServiceError> {
         let host = bare_host(url);
         let port = url.port_or_known_default().unwrap_or_default();
-        let found = tokio::net::lookup_host((host, port))
-            .await
-            .map_err(|source| DownloadError::Transfer { url: escape(url.as_str()), source: source.into() })?;
-        let addresses: Vec<SocketAddr> = found.collect();
+        let found = match host.parse() {
+            Ok(address) => vec![address],
+            Err(_a_name) => self
+                .egress
+                .resolve_for_service(host, CONNECT_TIMEOUT)
+                .await
+                .map_err(|source| DownloadError::Transfer { url: escape(url.as_str()), source: source.into() })?,
+        };
+        let addresses: Vec<SocketAddr> = found.into_iter().map(|address| (address, port).into()).collect();
         if !self.is_listed(url) {
             for address in &addresses {
                 policy::check_foreign(*address, &self.config.egress.deny)

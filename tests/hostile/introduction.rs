@@ -161,7 +161,8 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
     let shutdown = Shutdown::default();
     let databases = Databases::new(&BTreeMap::new(), &config.databases, 0, shutdown.clone());
     let egress =
-        Egress::new(config.egress.clone(), Arc::new(SystemResolver), denials.clone(), shutdown.clone()).unwrap();
+        Egress::new(config.egress.clone(), Arc::new(SystemResolver::default()), denials.clone(), shutdown.clone())
+            .unwrap();
     let (name, grants): (PluginName, Arc<ArcSwap<Grants>>) = ("introduced".parse().unwrap(), Arc::default());
     let exit = Arc::new(Exit::new(id, name.clone(), grants.clone(), 1));
     let data = DataId { plugin: id, generation: 0 };

@@ -153,7 +153,12 @@ impl TestApp {
         // The test itself is another program.
         config.databases.program = env!("CARGO_BIN_EXE_plugbay").into();
         let start: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
-        Setup { folder, clock: Arc::new(ManualClock::new(start)), config, resolver: Arc::new(SystemResolver) }
+        Setup {
+            folder,
+            clock: Arc::new(ManualClock::new(start)),
+            config,
+            resolver: Arc::new(SystemResolver::default()),
+        }
     }
 
     /// A service with its defaults.

@@ -27,6 +27,7 @@ pub(super) use trust::Trust;
 pub use trust::TrustError;
 
 use super::decision::Spoken;
+use super::exit::Place;
 use super::relay::Upstream;
 use super::{Egress, EgressError, Exit, TargetHost};
 use crate::domain::HttpMethod;
@@ -67,7 +68,7 @@ pub struct WebAnswer {
 impl Egress {
     /// Makes a request for a plugin, as far as it may go there itself.
     pub async fn fetch(&self, exit: &Exit, request: WebRequest) -> Result<WebAnswer, EgressError> {
-        let _held = self.place(exit)?;
+        let held = self.place(exit)?;
         let address = request.address.clone();
         let spoken = exit.decide(address.target()).map_err(|error| match error {
             EgressError::NotGranted { but, .. } => EgressError::NotGranted { wanted: address.rule(), but },
@@ -78,7 +79,7 @@ impl Egress {
             return Err(EgressError::NotGranted { wanted: address.rule(), but: String::new() });
         }
         let exchange = async {
-            let upstream = self.open(exit, address.target().clone()).await?;
+            let upstream = self.open(exit, &held, address.target().clone()).await?;
             self.send(upstream, Some(exit), request).await
         };
         tokio::select! {
@@ -92,9 +93,9 @@ impl Egress {
 
     /// Makes a request to a place that the operator wrote down, wherever that is. It takes a place of the plugin's.
     pub async fn call_operator(&self, exit: &Exit, request: WebRequest) -> Result<WebAnswer, EgressError> {
-        let _held = self.place(exit)?;
+        let held = self.place(exit)?;
         let target = request.address.target().clone();
-        let addresses = self.resolve(&target).await?;
+        let addresses = self.resolve(exit, &held, &target).await?;
         let stream = self.dial(&target, addresses).await?;
         self.send(Upstream { stream, target, spoken: Spoken::default() }, None, request).await
     }
@@ -104,8 +105,8 @@ impl Egress {
         self.config.fetch_bytes
     }
 
-    fn place<'a>(&self, exit: &'a Exit) -> Result<tokio::sync::SemaphorePermit<'a>, EgressError> {
-        exit.places.try_acquire().map_err(|_full| EgressError::TooMany { most: self.config.max_tunnels })
+    fn place(&self, exit: &Exit) -> Result<Place, EgressError> {
+        exit.place().ok_or(EgressError::TooMany { most: self.config.max_tunnels })
     }
 
     async fn send(
