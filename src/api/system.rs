@@ -74,6 +74,7 @@ pub(super) async fn system(permit: Permit<Read>, _body: NoBody, app: Data<App>) 
             doctor.extend(engines(&app).await);
             doctor.extend(ending_grants(&app, &permit.0).await);
             doctor.extend(shared_databases(&app));
+            doctor.extend(changed_rows(&app, &permit.0));
             doctor
         },
     })
@@ -128,6 +129,14 @@ fn shared_databases(app: &App) -> Option<Check> {
     let notices = app.service.database_notices();
     let how = Some("set it with the owner's program, once: sqlite3 FILE 'PRAGMA journal_mode = WAL'".to_owned());
     (!notices.is_empty()).then(|| Check { check: "databases".to_owned(), ok: true, detail: notices.join("; "), how })
+}
+
+/// Rows that were not written by the service, found when it started. They may name plugins that the token is not for.
+fn changed_rows(app: &App, caller: &Caller) -> Option<Check> {
+    let how = Some("look at what changed them, and at `plugbay audit verify`; restore a backup from before".to_owned());
+    let found = app.service.audit_found()?;
+    let detail = if caller.plugins.is_none() { found } else { "rows were changed from outside".to_owned() };
+    Some(Check { check: "audit".to_owned(), ok: false, detail, how })
 }
 
 /// What the service needs, and whether it is there.

@@ -1,6 +1,7 @@
 //! The audit log: reading it, and proving that nobody changed it.
 
 use std::path::Path;
+use std::sync::PoisonError;
 
 use super::data_dir::{DataDir, KeyNeeded};
 use super::{Caller, Service, ServiceError};
@@ -31,9 +32,30 @@ impl Service {
         }
     }
 
-    /// Walks the whole chain.
+    /// Walks the whole chain. One walk at a time: each keeps a connection for as long as it takes.
     pub async fn verify_audit(&self, expected: Option<&Head>) -> Result<VerifiedAudit, ServiceError> {
+        let _one_at_a_time = self.audit_walk.lock().await;
         verify(&self.store, &self.audit_key, expected).await
+    }
+
+    /// Compares what is stored with the log, once at the start. The service goes on with what it finds: an operator who is
+    /// shut out by a changed row could not look for its cause.
+    pub(super) async fn look_at_audit(&self) -> Result<(), ServiceError> {
+        let found = match self.verify_audit(None).await {
+            Ok(_) => None,
+            Err(ServiceError::AuditBroken { found }) => {
+                tracing::error!("The audit log does not fit to what is stored: {found}");
+                Some(found)
+            }
+            Err(error) => return Err(error),
+        };
+        *self.audit_found.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        Ok(())
+    }
+
+    /// What did not fit at the start.
+    pub fn audit_found(&self) -> Option<String> {
+        self.audit_found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Writes a row that reports no change, such as a refused install.
@@ -47,7 +69,7 @@ impl Service {
     /// The same for what a plugin caused, in that plugin's turn.
     pub(super) async fn record_for(&self, plugin: PluginId, entry: NewEntry) -> Result<(), ServiceError> {
         let mut tx = self.store.of_plugin(plugin).begin().await?;
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
+        audit::append(tx.transaction(), &self.audit_key, &entry).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -85,9 +107,11 @@ pub struct VerifiedAudit {
 }
 
 async fn verify(store: &Store, key: &AuditKey, expected: Option<&Head>) -> Result<VerifiedAudit, ServiceError> {
-    let mut reader = store.reader().await?;
-    match audit::verify(&mut reader, key, expected).await? {
-        Verdict::Whole(head) => Ok(VerifiedAudit { head, taken_over: audit::taken_over(&mut reader).await? }),
+    match store.verify_audit(key, expected).await? {
+        Verdict::Whole(head) => {
+            let taken_over = audit::taken_over(&mut *store.reader().await?).await?;
+            Ok(VerifiedAudit { head, taken_over })
+        }
         Verdict::Broken(found) => Err(ServiceError::AuditBroken { found }),
     }
 }

@@ -99,6 +99,10 @@ pub struct Service {
     data: DataDir,
     store: Store,
     audit_key: AuditKey,
+    /// Held while somebody walks through the audit log.
+    audit_walk: tokio::sync::Mutex<()>,
+    /// What did not fit when it was compared with what is stored.
+    audit_found: Mutex<Option<String>>,
     sealing_key: SealingKey,
     tokens: TokenBook,
     names: name_locks::NameLocks,

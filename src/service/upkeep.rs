@@ -98,6 +98,8 @@ impl Service {
             data,
             store,
             audit_key,
+            audit_walk: tokio::sync::Mutex::default(),
+            audit_found: Mutex::default(),
             sealing_key,
             tokens,
             names: NameLocks::default(),
@@ -111,6 +113,10 @@ impl Service {
         if !chain_begun {
             let detail = json!({"version": env!("CARGO_PKG_VERSION")});
             service.record(service.entry(&Actor::Service, "service.initialized", None, detail)).await?;
+        }
+        if audit::lists_nothing(&mut *service.store.reader().await?).await? {
+            let detail = json!({"version": env!("CARGO_PKG_VERSION")});
+            service.record(service.entry(&Actor::Service, "system.recorded", None, detail)).await?;
         }
         service.ensure_first_token().await?;
         let mut tx = service.store.begin().await?;

@@ -23,8 +23,9 @@ impl Service {
         self.verified.load(Ordering::Acquire)
     }
 
-    /// Verifies the serving version of every plugin.
+    /// Verifies the audit log with what it says of the registry, and the serving version of every plugin.
     pub(super) async fn verify_everything(&self) -> Result<(), ServiceError> {
+        self.look_at_audit().await?;
         let (plugins, keys) = {
             let mut reader = self.store.reader().await?;
             (store::plugins::list(&mut reader).await?, store::keys::list(&mut reader).await?)

@@ -43,7 +43,7 @@ pub type Connection = sqlx::SqliteConnection;
 /// The open database.
 #[derive(Clone, Debug)]
 pub struct Store {
-    writer: SqlitePool,
+    writer: Writer,
     readers: SqlitePool,
     /// What plugins have instead of the readers, and how they come to the writer.
     turns: Arc<Turns>,
@@ -52,7 +52,11 @@ pub struct Store {
 impl Store {
     /// Begins the one write transaction there is at a time; it is undone unless committed.
     pub async fn begin(&self) -> Result<WriteTransaction, StoreError> {
-        WriteTransaction::begin(self.writer.acquire().await?).await
+        self.writer.begin().await
+    }
+
+    fn head_file(&self) -> &audit::HeadFile {
+        &self.writer.head_file
     }
 
     /// The database as a plugin gets it: in turns with the others, and beside what the service keeps for itself.
@@ -69,10 +73,23 @@ impl Store {
     pub async fn close(&self) {
         self.turns.close().await;
         self.readers.close().await;
-        if let Ok(mut connection) = self.writer.acquire().await {
+        if let Ok(mut connection) = self.writer.pool.acquire().await {
             // What a failed checkpoint leaves in the log is read again at the next start.
             sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *connection).await.ok();
         }
-        self.writer.close().await;
+        self.writer.pool.close().await;
+    }
+}
+
+/// The one connection that writes, and the file that follows what it adds to the audit log.
+#[derive(Clone, Debug)]
+struct Writer {
+    pool: SqlitePool,
+    head_file: audit::HeadFile,
+}
+
+impl Writer {
+    async fn begin(&self) -> Result<WriteTransaction, StoreError> {
+        WriteTransaction::begin(self.pool.acquire().await?, self.head_file.clone()).await
     }
 }

@@ -8,8 +8,9 @@ use sqlx::migrate::{Migrate, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
+use super::audit::{self, HeadFile};
 use super::turns::Turns;
-use super::{Store, StoreError};
+use super::{Store, StoreError, Writer};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -60,18 +61,19 @@ impl Store {
         migrate(&mut connection, path).await?;
         connection.close().await?;
 
-        let pool = |connections: u32, options: SqliteConnectOptions| {
+        let pool = |connections: u32| {
             SqlitePoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(BUSY_TIMEOUT * 2)
                 .idle_timeout(None)
                 .max_lifetime(None)
-                .connect_lazy_with(options)
         };
+        let watching = pool(1).after_connect(|connection, _| Box::pin(audit::watch(connection)));
+        let writer = Writer { pool: watching.connect_lazy_with(options.clone()), head_file: HeadFile::of(path) };
         // A connection opened read-only could not make the shared memory file that a write-ahead log needs.
-        let readers = options.clone().pragma("query_only", "ON");
-        let turns = Arc::new(Turns::new(pool(PLUGIN_READERS, readers.clone())));
-        Ok(Self { writer: pool(1, options), readers: pool(READERS, readers), turns })
+        let readers = options.pragma("query_only", "ON");
+        let turns = Arc::new(Turns::new(pool(PLUGIN_READERS).connect_lazy_with(readers.clone())));
+        Ok(Self { writer, readers: pool(READERS).connect_lazy_with(readers), turns })
     }
 }
 
@@ -144,7 +146,7 @@ mod tests {
         Store::open(&path, Missing::Create).await.unwrap().close().await;
         let store = Store::open(&path, Missing::Refuse).await.unwrap();
         for (pragma, wanted) in [("journal_mode", "wal"), ("synchronous", "2"), ("foreign_keys", "1")] {
-            let mut connection = store.writer.acquire().await.unwrap();
+            let mut connection = store.writer.pool.acquire().await.unwrap();
             let statement = sqlx::AssertSqlSafe(format!("SELECT CAST({pragma} AS TEXT) FROM pragma_{pragma}"));
             let found: String = sqlx::query_scalar(statement).fetch_one(&mut *connection).await.unwrap();
             assert_eq!(found, wanted, "{pragma}");
@@ -183,7 +185,7 @@ mod tests {
             "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
              VALUES (99991231235959, 'from the future', 1, x'00', 0)",
         )
-        .execute(&store.writer)
+        .execute(&store.writer.pool)
         .await
         .unwrap();
         store.close().await;

@@ -6,6 +6,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection};
 
 use super::StoreError;
+use super::audit::HeadFile;
 
 /// Changes that are kept together by [`WriteTransaction::commit`], or undone together when it is dropped.
 ///
@@ -16,11 +17,14 @@ use super::StoreError;
 pub struct WriteTransaction {
     connection: PoolConnection<Sqlite>,
     open: bool,
+    head_file: HeadFile,
+    /// The end of the audit log after this transaction, if it adds to it.
+    head: Option<String>,
 }
 
 impl WriteTransaction {
-    pub(super) async fn begin(connection: PoolConnection<Sqlite>) -> Result<Self, StoreError> {
-        let mut transaction = Self { connection, open: true };
+    pub(super) async fn begin(connection: PoolConnection<Sqlite>, head_file: HeadFile) -> Result<Self, StoreError> {
+        let mut transaction = Self { connection, open: true, head_file, head: None };
         // IMMEDIATE: a transaction that reads first and writes later would fail on a locked database half-way.
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *transaction.connection).await?;
         Ok(transaction)
@@ -30,7 +34,18 @@ impl WriteTransaction {
     pub async fn commit(mut self) -> Result<(), StoreError> {
         sqlx::query("COMMIT").execute(&mut *self.connection).await?;
         self.open = false;
+        if let Some(head) = self.head.take()
+            && let Err(error) = self.head_file.write(&head)
+        {
+            // The change is kept; the next row of the log is written into the file again.
+            tracing::error!(%error, "The end of the audit log could not be written to its file");
+        }
         Ok(())
+    }
+
+    /// The end of the audit log once this is committed.
+    pub(super) fn note_head(&mut self, head: String) {
+        self.head = Some(head);
     }
 }
 

@@ -12,7 +12,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{StoreError, WriteTransaction};
+use super::{StoreError, WriteTransaction, Writer};
 use crate::domain::PluginId;
 
 /// Plugins that write at one time. The service stands in line for the one writer itself, behind one of them at most.
@@ -39,7 +39,7 @@ struct Share {
 #[derive(Clone, Debug)]
 pub struct PluginStore {
     turns: Arc<Turns>,
-    writer: SqlitePool,
+    writer: Writer,
     share: Arc<Share>,
 }
 
@@ -54,7 +54,7 @@ pub struct PluginReader {
 #[derive(Debug)]
 pub struct WritePlace {
     turns: Arc<Turns>,
-    writer: SqlitePool,
+    writer: Writer,
     place: OwnedSemaphorePermit,
 }
 
@@ -70,7 +70,7 @@ impl Turns {
         Self { readers, writing: Arc::new(Semaphore::new(WRITING)), shares: Mutex::default() }
     }
 
-    pub(super) fn of(self: &Arc<Self>, plugin: PluginId, writer: SqlitePool) -> PluginStore {
+    pub(super) fn of(self: &Arc<Self>, plugin: PluginId, writer: Writer) -> PluginStore {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         let share = shares.get(&plugin).and_then(Weak::upgrade).unwrap_or_else(|| {
             // Those of plugins that have gone.
@@ -117,12 +117,17 @@ impl WritePlace {
     pub async fn begin(self) -> Result<PluginTransaction, StoreError> {
         let Self { turns, writer, place: own } = self;
         let among_all = place(&turns.writing).await?;
-        let transaction = WriteTransaction::begin(writer.acquire().await?).await?;
+        let transaction = writer.begin().await?;
         Ok(PluginTransaction { transaction, _places: (own, among_all) })
     }
 }
 
 impl PluginTransaction {
+    /// The transaction itself, for what is written in one only.
+    pub fn transaction(&mut self) -> &mut WriteTransaction {
+        &mut self.transaction
+    }
+
     /// Keeps the changes, and lets the next one have its turn.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.transaction.commit().await

@@ -85,7 +85,7 @@ async fn rows_cut_off_at_the_end_are_found() {
 async fn an_older_state_put_back_is_found_by_the_expected_head() {
     let app = TestApp::start().await;
     let setup = app.stop().await;
-    let saved = std::fs::read(setup.data().join("plugbay.db")).unwrap();
+    let saved = ["plugbay.db", "audit.head"].map(|file| (file, std::fs::read(setup.data().join(file)).unwrap()));
     let app = setup.start().await;
     app.token(&["read"], None).await;
     let head = app.get("/api/audit/verify").await.expect(200)["head"].as_str().unwrap().to_owned();
@@ -93,7 +93,11 @@ async fn an_older_state_put_back_is_found_by_the_expected_head() {
     for file in ["plugbay.db-wal", "plugbay.db-shm"] {
         std::fs::remove_file(setup.data().join(file)).ok();
     }
-    std::fs::write(setup.data().join("plugbay.db"), saved).unwrap();
+    let [database, head_file] = saved;
+    std::fs::write(setup.data().join(database.0), database.1).unwrap();
+    // The database alone is found out by what lies beside it.
+    assert!(verdict(&setup, None).await.unwrap_err().contains("the file `audit.head` names row"));
+    std::fs::write(setup.data().join(head_file.0), head_file.1).unwrap();
     assert!(verdict(&setup, None).await.is_ok());
     assert!(verdict(&setup, Some(&head)).await.unwrap_err().contains("does not contain the expected row"));
 }
@@ -129,4 +133,65 @@ async fn rows_are_filtered_and_paged() {
     {
         assert_eq!(app.get(&format!("/api/audit?{bad}")).await.status.as_u16(), 400, "{bad}");
     }
+}
+
+/// What somebody does who may write to the data directory and read the database once, but has no key.
+async fn put_back_the_head(data: &std::path::Path, (seq, hash, seal): &(i64, String, String)) {
+    database::run(data, &format!("DELETE FROM audit WHERE seq > {seq}")).await;
+    database::run(data, &format!("UPDATE audit_head SET seq = {seq}, hash = '{hash}', seal = '{seal}'")).await;
+}
+
+#[tokio::test]
+async fn the_end_of_the_log_cannot_be_cut_off_with_a_head_that_was_noted_down() {
+    let (setup, _) = recorded().await;
+    let head = database::head(&setup.data()).await;
+    let app = setup.start().await;
+    app.token(&["admin"], None).await;
+    let setup = app.stop().await;
+    put_back_the_head(&setup.data(), &head).await;
+    let found = verdict(&setup, None).await.unwrap_err();
+    assert!(found.starts_with("rows were cut off: the file `audit.head` names row"), "{found}");
+    // With the file from before, too, the token is one that no row made.
+    std::fs::write(setup.data().join("audit.head"), format!("{}:{}:{}", head.0, head.1, head.2)).unwrap();
+    let found = verdict(&setup, None).await.unwrap_err();
+    assert!(found.contains("of table `tokens` is not recorded by the log"), "{found}");
+    // Nor does it help to remove it.
+    std::fs::remove_file(setup.data().join("audit.head")).unwrap();
+    assert!(verdict(&setup, None).await.is_err());
+    let app = setup.start().await;
+    let system = app.get("/api/system").await.expect(200);
+    let check = system["doctor"].as_array().unwrap().iter().find(|check| check["check"] == "audit").unwrap();
+    assert!(check["detail"].as_str().unwrap().contains("tokens"), "{check}");
+}
+
+#[tokio::test]
+async fn rows_of_the_registry_that_the_log_does_not_report_are_found() {
+    let forged = "INSERT INTO tokens (id, secret_sha256, label, scopes, created_at)
+                  SELECT 'token_01', '00', 'forged', scopes, created_at FROM tokens LIMIT 1";
+    for (change, told) in [
+        (forged, "row `token_01` of table `tokens` is not recorded by the log"),
+        ("UPDATE tokens SET scopes = '[\"read\"]'", "of table `tokens` is not what row 2 of the log recorded"),
+        ("UPDATE tokens SET revoked_at = 1", "of table `tokens` is not what row 2 of the log recorded"),
+        ("DELETE FROM tokens", "of table `tokens` is missing, and row 2 of the log recorded it"),
+        ("UPDATE versions SET manifest = manifest || ' '", "of table `versions` is not what row 3"),
+        ("UPDATE plugins SET status = 'enabled'", "of table `plugins` is not what row 3"),
+        ("UPDATE floors SET version = '0.0.1'", "of table `floors` is not what row 3"),
+        ("DELETE FROM plugins WHERE name = 'two'", "is missing, and row 4 of the log recorded it"),
+        (
+            "INSERT INTO grants (plugin_id, digest, permission, scope, decision, decided_by, label, decided_at)
+             SELECT plugin_id, digest, 'admin_access', '[]', 'granted', 'x', 'x', 1 FROM versions LIMIT 1",
+            "row `1` of table `grants` is not recorded by the log",
+        ),
+        ("INSERT INTO keys (key_id, public_key, label, names, added_at) VALUES ('x', 'x', 'x', '[]', 1)", "`keys`"),
+        ("INSERT INTO configs (plugin_id, revision, fields) SELECT id, 1, '{}' FROM plugins LIMIT 1", "`configs`"),
+    ] {
+        let (setup, _) = recorded().await;
+        database::run(&setup.data(), change).await;
+        let found = verdict(&setup, None).await.unwrap_err();
+        assert!(found.contains(told), "{change}: {found}");
+    }
+    // When something was last used is no decision.
+    let (setup, head) = recorded().await;
+    database::run(&setup.data(), "UPDATE tokens SET last_used_at = 1").await;
+    assert_eq!(verdict(&setup, None).await, Ok(head));
 }

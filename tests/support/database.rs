@@ -21,3 +21,12 @@ pub async fn number(data_dir: &Path, query: &str) -> i64 {
     connection.close().await.unwrap();
     number
 }
+
+/// The head of the audit log: number, hash and seal.
+pub async fn head(data_dir: &Path) -> (i64, String, String) {
+    let options = SqliteConnectOptions::new().filename(data_dir.join("plugbay.db"));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let head = sqlx::query_as("SELECT seq, hash, seal FROM audit_head").fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    head
+}

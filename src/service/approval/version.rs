@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::{Docket, Target};
 use crate::domain::{Code, Manifest, PendingFor, PluginRef, Quarantine, Refusal as _, Risk, Timestamp};
 use crate::service::lifecycle::check_quarantine;
 use crate::service::update::{Arrival, Cause, Change, Inherits};
-use crate::service::{Caller, Service, ServiceError, UpdateOutcome, UpdateStatus};
+use crate::service::{Actor, Caller, Service, ServiceError, UpdateOutcome, UpdateStatus};
 use crate::store::grants::{AcceptedRisk, EndReason, GrantEnd, GrantRecord};
 use crate::store::plugins::{PluginRecord, VersionRecord};
-use crate::store::{self, WriteTransaction};
+use crate::store::{self, WriteTransaction, audit};
 
 /// Ends the decisions about archives of the plugin that neither serve nor wait, once a version has come in. If that
 /// version serves, it takes over what was decided about the one before.
@@ -110,6 +112,9 @@ impl Service {
         store::plugins::update(&mut tx, &plugin).await?;
         carry(&mut tx, &plugin, &Target { version: serving, manifest: &manifest, carries: None }, "service", now)
             .await?;
+        let detail = json!({"version": version.version});
+        let entry = self.entry(&Actor::Service, "update.dropped", Some(&plugin.name), detail);
+        audit::append(&mut tx, &self.audit_key, &entry).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -1,5 +1,10 @@
-//! The audit chain. Each row's hash is a keyed hash over the row and the hash before it, so that an
-//! edited, removed or moved row is found; the sealed head finds rows that were cut off at the end.
+//! The audit chain. Each row's hash is a keyed hash over the row and the hash before it, so that an edited, removed or
+//! moved row is found. The sealed head, once in the database and once in a file beside it, finds rows that were cut off
+//! at the end; what each row lists of the registry finds changes that no row reports.
+
+mod head_file;
+mod registered;
+mod verify;
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
@@ -7,7 +12,11 @@ use serde_json::Value;
 use sha2::Sha256;
 use sqlx::SqliteConnection;
 
-use super::StoreError;
+pub(super) use head_file::HeadFile;
+pub(super) use registered::watch;
+pub use verify::{Verdict, taken_over, verify};
+
+use super::{StoreError, WriteTransaction};
 use crate::domain::{PluginName, Timestamp};
 
 /// Rows read at a time while the chain is verified.
@@ -95,22 +104,13 @@ impl std::str::FromStr for Head {
 #[error("expected SEQ:HASH as `plugbay audit verify` prints it, found `{0}`")]
 pub struct HeadError(String);
 
-/// What a verification found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Every row fits.
-    Whole(Head),
-    /// The first thing that does not fit.
-    Broken(String),
-}
-
 impl AuditKey {
     /// Derives the keys from the master key.
     pub fn derive(master: &[u8; 32]) -> Self {
         Self { rows: keyed(master, &[b"plugbay audit rows 1"]), head: keyed(master, &[b"plugbay audit head 1"]) }
     }
 
-    fn link(&self, before: &str, seq: i64, at: i64, fields: [&str; 5]) -> String {
+    fn link(&self, before: &str, seq: i64, at: i64, fields: &[&str]) -> String {
         // Lengths go in with the fields, so that no two rows have the same bytes.
         let mut bytes = Vec::new();
         bytes.extend(seq.to_be_bytes());
@@ -124,11 +124,25 @@ impl AuditKey {
 
     fn link_of(&self, before: &str, row: &Row) -> String {
         let (plugin, request_id) = (optional(row.plugin.as_deref()), optional(row.request_id.as_deref()));
-        self.link(before, row.seq, row.at, [&row.actor, &row.action, &plugin, &row.detail, &request_id])
+        let fields = [row.actor.as_str(), &row.action, &plugin, &row.detail, &request_id];
+        // Rows from before the log listed changes have one field less, and keep their hash.
+        match &row.changes {
+            None => self.link(before, row.seq, row.at, &fields),
+            Some(changes) => self.link(before, row.seq, row.at, &[&fields[..], &[changes]].concat()),
+        }
     }
 
     fn seal(&self, head: &Head) -> String {
         HEXLOWER.encode(&keyed(&self.head, &[&head.seq.to_be_bytes(), head.hash.as_bytes()]))
+    }
+}
+
+impl AuditKey {
+    /// The head that a line of the file beside the database names, if its seal fits.
+    fn sealed(&self, line: &str) -> Option<Head> {
+        let (head, seal) = line.rsplit_once(':')?;
+        let head: Head = head.parse().ok()?;
+        (self.seal(&head) == seal).then_some(head)
     }
 }
 
@@ -140,35 +154,52 @@ pub(super) fn keyed(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-/// Appends a row. Call it in the transaction of the change that it reports.
-pub async fn append(connection: &mut SqliteConnection, key: &AuditKey, entry: &NewEntry) -> Result<Head, StoreError> {
-    let before = head(connection).await?.unwrap_or(Head { seq: 0, hash: String::new() });
-    let seq = before.seq + 1;
-    let at = entry.at.as_millis();
-    let detail = entry.detail.to_string();
-    let (plugin, request_id) = (entry.plugin.as_deref(), entry.request_id.as_deref());
-    let hash = key.link(
-        &before.hash,
-        seq,
-        at,
-        [&entry.actor, entry.action, &optional(plugin), &detail, &optional(request_id)],
-    );
+/// Appends a row. Call it in the transaction of the change that it reports; it lists every row that this wrote.
+pub async fn append(tx: &mut WriteTransaction, key: &AuditKey, entry: &NewEntry) -> Result<Head, StoreError> {
+    let before = head(tx).await?.unwrap_or(Head { seq: 0, hash: String::new() });
+    if lists_nothing(tx).await? {
+        registered::touch_everything(tx).await?;
+    }
+    let listed = registered::take_touched(tx).await?;
+    let changes =
+        serde_json::to_string(&listed).map_err(|error| StoreError::bad_row("audit", before.seq + 1, error))?;
+    let row = Row {
+        seq: before.seq + 1,
+        at: entry.at.as_millis(),
+        actor: entry.actor.clone(),
+        action: entry.action.to_owned(),
+        plugin: entry.plugin.clone(),
+        detail: entry.detail.to_string(),
+        request_id: entry.request_id.clone(),
+        hash: String::new(),
+        changes: Some(changes),
+    };
+    let hash = key.link_of(&before.hash, &row);
     sqlx::query!(
-        "INSERT INTO audit (seq, at, actor, action, plugin, detail, request_id, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        seq,
-        at,
-        entry.actor,
-        entry.action,
-        plugin,
-        detail,
-        request_id,
+        "INSERT INTO audit (seq, at, actor, action, plugin, detail, request_id, hash, changes)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        row.seq,
+        row.at,
+        row.actor,
+        row.action,
+        row.plugin,
+        row.detail,
+        row.request_id,
         hash,
+        row.changes,
     )
-    .execute(&mut *connection)
+    .execute(&mut **tx)
     .await?;
-    let head = Head { seq, hash };
-    store_head(connection, key, &head).await?;
+    let head = Head { seq: row.seq, hash };
+    store_head(tx, key, &head).await?;
+    tx.note_head(format!("{head}:{}", key.seal(&head)));
     Ok(head)
+}
+
+/// Whether the log is from before its rows listed what they wrote. Its next row then lists everything that is there.
+pub async fn lists_nothing(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    let last = sqlx::query_scalar!("SELECT changes FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(connection);
+    Ok(last.await?.is_some_and(|changes| changes.is_none()))
 }
 
 async fn store_head(connection: &mut SqliteConnection, key: &AuditKey, head: &Head) -> Result<(), StoreError> {
@@ -218,6 +249,7 @@ struct Row {
     detail: String,
     request_id: Option<String>,
     hash: String,
+    changes: Option<String>,
 }
 
 impl TryFrom<Row> for Entry {
@@ -245,7 +277,7 @@ pub async fn list(connection: &mut SqliteConnection, filter: &Filter, limit: i64
     let since = filter.since.map(Timestamp::as_millis);
     let rows = sqlx::query_as!(
         Row,
-        "SELECT seq, at, actor, action, plugin, detail, request_id, hash
+        "SELECT seq, at, actor, action, plugin, detail, request_id, hash, changes
          FROM audit
          WHERE (?1 IS NULL OR plugin = ?1)
            AND (?2 IS NULL OR actor = ?2)
@@ -264,51 +296,6 @@ pub async fn list(connection: &mut SqliteConnection, filter: &Filter, limit: i64
     rows.into_iter().map(Entry::try_from).collect()
 }
 
-/// Walks the whole chain. `expected` is a head noted down earlier, which must still be part of it.
-pub async fn verify(
-    connection: &mut SqliteConnection,
-    key: &AuditKey,
-    expected: Option<&Head>,
-) -> Result<Verdict, StoreError> {
-    let mut last = Head { seq: 0, hash: String::new() };
-    let mut expected_found = expected.is_none();
-    loop {
-        let rows = batch_after(connection, last.seq).await?;
-        if rows.is_empty() {
-            break;
-        }
-        for row in rows {
-            if row.seq != last.seq + 1 {
-                return Ok(Verdict::Broken(format!("row {} is missing", last.seq + 1)));
-            }
-            if key.link_of(&last.hash, &row) != row.hash {
-                return Ok(Verdict::Broken(format!("row {} does not match its hash", row.seq)));
-            }
-            last = Head { seq: row.seq, hash: row.hash };
-            expected_found |= expected == Some(&last);
-        }
-    }
-    match sealed_head(connection).await? {
-        // The first start of a service writes a row, so an empty chain was emptied.
-        None => return Ok(Verdict::Broken("the head of the chain is missing".to_owned())),
-        Some((head, _)) if head != last => {
-            return Ok(Verdict::Broken(format!(
-                "the chain ends with row {}, its head names row {}",
-                last.seq, head.seq
-            )));
-        }
-        Some((head, seal)) if key.seal(&head) != seal => {
-            return Ok(Verdict::Broken(format!("rows after row {} were cut off, or the head was rewritten", head.seq)));
-        }
-        Some(_) => {}
-    }
-    if !expected_found {
-        let expected = expected.map(ToString::to_string).unwrap_or_default();
-        return Ok(Verdict::Broken(format!("the chain does not contain the expected row {expected}")));
-    }
-    Ok(Verdict::Whole(last))
-}
-
 /// Gives every row a new link, under another key, and seals the head.
 pub(super) async fn link_anew(connection: &mut SqliteConnection, key: &AuditKey) -> Result<(), StoreError> {
     let mut last = Head { seq: 0, hash: String::new() };
@@ -323,29 +310,16 @@ pub(super) async fn link_anew(connection: &mut SqliteConnection, key: &AuditKey)
             last = Head { seq: row.seq, hash };
         }
     }
-    store_head(connection, key, &last).await
-}
-
-/// How many of the first rows a restore took over as found, without the key that they were written with. The row that says
-/// so is a part of the chain.
-pub async fn taken_over(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
-    let seq = sqlx::query_scalar!(
-        "SELECT seq
-         FROM audit
-         WHERE action = 'system.restored' AND detail ->> '$.audit' = 'taken_over'
-         ORDER BY seq DESC
-         LIMIT 1"
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(seq.map(|seq| seq - 1))
+    store_head(connection, key, &last).await?;
+    // What is there may have been changed, too. It is listed as it was found.
+    registered::touch_everything(connection).await
 }
 
 /// The rows that follow, as many as are read at a time.
 async fn batch_after(connection: &mut SqliteConnection, seq: i64) -> Result<Vec<Row>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT seq, at, actor, action, plugin, detail, request_id, hash
+        "SELECT seq, at, actor, action, plugin, detail, request_id, hash, changes
          FROM audit
          WHERE seq > ?
          ORDER BY seq
