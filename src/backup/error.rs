@@ -34,6 +34,12 @@ pub enum BackupError {
         /// What is known here.
         known: i64,
     },
+    /// Somebody without the key wrote it, or changed it.
+    #[error("the seal of the backup does not fit: it was changed after it was made")]
+    SealBroken,
+    /// It carries no seal, and nobody said that this will do.
+    #[error("the backup carries no seal, so it cannot be told whether it was changed")]
+    Unsealed,
     /// A file changed while it was read.
     #[error("{entry} became shorter while it was read")]
     Changed {
@@ -67,13 +73,23 @@ impl BackupError {
 impl Refusal for BackupError {
     fn code(&self) -> Code {
         match self {
-            Self::Truncated { .. } | Self::Malformed { .. } => Code::BackupInvalid,
+            Self::Truncated { .. } | Self::Malformed { .. } | Self::SealBroken => Code::BackupInvalid,
+            Self::Unsealed => Code::BackupUnsealed,
             Self::Newer { .. } => Code::BackupNewer,
             Self::Changed { .. } => Code::Internal,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::StorageFull,
                 _ => Code::Internal,
             },
+        }
+    }
+
+    fn how(&self) -> Option<String> {
+        match self {
+            Self::Unsealed => {
+                Some("add --accept-unsealed for one that an older plugbay made and nobody could change".to_owned())
+            }
+            _ => None,
         }
     }
 }

@@ -20,7 +20,7 @@ pub use read::{Entry, Reader};
 pub use write::Writer;
 
 /// Version of the format. Raised when something is added, as an older reader would leave it out.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Size of a tar's blocks.
 const BLOCK_BYTES: usize = 512;
@@ -62,6 +62,25 @@ pub struct Listed {
 pub struct Manifest {
     /// In the order of the tar.
     pub entries: Vec<Listed>,
+    /// A keyed hash over all of them, by which the installation that made the backup knows it again. Backups of format 1
+    /// have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seal: Option<String>,
+}
+
+impl Manifest {
+    /// What the seal is over. Lengths go in with the fields, so that no two lists have the same bytes.
+    pub fn sealed_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for Listed { path, bytes: length, sha256 } in &self.entries {
+            for part in [path.as_str(), &sha256.to_hex()] {
+                bytes.extend((part.len() as u64).to_be_bytes());
+                bytes.extend(part.as_bytes());
+            }
+            bytes.extend(length.to_be_bytes());
+        }
+        bytes
+    }
 }
 
 #[cfg(test)]

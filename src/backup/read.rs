@@ -23,6 +23,7 @@ pub struct Reader<R> {
     about: About,
     seen: BTreeSet<EntryName>,
     listed: Vec<Listed>,
+    manifest: Option<Manifest>,
 }
 
 /// An entry whose header was read.
@@ -55,7 +56,7 @@ impl<R: Read> Reader<R> {
             created_at: String::new(),
             instance: String::new(),
         };
-        let mut reader = Self { input, about, seen: BTreeSet::new(), listed: Vec::new() };
+        let mut reader = Self { input, about, seen: BTreeSet::new(), listed: Vec::new(), manifest: None };
         let text = reader.small(EntryName::About)?;
         let invalid =
             |error: serde_json::Error| BackupError::malformed(EntryName::About, format!("cannot be read: {error}"));
@@ -101,7 +102,13 @@ impl<R: Read> Reader<R> {
             return Err(BackupError::malformed(differs, "is not what manifest.json lists"));
         }
         self.end()?;
+        self.manifest = Some(manifest);
         Ok(None)
+    }
+
+    /// The list of everything that was read, with its seal; there once nothing is left to read.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
     }
 
     /// Reads the content of an entry and hands it on: where in the file, and what.

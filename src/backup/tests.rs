@@ -35,7 +35,7 @@ fn made() -> Vec<u8> {
     writer.file(EntryName::Database, 5, &mut &b"hello"[..]).unwrap();
     writer.file(EntryName::Archive(sha(b"archive")), 7, &mut &b"archive"[..]).unwrap();
     writer.image(EntryName::Image(kept()), &image()).unwrap();
-    let (bytes, count) = writer.finish().unwrap();
+    let (bytes, count) = writer.finish(None).unwrap();
     assert_eq!(count, 4);
     bytes
 }
@@ -109,10 +109,10 @@ fn any_changed_byte_is_noticed() {
 #[test]
 fn later_formats_and_schemas_are_refused_by_name() {
     for (about, what) in [
-        (About { format: FORMAT + 1, ..about() }, "format is 2, this one knows 1"),
+        (About { format: FORMAT + 1, ..about() }, "format is 3, this one knows 2"),
         (About { schema: 8, ..about() }, "schema is 8, this one knows 7"),
     ] {
-        let (bytes, _) = Writer::begin(Vec::new(), &about).unwrap().finish().unwrap();
+        let (bytes, _) = Writer::begin(Vec::new(), &about).unwrap().finish(None).unwrap();
         let error = read(&bytes).unwrap_err();
         assert_eq!(error.code(), Code::BackupNewer);
         assert!(error.to_string().contains(what), "{error}");
@@ -124,20 +124,20 @@ fn later_formats_and_schemas_are_refused_by_name() {
 fn entries_twice_or_out_of_place_are_refused() {
     let mut writer = Writer::begin(Vec::new(), &about()).unwrap();
     writer.file(EntryName::Archive(sha(b"a")), 1, &mut &b"a"[..]).unwrap();
-    let error = read(&writer.finish().unwrap().0).unwrap_err();
+    let error = read(&writer.finish(None).unwrap().0).unwrap_err();
     assert!(error.to_string().contains("stands where plugbay.db is expected"), "{error}");
 
     let mut writer = Writer::begin(Vec::new(), &about()).unwrap();
     for _ in 0..2 {
         writer.file(EntryName::Database, 1, &mut &b"a"[..]).unwrap();
     }
-    let error = read(&writer.finish().unwrap().0).unwrap_err();
+    let error = read(&writer.finish(None).unwrap().0).unwrap_err();
     assert!(error.to_string().contains("is there twice"), "{error}");
 
     let mut writer = Writer::begin(Vec::new(), &about()).unwrap();
     writer.file(EntryName::Database, 1, &mut &b"a"[..]).unwrap();
     writer.file(EntryName::Archive(sha(b"a")), 1, &mut &b"b"[..]).unwrap();
-    let error = read(&writer.finish().unwrap().0).unwrap_err();
+    let error = read(&writer.finish(None).unwrap().0).unwrap_err();
     assert!(error.to_string().contains("another hash than its name"), "{error}");
 }
 

@@ -80,10 +80,12 @@ impl<W: Write> Writer<W> {
         self.end_of_content(name, bytes, hash)
     }
 
-    /// Ends with the hashes of everything; returns what it was written to, and how many entries there are.
-    pub fn finish(mut self) -> Result<(W, usize), BackupError> {
+    /// Ends with the hashes of everything and a seal over them; returns what it was written to, and how many entries there
+    /// are.
+    pub fn finish(mut self, seal: Option<&dyn Fn(&[u8]) -> String>) -> Result<(W, usize), BackupError> {
         let count = self.listed.len();
-        let manifest = Manifest { entries: std::mem::take(&mut self.listed) };
+        let mut manifest = Manifest { entries: std::mem::take(&mut self.listed), seal: None };
+        manifest.seal = seal.map(|seal| seal(&manifest.sealed_bytes()));
         self.json(EntryName::Manifest, &manifest)?;
         self.write(&[0; BLOCK_BYTES])?;
         self.write(&[0; BLOCK_BYTES])?;

@@ -21,10 +21,13 @@ pub(super) struct RestoreArguments {
     /// The master.key that was in force when the backup was made
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
+    /// Accept a backup without a seal, as plugbay made them before it sealed backups
+    #[arg(long, requires = "key_file")]
+    accept_unsealed: bool,
 }
 
 pub(super) fn restore(arguments: RestoreArguments, context: &Context) -> Result<(), Failure> {
-    let RestoreArguments { backup, data_dir, key_file } = arguments;
+    let RestoreArguments { backup, data_dir, key_file, accept_unsealed } = arguments;
     for path in [Some(&backup), key_file.as_ref()].into_iter().flatten() {
         if !path.is_file() {
             return Err(Failure::missing(path));
@@ -35,7 +38,8 @@ pub(super) fn restore(arguments: RestoreArguments, context: &Context) -> Result<
         .build()
         .map_err(|error| Failure::io("start the runtime", &error))?;
     let spinner = context.output.spinner("restoring");
-    let restored = runtime.block_on(startup::restore(&RestoreOrder { backup, data_dir, key_file }));
+    let order = RestoreOrder { backup, data_dir, key_file, accept_unsealed };
+    let restored = runtime.block_on(startup::restore(&order));
     spinner.finish_and_clear();
     let restored = restored?;
     context.output.result(&text(&restored), &restored);
@@ -56,6 +60,7 @@ fn text(restored: &Restored) -> String {
             "{} older tokens are valid, also those revoked after the backup: plugbay token list",
             restored.old_tokens
         ),
+        restored.seal.to_string(),
         format!("audit log, {} rows: {}", restored.audit_rows, restored.audit),
     ];
     if !restored.lost_secrets.is_empty() {

@@ -213,6 +213,7 @@ codes! {
     SchemaNewer "schema-newer" Internal "The database was written by a newer plugbay" "start a plugbay of that version or newer";
     DataDirInUse "data-dir-in-use" Conflict "Another plugbay uses this data directory" "stop the other service, or choose another `server.data_dir`";
     BackupInvalid "backup-invalid" Refused "The backup cannot be restored" "take another backup; this one is damaged, cut off, or was changed";
+    BackupUnsealed "backup-unsealed" Refused "The backup carries no seal" "take another backup with this version, or accept it with --accept-unsealed";
     BackupNewer "backup-newer" Refused "The backup was made by a later plugbay" "restore it with a plugbay of that version or newer";
     DataDirNotEmpty "data-dir-not-empty" Conflict "The directory is not empty" "restore into a directory that is empty or does not exist";
     Unavailable "unavailable" Unavailable "The service is stopping or overloaded" "try again as Retry-After says";

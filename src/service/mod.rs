@@ -54,7 +54,7 @@ use crate::host::{Uplink, UplinkSender};
 use crate::sandbox::Volumes;
 use crate::shutdown::Shutdown;
 use crate::store::audit::AuditKey;
-use crate::store::{SealingKey, Store};
+use crate::store::{BackupKey, SealingKey, Store};
 
 // What lower layers return and callers pass on, so that the API names this layer alone.
 pub use crate::package::Upload;
@@ -66,7 +66,7 @@ pub use crate::store::idempotency::IdempotencyKey;
 pub use crate::store::tokens::TokenRecord;
 pub use approval::{Approval, ApprovalOutcome, PendingVersion, PermissionsOf, Signed};
 pub use audit::{VerifiedAudit, verify_offline};
-pub use backup::{AuditFound, BackupStream, LostSecret, RestoreOrder, Restored, restore};
+pub use backup::{AuditFound, BackupStream, LostSecret, RestoreOrder, Restored, SealFound, restore};
 pub use caller::{Actor, Caller};
 pub use configuration::{ConfigView, IfMatch, PendingConfig};
 pub use data_dir::{DataDir, DataDirError};
@@ -104,6 +104,7 @@ pub struct Service {
     /// What did not fit when it was compared with what is stored.
     audit_found: Mutex<Option<String>>,
     sealing_key: SealingKey,
+    backup_key: BackupKey,
     tokens: TokenBook,
     names: name_locks::NameLocks,
     idempotency: idempotency::InFlight,

@@ -27,7 +27,7 @@ use crate::host::Uplink;
 use crate::sandbox::{Place, RuntimeFiles, Volumes};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
-use crate::store::{self, Missing, SealingKey, Store};
+use crate::store::{self, BackupKey, Missing, SealingKey, Store};
 
 /// How often the service looks after itself.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -54,6 +54,7 @@ impl Service {
         let needed = if chain_begun { KeyNeeded::MustExist } else { KeyNeeded::MayBeNew };
         let master = Zeroizing::new(data.master_key(needed)?);
         let (audit_key, sealing_key) = (AuditKey::derive(&master), SealingKey::derive(&master));
+        let backup_key = BackupKey::derive(&master);
         check_sealing_key(&store, &sealing_key, &data).await?;
         let tokens = TokenBook::load(&store).await?;
         let referenced: HashSet<_> =
@@ -101,6 +102,7 @@ impl Service {
             audit_walk: tokio::sync::Mutex::default(),
             audit_found: Mutex::default(),
             sealing_key,
+            backup_key,
             tokens,
             names: NameLocks::default(),
             idempotency: InFlight::default(),

@@ -30,7 +30,7 @@ use sqlx::{Sqlite, SqlitePool};
 
 pub use error::StoreError;
 pub use open::Missing;
-pub use sealing::{SealError, SealingKey};
+pub use sealing::{BackupKey, SealError, SealingKey};
 pub use transaction::WriteTransaction;
 use turns::Turns;
 pub use turns::{PluginReader, PluginStore, PluginTransaction, WritePlace};

@@ -2,9 +2,11 @@
 //! the revision it came with. A row that was changed, or copied to another place, does not open.
 
 use std::fmt;
+use std::sync::Arc;
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use data_encoding::HEXLOWER;
 use secrecy::{ExposeSecret as _, SecretBox, SecretString};
 use zeroize::Zeroize as _;
 
@@ -89,6 +91,31 @@ impl SealingKey {
         let payload = Payload { msg: &sealed.bytes, aad: &place.associated() };
         let opened = self.cipher().decrypt(&XNonce::from(nonce), payload).map_err(|_refused| DoesNotOpen)?;
         String::from_utf8(opened).map(SecretString::from).map_err(|_only_text_is_sealed| DoesNotOpen)
+    }
+}
+
+/// The key by which an installation knows its own backups, derived from the master key.
+#[derive(Clone)]
+pub struct BackupKey(Arc<SecretBox<[u8; 32]>>);
+
+impl fmt::Debug for BackupKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BackupKey([redacted])")
+    }
+}
+
+impl BackupKey {
+    /// Derives the key from the master key.
+    pub fn derive(master: &[u8; 32]) -> Self {
+        let mut key = keyed(master, &[b"plugbay backup 1"]);
+        let boxed = Self(Arc::new(SecretBox::new(Box::new(key))));
+        key.zeroize();
+        boxed
+    }
+
+    /// A keyed hash, as hexadecimal digits.
+    pub fn seal(&self, bytes: &[u8]) -> String {
+        HEXLOWER.encode(&keyed(self.0.expose_secret(), &[bytes]))
     }
 }
 

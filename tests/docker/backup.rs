@@ -33,7 +33,8 @@ async fn restored(bytes: &[u8], folder: &Path, key_file: Option<PathBuf>) -> (Pa
     let backup = folder.join("backup.tar");
     fs::write(&backup, bytes).unwrap();
     let data_dir = folder.join(if key_file.is_some() { "with-key" } else { "without-key" });
-    let made = restore(&RestoreOrder { backup, data_dir: data_dir.clone(), key_file }).await.unwrap();
+    let made =
+        restore(&RestoreOrder { backup, data_dir: data_dir.clone(), key_file, accept_unsealed: false }).await.unwrap();
     (data_dir, made.audit)
 }
 

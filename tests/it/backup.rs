@@ -62,7 +62,7 @@ impl Place {
         let file = outside.path().join("backup.tar");
         fs::write(&file, backup).unwrap();
         let key_file = key.map(Path::to_owned);
-        restore(&RestoreOrder { backup: file, data_dir: self.target(), key_file }).await
+        restore(&RestoreOrder { backup: file, data_dir: self.target(), key_file, accept_unsealed: false }).await
     }
 
     /// Restores what is refused, and leaves nothing behind.
@@ -315,7 +315,7 @@ async fn what_is_not_a_whole_backup_of_this_version_is_refused_and_leaves_nothin
     let later = |about: About| {
         let mut writer = Writer::begin(Vec::new(), &about).unwrap();
         writer.file(EntryName::Database, database.len() as u64, &mut &database[..]).unwrap();
-        writer.finish().unwrap().0
+        writer.finish(None).unwrap().0
     };
     let text = place.refused(&later(About { format: FORMAT + 1, ..about.clone() }), "backup-newer").await;
     assert!(text.contains("made by a later plugbay"), "{text}");
@@ -366,7 +366,7 @@ async fn a_directory_that_is_used_is_not_restored_into() {
     let outside = tempfile::tempdir().unwrap();
     let file = outside.path().join("backup.tar");
     fs::write(&file, &bytes).unwrap();
-    let order = RestoreOrder { backup: file, data_dir: app.data(), key_file: None };
+    let order = RestoreOrder { backup: file, data_dir: app.data(), key_file: None, accept_unsealed: false };
     assert_eq!(restore(&order).await.unwrap_err().code().as_str(), "data-dir-in-use");
     let setup = app.stop().await;
     assert_eq!(restore(&order).await.unwrap_err().code().as_str(), "data-dir-not-empty");

@@ -9,6 +9,7 @@ mod approved_updates;
 mod audit;
 mod backup;
 mod backup_beside;
+mod backup_forged;
 mod chat;
 mod config;
 mod data_dir;

@@ -26,10 +26,10 @@ use super::{Actor, Caller, Service, ServiceError};
 use crate::backup::{About, BackupError, EntryName, FORMAT, Writer};
 use crate::domain::{Chain, DataId, Digest};
 use crate::sandbox::Volumes;
-use crate::store;
+use crate::store::{self, BackupKey};
 use stream::Outlet;
 
-pub use restore::{AuditFound, LostSecret, RestoreOrder, Restored, restore};
+pub use restore::{AuditFound, LostSecret, RestoreOrder, Restored, SealFound, restore};
 pub use stream::BackupStream;
 
 /// The copy of the database in staging.
@@ -45,6 +45,7 @@ struct Prepared {
     digests: Vec<Digest>,
     kept: Vec<DataId>,
     volumes: Volumes,
+    key: BackupKey,
 }
 
 impl Prepared {
@@ -96,7 +97,8 @@ impl Service {
             created_at: self.now().to_string(),
             instance: self.data.instance()?,
         };
-        let prepared = Prepared { about, staging, digests, kept, volumes: self.volumes.clone() };
+        let prepared =
+            Prepared { about, staging, digests, kept, volumes: self.volumes.clone(), key: self.backup_key.clone() };
         let volumes = self.volumes.clone();
         let kept = prepared.kept.clone();
         Self::blocking("look at volumes", move || Ok(volumes.check_copy(&kept)?)).await?;
@@ -179,7 +181,7 @@ fn write(prepared: &Prepared, outlet: Outlet) -> Result<stream::Written, Service
             return Err(BackupError::io("copy", EntryName::Image(*data))(gone).into());
         }
     }
-    let (outlet, entries) = writer.finish()?;
+    let (outlet, entries) = writer.finish(Some(&|bytes| prepared.key.seal(bytes)))?;
     Ok(outlet.finish(entries))
 }
 

@@ -13,14 +13,14 @@ use zeroize::Zeroizing;
 
 use super::beside::Beside;
 use super::packages;
-use crate::backup::{About, BackupError, EntryName, Reader};
+use crate::backup::{About, BackupError, EntryName, Manifest, Reader};
 use crate::domain::{Clock as _, DataId, Digest, Scope, ScopeSet, SystemClock, TokenId};
 use crate::service::data_dir::{KeyNeeded, read_key_file, write_master_key};
 use crate::service::tokens::{draw_secret, hash};
 use crate::service::{DataDir, DataDirError, ServiceError};
 use crate::store::audit::{self, AuditKey, NewEntry, Verdict};
 use crate::store::tokens::TokenRecord;
-use crate::store::{self, Missing, SealingKey, Store};
+use crate::store::{self, BackupKey, Missing, SealingKey, Store};
 
 /// What to restore.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub struct RestoreOrder {
     pub data_dir: PathBuf,
     /// The master key that was in force; without it secrets are lost.
     pub key_file: Option<PathBuf>,
+    /// A backup without a seal will do, as older versions made them. Without a key no seal is looked at.
+    pub accept_unsealed: bool,
 }
 
 /// What was restored.
@@ -56,6 +58,8 @@ pub struct Restored {
     pub audit: AuditFound,
     /// Where a new token with scope admin is.
     pub admin_token: PathBuf,
+    /// Whether the backup is as it was made.
+    pub seal: SealFound,
     /// Tokens of the backup that are valid, also ones that were revoked after it was made.
     pub old_tokens: usize,
 }
@@ -93,6 +97,28 @@ impl std::fmt::Display for AuditFound {
     }
 }
 
+/// What is known of the backup as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SealFound {
+    /// It is as the installation made it.
+    Verified,
+    /// It carries none, and that was accepted.
+    None,
+    /// The key that it was made with was not given.
+    Unknown,
+}
+
+impl std::fmt::Display for SealFound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Verified => "the backup is as it was made",
+            Self::None => "the backup carries no seal: it cannot be told whether it was changed",
+            Self::Unknown => "without the master key it cannot be told whether the backup was changed",
+        })
+    }
+}
+
 /// The master key that whoever restores has named.
 struct Key<'a> {
     file: &'a Path,
@@ -110,6 +136,20 @@ impl<'a> Key<'a> {
 struct Found {
     archives: BTreeSet<Digest>,
     volumes: BTreeSet<DataId>,
+    manifest: Manifest,
+}
+
+impl Found {
+    /// Compares the seal with what the key makes of the list. A backup whose seal was taken off is no older one, as far as
+    /// anybody can tell, so that has to be said.
+    fn check_seal(&self, key: &BackupKey, accept_unsealed: bool) -> Result<SealFound, BackupError> {
+        match &self.manifest.seal {
+            Some(seal) if *seal == key.seal(&self.manifest.sealed_bytes()) => Ok(SealFound::Verified),
+            Some(_) => Err(BackupError::SealBroken),
+            None if accept_unsealed => Ok(SealFound::None),
+            None => Err(BackupError::Unsealed),
+        }
+    }
 }
 
 fn file_error<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> DataDirError + 'a {
@@ -135,10 +175,11 @@ pub async fn restore(order: &RestoreOrder) -> Result<Restored, ServiceError> {
         audit_rows: 0,
         audit: AuditFound::TakenOver,
         admin_token: target.join("admin.token"),
+        seal: SealFound::Unknown,
         old_tokens: 0,
     };
     let store = Store::open(&data.database(), Missing::Refuse).await?;
-    let done = finish(&store, &data, &about, &found, key.as_ref(), &mut restored).await;
+    let done = finish(&store, &data, &about, &found, (key.as_ref(), order.accept_unsealed), &mut restored).await;
     store.close().await;
     done?;
     data.release();
@@ -183,6 +224,7 @@ fn unpack_tar(backup: &Path, data: &DataDir) -> Result<(About, Found), ServiceEr
         };
         take(&mut reader, &entry, &path)?;
     }
+    found.manifest = reader.manifest().cloned().unwrap_or_default();
     Ok((reader.about().clone(), found))
 }
 
@@ -204,7 +246,7 @@ async fn finish(
     data: &DataDir,
     about: &About,
     found: &Found,
-    key: Option<&Key<'_>>,
+    (key, accept_unsealed): (Option<&Key<'_>>, bool),
     restored: &mut Restored,
 ) -> Result<(), ServiceError> {
     let mut tx = store.begin().await?;
@@ -216,6 +258,10 @@ async fn finish(
     if let Some(data) = found.volumes.difference(&kept).next() {
         return Err(malformed(EntryName::Image(*data), "belongs to no plugin of the database"));
     }
+    let old_head = audit::head(&mut tx).await?;
+    restored.audit_rows = old_head.as_ref().map_or(0, |head| head.seq);
+    // As it came, before anything of it is changed here.
+    let audit_key = take_keys(&mut tx, data, found, (key, accept_unsealed), restored).await?;
     store::backup::drop_snapshots(&mut tx).await?;
     restored.plugins = store::plugins::list(&mut tx).await?.len();
     let mut unpacked = BTreeSet::new();
@@ -225,15 +271,13 @@ async fn finish(
             packages::unpack(data, &version, &files)?;
         }
     }
-    let old_head = audit::head(&mut tx).await?;
-    restored.audit_rows = old_head.as_ref().map_or(0, |head| head.seq);
-    let audit_key = take_keys(&mut tx, data, key, restored).await?;
     let detail = json!({
         "created_at": about.created_at,
         "instance": about.instance,
         "made_by": about.plugbay,
         "rows_before": restored.audit_rows,
         "audit": restored.audit,
+        "seal": restored.seal,
         "old_head": old_head.map(|head| head.to_string()),
     });
     record_row(&mut tx, &audit_key, "system.restored", detail).await?;
@@ -246,13 +290,15 @@ async fn finish(
 async fn take_keys(
     tx: &mut store::WriteTransaction,
     data: &DataDir,
-    key: Option<&Key<'_>>,
+    found: &Found,
+    (key, accept_unsealed): (Option<&Key<'_>>, bool),
     restored: &mut Restored,
 ) -> Result<AuditKey, ServiceError> {
     if let Some(Key { bytes: key, file }) = key {
         if !store::configs::check_key(tx, &SealingKey::derive(key)).await? {
             return Err(DataDirError::KeyOfAnother { path: (*file).to_owned() }.into());
         }
+        restored.seal = found.check_seal(&BackupKey::derive(key), accept_unsealed)?;
         let audit_key = AuditKey::derive(key);
         restored.audit = match audit::verify(tx, &audit_key, None).await? {
             Verdict::Whole(_) => AuditFound::Verified,
