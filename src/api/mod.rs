@@ -1,5 +1,6 @@
 //! HTTP: routes, tokens, problems, the OpenAPI document. The only user of actix-web and utoipa.
 
+mod answers;
 mod audit;
 mod body;
 mod chat;
@@ -47,6 +48,7 @@ pub(crate) struct App {
     pub(crate) hosts: Arc<host::AllowedHosts>,
     pub(crate) rates: Arc<rate::Rates>,
     pub(crate) meters: Arc<HttpMeters>,
+    pub(crate) answers: Arc<answers::Answers>,
     /// Whether nobody but this machine can connect.
     pub(crate) is_local: bool,
 }

@@ -3,6 +3,7 @@
 
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
@@ -11,6 +12,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use futures_util::future::{Either, LocalBoxFuture};
 
 use super::body::is_empty;
+use super::connections::Connection;
 use super::problem::Problem;
 use super::request::RequestId;
 use super::{App, body};
@@ -68,6 +70,9 @@ pub(super) fn authenticate(request: &HttpRequest, scope: Scope) -> Result<Caller
     let secret = bearer(request.headers())?;
     let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let caller = app.service.tokens().authenticate(secret, &request_id, app.service.now())?;
+    if let Some(connection) = request.conn_data::<Arc<Connection>>() {
+        connection.show(caller.token);
+    }
     // Only plugins that this process knows, which bounds the number of buckets.
     let called = super::execute::plain_id(request.path()).and_then(|wanted| app.service.known_plugin(wanted));
     app.rates.admit((caller.token, called))?;

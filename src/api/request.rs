@@ -87,8 +87,11 @@ pub(super) async fn surround<B: MessageBody + 'static>(
         }
         // An answer without a known length goes on for as long as there is something to say.
         let is_complete = !matches!(response.response().body().size(), BodySize::Stream);
-        if let Some(connection) = connection.filter(|_| is_complete) {
+        if let Some(connection) = connection.as_ref().filter(|_| is_complete) {
             connection.end();
+        }
+        if let Some(app) = &app {
+            response = app.answers.count(response, connection.as_ref());
         }
         debug!(
             http.method = %response.request().method(),

@@ -10,6 +10,7 @@ use actix_web::web::{Data, ServiceConfig};
 use actix_web::{App as Router, HttpServer};
 use tokio::net::TcpSocket;
 
+use super::answers::Answers;
 use super::connections::Connections;
 use super::host::AllowedHosts;
 use super::rate::Rates;
@@ -102,10 +103,11 @@ impl Bound {
             service: Arc::clone(&service),
             chat: Chat::new(Arc::clone(&service)),
             meters: Arc::default(),
+            answers: Arc::new(Answers::new(config.calls.answer_bytes)),
             is_local: self.address.ip().to_canonical().is_loopback(),
         });
         let workers = workers(config);
-        let connections = Arc::new(Connections::new(config.server.keep_alive));
+        let connections = Arc::new(Connections::new(config.server.max_connections, config.server.keep_alive));
         let watched = Arc::clone(&connections);
         shutdown.spawn("http.connections", |stop| watched.watch(stop));
         let server = HttpServer::new(move || {
@@ -117,8 +119,9 @@ impl Bound {
         .keep_alive(config.server.keep_alive)
         .on_connect(move |io, data| connections.accept(io, data))
         .workers(workers)
-        // The library counts for each of its workers.
-        .max_connections(config.server.max_connections.div_ceil(workers).max(1))
+        // The library counts for each of its workers. It accepts a few more than there may be, so that those that are too
+        // many can be told apart; the others wait.
+        .max_connections(Connections::accepted(config.server.max_connections).div_ceil(workers).max(1))
         .shutdown_timeout(DRAIN.as_secs())
         .disable_signals()
         .listen(self.listener)

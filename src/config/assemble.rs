@@ -106,6 +106,7 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
             queue: values.size("limits.queue"),
             start: values.seconds("limits.start_seconds"),
             in_flight: values.size("limits.in_flight"),
+            answer_bytes: usize::try_from(values.mib("limits.answers_mb")).unwrap_or(usize::MAX),
         },
         breaker: BreakerConfig {
             failures: values.small("breaker.failures"),

@@ -148,6 +148,8 @@ pub struct CallLimits {
     pub start: Duration,
     /// Calls of all plugins at one time.
     pub in_flight: usize,
+    /// Bytes of answers that wait to be read, of all callers.
+    pub answer_bytes: usize,
 }
 
 /// `update`.

@@ -59,7 +59,7 @@ const SERVER_SETTINGS: &[Setting] = &[
         "server.max_connections",
         Kind::Whole(1, 1_000_000),
         || json!(1024),
-        "Open connections. Further ones wait until one is closed.",
+        "Open connections. For a further one an idle one is closed: first of those that have shown no token, of the peer that has the most; else of the token that has the most. While all of them carry requests, it waits.",
     ),
     setting(
         "server.max_uploads",
@@ -147,6 +147,12 @@ const SETTINGS: &[Setting] = &[
         Kind::Whole(1, 1_000_000),
         || json!(4096),
         "Calls of all plugins at one time, running or waiting. One plugin may have as many as it leaves free for all others, so at most half. More get 503 `plugin-busy` with Retry-After.",
+    ),
+    setting(
+        "limits.answers_mb",
+        Kind::Whole(16, 1 << 40),
+        || json!(64),
+        "MiB of answers that wait to be read, of all callers together. What goes beyond closes the connections that have read nothing for longest.",
     ),
     setting(
         "health.interval_seconds",

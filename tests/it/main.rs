@@ -12,6 +12,7 @@ mod backup_beside;
 mod backup_forged;
 mod chat;
 mod config;
+mod connections;
 mod data_dir;
 mod databases;
 mod download;
