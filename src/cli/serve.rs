@@ -11,6 +11,9 @@ use crate::config::{Config, EngineChoice, Overrides};
 use crate::domain::Word as _;
 use crate::{startup, telemetry};
 
+/// Threads for work that blocks, beside one for each upload, which has its own for as long as the client takes to send it.
+const BLOCKING_THREADS: usize = 512;
+
 /// Arguments of `serve`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  plugbay serve\n  plugbay serve --config /etc/plugbay/plugbay.yaml\n  \
@@ -64,8 +67,10 @@ pub(super) fn serve(arguments: ServeArguments, context: &Context) -> Result<(), 
         return Ok(());
     }
     telemetry::init(config.logging);
+    let threads = BLOCKING_THREADS.saturating_add(config.server.max_uploads);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(threads)
         .build()
         .map_err(|error| Failure::io("start the runtime", &error))?;
     runtime.block_on(startup::serve(config))?;

@@ -91,6 +91,9 @@ pub use requires::{Dependents, Requirement};
 pub use tokens::{NewTokenRequest, TokenBook};
 pub use update::{Downgrade, RollbackOutcome, UpdateOutcome, UpdateStatus};
 
+/// Callers that look at the disk at one time.
+const LOOKS: usize = 64;
+
 /// Everything the use cases share. One per process.
 #[derive(Debug)]
 pub struct Service {
@@ -111,6 +114,8 @@ pub struct Service {
     uploads: Arc<Semaphore>,
     /// One place: for the one backup at a time.
     backups: Arc<Semaphore>,
+    /// Places for callers who look at what is on the disk.
+    looks: Arc<Semaphore>,
     manifests: registry::ManifestCache,
     checks: configuration::Checks,
     engines: engines::Engines,
@@ -177,6 +182,21 @@ impl Service {
             tx.send(change.await).ok();
         });
         rx.await.unwrap_or(Err(ServiceError::TaskDied { name }))
+    }
+
+    /// Looks at the disk for a caller. All of them together have few of the threads, also those who hung up meanwhile.
+    async fn look<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl FnOnce() -> Result<T, ServiceError> + Send + 'static,
+    ) -> Result<T, ServiceError> {
+        let place = Arc::clone(&self.looks).acquire_owned().await;
+        let place = place.map_err(|_closed| ServiceError::TaskDied { name })?;
+        Self::blocking(name, move || {
+            let _held_to_the_end = place;
+            work()
+        })
+        .await
     }
 
     /// Runs work that blocks, such as hashing and unpacking, outside the threads that answer requests.

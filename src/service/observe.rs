@@ -163,7 +163,7 @@ impl Service {
         }
         let (volumes, data, data_mb) = (self.volumes.clone(), view.plugin.data(), limits.data_mb);
         let looking = move || Ok((volumes.used_bytes(data, data_mb), volumes.quota().0));
-        let (data_bytes, data_quota) = Self::blocking("volume size", looking).await?;
+        let (data_bytes, data_quota) = self.look("volume size", looking).await?;
         let (received_bytes, sent_bytes) = (member.reach().exit.received_bytes(), member.reach().exit.sent_bytes());
         let connections = member.reach().exit.opened();
         Ok(StatsView {
@@ -206,13 +206,14 @@ impl Service {
         // First, so that no line falls between.
         let following = member.log.follow();
         let log = Arc::clone(&member.log);
-        let lines = Self::blocking("read log", move || {
-            let mut lines = log.tail(MOST_LINES);
-            lines.retain(|line| since.is_none_or(|since| line.ts >= since));
-            lines.drain(..lines.len().saturating_sub(tail.unwrap_or(usize::MAX)));
-            Ok(lines)
-        })
-        .await?;
+        let lines = self
+            .look("read log", move || {
+                let mut lines = log.tail(MOST_LINES);
+                lines.retain(|line| since.is_none_or(|since| line.ts >= since));
+                lines.drain(..lines.len().saturating_sub(tail.unwrap_or(usize::MAX)));
+                Ok(lines)
+            })
+            .await?;
         Ok((lines, following))
     }
 

@@ -93,6 +93,7 @@ impl Service {
             fleet: Fleet::new(engine, instance, runtime, config.calls.in_flight, config.sandbox.parallel_starts),
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             backups: Arc::new(Semaphore::new(1)),
+            looks: Arc::new(Semaphore::new(super::LOOKS)),
             started_at: clock.now(),
             config,
             clock,
