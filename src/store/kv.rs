@@ -1,6 +1,8 @@
 //! Small values that plugins keep. What has expired is as if it were not there.
 
-use sqlx::SqliteConnection;
+use std::collections::HashMap;
+
+use sqlx::{QueryBuilder, SqliteConnection};
 
 use super::StoreError;
 use crate::domain::{DataId, PluginId, Timestamp};
@@ -30,38 +32,6 @@ pub async fn find(
         now,
     );
     Ok(value.fetch_optional(connection).await?)
-}
-
-/// Keeps a value, in place of the one before.
-pub async fn set(
-    connection: &mut SqliteConnection,
-    data: DataId,
-    key: &str,
-    value: &str,
-    expires_at: Option<Timestamp>,
-) -> Result<(), StoreError> {
-    let (id, expires_at) = (data.plugin.to_string(), expires_at.map(Timestamp::as_millis));
-    sqlx::query!(
-        "INSERT INTO kv (plugin_id, generation, key, value, expires_at) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT (plugin_id, generation, key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at",
-        id,
-        data.generation,
-        key,
-        value,
-        expires_at,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Removes the value of a key.
-pub async fn delete(connection: &mut SqliteConnection, data: DataId, key: &str) -> Result<(), StoreError> {
-    let id = data.plugin.to_string();
-    sqlx::query!("DELETE FROM kv WHERE plugin_id = ? AND generation = ? AND key = ?", id, data.generation, key)
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 /// Which keys to list.
@@ -119,19 +89,68 @@ pub async fn kept(connection: &mut SqliteConnection, data: DataId, now: Timestam
     Ok(Kept { values: row.count.unsigned_abs(), bytes: row.bytes.unsigned_abs() })
 }
 
-/// Bytes of a key and its value.
-pub async fn size(connection: &mut SqliteConnection, data: DataId, key: &str) -> Result<Option<u64>, StoreError> {
+/// Bytes of these keys with their values, of those that are there.
+pub async fn sizes(
+    connection: &mut SqliteConnection,
+    data: DataId,
+    keys: &[&str],
+) -> Result<HashMap<String, u64>, StoreError> {
+    let mut query = QueryBuilder::new("SELECT key, OCTET_LENGTH(key) + OCTET_LENGTH(value) FROM kv WHERE plugin_id = ");
+    query
+        .push_bind(data.plugin.to_string())
+        .push(" AND generation = ")
+        .push_bind(data.generation)
+        .push(" AND key IN (");
+    let mut list = query.separated(", ");
+    for key in keys {
+        list.push_bind(*key);
+    }
+    query.push(")");
+    let rows: Vec<(String, i64)> = query.build_query_as().persistent(false).fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|(key, bytes)| (key, bytes.unsigned_abs())).collect())
+}
+
+/// Keeps several values with one statement, each in place of the one before.
+pub async fn set_many(
+    connection: &mut SqliteConnection,
+    data: DataId,
+    values: &[(&str, &str, Option<Timestamp>)],
+) -> Result<(), StoreError> {
+    if values.is_empty() {
+        return Ok(());
+    }
     let id = data.plugin.to_string();
-    let bytes = sqlx::query_scalar!(
-        r#"SELECT OCTET_LENGTH(key) + OCTET_LENGTH(value) AS "bytes!: i64"
-           FROM kv WHERE plugin_id = ? AND generation = ? AND key = ?"#,
-        id,
-        data.generation,
-        key,
-    )
-    .fetch_optional(connection)
-    .await?;
-    Ok(bytes.map(i64::unsigned_abs))
+    let mut query = QueryBuilder::new("INSERT INTO kv (plugin_id, generation, key, value, expires_at) ");
+    query.push_values(values, |mut row, (key, value, expires_at)| {
+        row.push_bind(id.as_str()).push_bind(data.generation).push_bind(*key).push_bind(*value);
+        row.push_bind(expires_at.map(Timestamp::as_millis));
+    });
+    query.push(
+        " ON CONFLICT (plugin_id, generation, key)
+          DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at",
+    );
+    query.build().persistent(false).execute(connection).await?;
+    Ok(())
+}
+
+/// Removes the values of several keys with one statement.
+pub async fn delete_many(connection: &mut SqliteConnection, data: DataId, keys: &[&str]) -> Result<(), StoreError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::new("DELETE FROM kv WHERE plugin_id = ");
+    query
+        .push_bind(data.plugin.to_string())
+        .push(" AND generation = ")
+        .push_bind(data.generation)
+        .push(" AND key IN (");
+    let mut list = query.separated(", ");
+    for key in keys {
+        list.push_bind(*key);
+    }
+    query.push(")");
+    query.build().persistent(false).execute(connection).await?;
+    Ok(())
 }
 
 /// Removes everything that a plugin keeps.
@@ -182,10 +201,10 @@ mod tests {
         let mut tx = store.begin().await.unwrap();
         let (now, old) = (Timestamp::from_millis(1).unwrap(), some_data());
         let new = DataId { generation: 7, ..old };
-        set(&mut tx, old, "key", "1", None).await.unwrap();
-        set(&mut tx, new, "left", "0", None).await.unwrap();
+        set_many(&mut tx, old, &[("key", "1", None)]).await.unwrap();
+        set_many(&mut tx, new, &[("left", "0", None)]).await.unwrap();
         fork(&mut tx, old, 7).await.unwrap();
-        set(&mut tx, new, "key", "2", None).await.unwrap();
+        set_many(&mut tx, new, &[("key", "2", None)]).await.unwrap();
         let all = Wanted { prefix: "", after: None, limit: 10 };
         assert_eq!(list(&mut tx, new, all, now).await.unwrap(), ["key"]);
         assert_eq!(find(&mut tx, old, "key", now).await.unwrap().as_deref(), Some("1"));
@@ -201,7 +220,7 @@ mod tests {
         let mut tx = store.begin().await.unwrap();
         let (now, plugins) = (Timestamp::from_millis(1).unwrap(), [some_data(), some_data()]);
         for plugin in plugins {
-            set(&mut tx, plugin, "key", "\"é\"", None).await.unwrap();
+            set_many(&mut tx, plugin, &[("key", "\"é\"", None)]).await.unwrap();
         }
         assert_eq!(kept(&mut tx, plugins[0], now).await.unwrap(), Kept { values: 1, bytes: 7 });
         purge(&mut tx, plugins[0].plugin).await.unwrap();

@@ -128,7 +128,8 @@ async fn floods_of_plugins_leave_the_service_its_turns() {
     let mut tx = bench.parts.store.begin().await.unwrap();
     for host in &hosts {
         for at in 0..4_000 {
-            store::kv::set(&mut tx, host.asker.data, &format!("key-{at:05}"), "1", None).await.unwrap();
+            let key = format!("key-{at:05}");
+            store::kv::set_many(&mut tx, host.asker.data, &[(&key, "1", None)]).await.unwrap();
         }
     }
     tx.commit().await.unwrap();
@@ -157,7 +158,7 @@ async fn lists_are_read_in_pages_and_come_whole_or_page_by_page() {
     let keys: Vec<_> = (0..600).map(|at| format!("key-{at:03}")).collect();
     let mut tx = bench.parts.store.begin().await.unwrap();
     for key in &keys {
-        store::kv::set(&mut tx, bench.host.asker.data, key, "1", None).await.unwrap();
+        store::kv::set_many(&mut tx, bench.host.asker.data, &[(key, "1", None)]).await.unwrap();
     }
     tx.commit().await.unwrap();
     let list = async |params: Value| ask(&bench.host, "kv.list", params).await.unwrap();

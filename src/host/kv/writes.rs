@@ -1,7 +1,7 @@
 //! Changes of one plugin that stand in line together are kept in one commit: a plugin that writes a lot pays for one write
 //! to the disk, and takes one turn among those who write.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -53,6 +53,12 @@ pub(super) struct Ground<'a> {
 }
 
 impl Change {
+    fn key(&self) -> &str {
+        match self {
+            Self::Set { key, .. } | Self::Delete { key } => key,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Set { key, value, .. } => key.len() + value.len(),
@@ -114,7 +120,8 @@ impl Writes {
 }
 
 impl Batch<'_> {
-    /// Makes the changes; each is refused or not for itself.
+    /// Makes the changes; each is refused or not for itself. However many they are, a few statements make them: others
+    /// wait as long as this takes.
     async fn apply(
         &self,
         transaction: &mut PluginTransaction,
@@ -122,34 +129,37 @@ impl Batch<'_> {
     ) -> Result<Vec<Result<(), HostError>>, HostError> {
         let Ground { data, clock, most, .. } = ground;
         let mut kept = kv::kept(transaction, *data, clock.now()).await?;
+        let keys: Vec<_> = self.changes.iter().map(|waiting| waiting.change.key()).collect();
+        let mut sizes = kv::sizes(transaction, *data, &keys).await?;
+        // What becomes of each key in the end.
+        let mut set: BTreeMap<&str, Option<(&str, Option<Timestamp>)>> = BTreeMap::new();
         let mut outcomes = Vec::with_capacity(self.changes.len());
         for Waiting { change, .. } in &self.changes {
-            let key = match change {
-                Change::Set { key, .. } | Change::Delete { key } => key,
+            let key = change.key();
+            let besides = without(kept, sizes.get(key).copied());
+            let Change::Set { value, expires_at, .. } = change else {
+                sizes.remove(key);
+                set.insert(key, None);
+                kept = besides;
+                outcomes.push(Ok(()));
+                continue;
             };
-            let before = kv::size(transaction, *data, key).await?;
-            let besides = without(kept, before);
-            outcomes.push(match change {
-                Change::Delete { key } => {
-                    kv::delete(transaction, *data, key).await?;
-                    kept = besides;
-                    Ok(())
-                }
-                Change::Set { key, value, expires_at } => {
-                    let after = Kept {
-                        values: besides.values + 1,
-                        bytes: besides.bytes.saturating_add((key.len() + value.len()) as u64),
-                    };
-                    if after.values > MAX_VALUES || after.bytes > most.bytes {
-                        Err(most.refusal())
-                    } else {
-                        kv::set(transaction, *data, key, value, *expires_at).await?;
-                        kept = after;
-                        Ok(())
-                    }
-                }
-            });
+            let bytes = (key.len() + value.len()) as u64;
+            let after = Kept { values: besides.values + 1, bytes: besides.bytes.saturating_add(bytes) };
+            if after.values > MAX_VALUES || after.bytes > most.bytes {
+                outcomes.push(Err(most.refusal()));
+                continue;
+            }
+            sizes.insert(key.to_owned(), bytes);
+            set.insert(key, Some((value, *expires_at)));
+            kept = after;
+            outcomes.push(Ok(()));
         }
+        let gone: Vec<_> = set.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| *key).collect();
+        let values: Vec<_> =
+            set.iter().filter_map(|(key, value)| value.map(|(value, end)| (*key, value, end))).collect();
+        kv::delete_many(transaction, *data, &gone).await?;
+        kv::set_many(transaction, *data, &values).await?;
         Ok(outcomes)
     }
 
