@@ -90,6 +90,9 @@ impl Served {
     /// Stops the service. None of its sandboxes may be left, and no folder of a session.
     pub(crate) async fn stop_service(&mut self) -> Setup {
         let setup = self.app.take().unwrap().stop().await;
+        // Whatever a test did, the log tells of everything that the service wrote.
+        let verified = plugbay::startup::verify_audit(&setup.data(), None).await;
+        assert!(verified.is_ok(), "{verified:?}");
         assert_eq!(sandboxes(&self.instance), Vec::<String>::new(), "left behind");
         assert_eq!(fs::read_dir(self.run_dir.path()).unwrap().count(), 0, "instance directories are left");
         setup

@@ -13,6 +13,9 @@ mod bench;
 #[path = "../docker/client.rs"]
 #[expect(dead_code, reason = "shared with tests/docker")]
 mod client;
+#[path = "../docker/hosts.rs"]
+#[expect(dead_code, reason = "shared with tests/docker")]
+mod hosts;
 #[path = "../docker/kind.rs"]
 #[expect(dead_code, reason = "shared with tests/docker")]
 mod kind;
@@ -33,6 +36,7 @@ mod left;
 mod lines;
 mod neighbour;
 mod patience;
+mod shares;
 mod target;
 
 use std::collections::BTreeMap;
@@ -76,8 +80,8 @@ fn wanted() -> Vec<String> {
     attacks.chain((30..=47).chain([54]).map(|number| format!("B.{number}"))).collect()
 }
 
-fn tables() -> [&'static [Attack]; 6] {
-    [ends::TABLE, lines::TABLE, floods::TABLE, greed::TABLE, inside::TABLE, patience::TABLE]
+fn tables() -> [&'static [Attack]; 7] {
+    [ends::TABLE, lines::TABLE, floods::TABLE, greed::TABLE, inside::TABLE, patience::TABLE, shares::TABLE]
 }
 
 #[test]
@@ -143,4 +147,10 @@ async fn what_can_be_done_from_inside() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plugins_that_do_not_react() {
     target::run_together(patience::TABLE, "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugins_that_take_what_is_shared() {
+    shares::run().await;
+    target::run(shares::TABLE, "limits: { answers_mb: 16 }\n").await;
 }

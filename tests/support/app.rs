@@ -174,7 +174,11 @@ impl TestApp {
     }
 
     pub async fn restart(self) -> Self {
-        self.stop().await.start().await
+        let setup = self.stop().await;
+        // Whatever a test did, the log tells of everything that the service wrote.
+        let verified = plugbay::startup::verify_audit(&setup.data(), None).await;
+        assert!(verified.is_ok(), "{verified:?}");
+        setup.start().await
     }
 
     fn setup_of(&self) -> &Setup {
