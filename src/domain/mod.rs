@@ -20,6 +20,7 @@ mod permission;
 mod plugin_config;
 mod problem;
 mod reflected;
+mod secret_header;
 mod requires;
 mod scope;
 mod status;
@@ -58,6 +59,7 @@ pub use problem::{Chain, FieldError, Refusal};
 pub use reflected::Reflected;
 pub use requires::{Demand, Gap, Offer, Offers, Unresolved};
 pub use scope::{Scope, ScopeError, ScopeSet};
+pub use secret_header::{SecretHeader, SecretHeaderError};
 pub use status::{Isolation, PendingFor, PluginState, PluginStatus, Quarantine, QuarantineReason, SignatureStatus};
 #[cfg(test)]
 pub(crate) use text::is_invisible;

@@ -7,7 +7,7 @@ use std::fmt;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use super::{NetworkRule, Secret};
+use super::{NetworkRule, Secret, SecretHeader};
 
 /// Shorter values are not looked for: they stand in any text by chance.
 const SHORTEST_MASKED: usize = 8;
@@ -36,6 +36,8 @@ pub struct FetchSecret {
     pub value: SecretString,
     /// The only places it may be sent to; never empty.
     pub hosts: Vec<NetworkRule>,
+    /// The only header that carries it.
+    pub header: SecretHeader,
 }
 
 impl Secrets {
@@ -48,12 +50,18 @@ impl Secrets {
     /// plugin alone and never sent by the service.
     pub fn for_fetch(&self, field: &str) -> Option<FetchSecret> {
         let held = self.0.get(field).filter(|held| !held.policy.hosts.is_empty())?;
-        Some(FetchSecret { value: held.value.clone(), hosts: held.policy.hosts.clone() })
+        let Secret { hosts, .. } = &held.policy;
+        Some(FetchSecret { value: held.value.clone(), hosts: hosts.clone(), header: held.policy.header() })
     }
 
     /// Every secret that requests may carry, for its value to be kept out of what comes back.
     pub fn fetchable(&self) -> impl Iterator<Item = &SecretString> {
         self.0.values().filter(|held| !held.policy.hosts.is_empty()).map(|held| &held.value)
+    }
+
+    /// Where secrets may be sent to, all of them.
+    pub fn hosts(&self) -> impl Iterator<Item = &NetworkRule> {
+        self.0.values().flat_map(|held| &held.policy.hosts)
     }
 
     fn delivered(&self) -> impl Iterator<Item = (&String, &SecretString)> {
@@ -175,7 +183,7 @@ mod tests {
     }
 
     fn policy(hosts: &[&str], deliver: bool) -> Secret {
-        Secret { hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(), deliver }
+        Secret { hosts: hosts.iter().map(|host| host.parse().unwrap()).collect(), deliver, header: None }
     }
 
     #[test]

@@ -48,10 +48,12 @@ impl Reflected {
         for secret in secrets {
             let value = secret.expose_secret();
             if value.len() >= Self::SHORTEST {
-                // Names of headers come in small letters.
-                let written = [value.to_owned(), value.to_lowercase(), value.to_uppercase()].map(Zeroizing::new);
-                let all = written.iter().flat_map(|value| forms_of(value));
-                forms.extend(all.filter(|form| form.len() >= Self::SHORTEST));
+                for value in std::iter::once(Zeroizing::new(value.to_owned())).chain(credentials_in(value)) {
+                    // Names of headers come in small letters.
+                    let written = [value.to_string(), value.to_lowercase(), value.to_uppercase()].map(Zeroizing::new);
+                    let all = written.iter().flat_map(|value| forms_of(value));
+                    forms.extend(all.filter(|form| form.len() >= Self::SHORTEST));
+                }
             }
         }
         let mut forms: Vec<_> = forms.into_iter().map(Zeroizing::new).collect();
@@ -99,6 +101,17 @@ impl Reflected {
         String::from_utf8_lossy(&self.mask(text.as_bytes().to_vec())).into_owned()
     }
 
+    /// Tells whether a secret stands in an address, also where parts of it are percent-encoded or would be left out when it
+    /// is read: `s3c%72et`, and tabs and line breaks anywhere.
+    pub fn stands_in_address(&self, address: &[u8]) -> bool {
+        let decode = |bytes: &[u8]| percent_encoding::percent_decode(bytes).collect::<Vec<u8>>();
+        let read: Vec<u8> = address.iter().copied().filter(|byte| !byte.is_ascii_control()).collect();
+        // Twice: a server may encode what came encoded.
+        let once = decode(&read);
+        let twice = decode(&once);
+        [address.to_vec(), read, once, twice].into_iter().any(|form| self.mask(form.clone()) != form)
+    }
+
     /// The length of the form that these bytes begin with.
     fn form_at(&self, bytes: &[u8]) -> Option<usize> {
         if !self.begins[place(first_bytes(bytes))] {
@@ -116,6 +129,15 @@ fn first_bytes(bytes: &[u8]) -> u64 {
 fn place(first: u64) -> usize {
     // Fibonacci hashing: the high bits of the product depend on all of them.
     usize::try_from(first.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - FIRST_BITS)).unwrap_or(0)
+}
+
+/// What a server reads out of `Basic VALUE`: name and password together, and the password alone.
+fn credentials_in(value: &str) -> Vec<Zeroizing<String>> {
+    let Ok(decoded) = BASE64.decode(value.as_bytes()) else { return Vec::new() };
+    let Ok(decoded) = String::from_utf8(decoded).map(Zeroizing::new) else { return Vec::new() };
+    let password = decoded.split_once(':').map(|(_, password)| Zeroizing::new(password.to_owned()));
+    let long_enough = |text: &Zeroizing<String>| text.len() >= Reflected::SHORTEST;
+    std::iter::once(decoded).chain(password).filter(long_enough).collect()
 }
 
 fn forms_of(value: &str) -> Vec<Vec<u8>> {
@@ -243,6 +265,30 @@ mod tests {
         assert_eq!(found.mask("é hunter2 €".into()), "é hunter2 €".as_bytes());
         assert!(reflected("seven77").is_empty() && Reflected::of([]).is_empty());
         assert!(!format!("{found:?}").contains("hunter"));
+    }
+
+    #[test]
+    fn what_a_server_reads_out_of_basic_credentials_is_masked() {
+        let found = reflected(&BASE64.encode(b"somebody:hunter2hunter2"));
+        assert_eq!(found.mask_text("user somebody, password hunter2hunter2"), "user somebody, password [redacted]");
+        assert_eq!(found.mask_text("somebody:hunter2hunter2"), "[redacted]");
+    }
+
+    #[test]
+    fn a_secret_is_found_in_an_address_that_is_encoded_in_part() {
+        let found = reflected("s3cret-353e-9f1b");
+        for address in [
+            "https://a.example/s3cret-353e-9f1b/",
+            "https://s3cret-353e-9f1b.a.example/",
+            "https://a.example/?x=s3cret%2D353e%2d9f1b",
+            "https://a.example/?x=s3cret%252D353e%252d9f1b",
+            "https://a.example/s3cret-\t353e-\r\n9f1b",
+            "https://a.example/S3CRET-353E-9F1B",
+            "no address %s3cret-353e-9f1b",
+        ] {
+            assert!(found.stands_in_address(address.as_bytes()), "{address}");
+        }
+        assert!(!found.stands_in_address(b"https://a.example/s3cret/353e?9f1b"));
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::policy::Refused;
+use crate::denials::Denial;
 use crate::domain::Chain;
 
 /// Why bytes of a plugin did not leave, or stopped.
@@ -187,6 +188,12 @@ impl EgressError {
             | Self::Ended { .. }
             | Self::Plugin(_) => false,
         }
+    }
+
+    /// How it is told and written down.
+    pub fn denial(&self, plugin: &str) -> Denial {
+        let (text, how) = (Chain(self).to_string(), self.how(plugin));
+        Denial { rule: self.rule(), text, how, is_by_rule: self.is_denial() }
     }
 
     /// Which rule spoke; stable.

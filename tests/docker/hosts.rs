@@ -36,7 +36,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A host whose answers to `/to/…` are redirects to what follows. `/echo` tells what was asked, in JSON.
+    /// A host whose answers to `/to/…` are redirects to what follows, in which `@NAME@` stands for the value of a header.
+    /// `/echo` tells what was asked, in JSON.
     pub(crate) fn start(speaks: Speaks) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -125,7 +126,7 @@ fn answer(stream: &mut (impl Read + Write), kept: &Mutex<Vec<String>>) -> io::Re
     let path = request.split(' ').nth(1).unwrap_or_default();
     let json = "Content-Type: application/json\r\n";
     let (status, more, body) = match path.strip_prefix("/to/") {
-        Some(target) => ("302 Found", format!("Location: {target}\r\n"), String::new()),
+        Some(target) => ("302 Found", format!("Location: {}\r\n", filled(target, &request)), String::new()),
         None if path == "/echo" => {
             let text = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default()["text"].take();
             ("200 OK", json.to_owned(), serde_json::json!({"request": request, "result": text}).to_string())
@@ -136,6 +137,14 @@ fn answer(stream: &mut (impl Read + Write), kept: &Mutex<Vec<String>>) -> io::Re
     stream.write_all(
         format!("HTTP/1.1 {status}\r\n{more}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}").as_bytes(),
     )
+}
+
+/// An address built from headers, as servers behind others do it.
+fn filled(target: &str, request: &str) -> String {
+    request
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .fold(target.to_owned(), |target, (name, value)| target.replace(&format!("@{name}@"), value))
 }
 
 /// Says where names lead: here, unless told otherwise. Each answer of a name is said once, the last one for ever.

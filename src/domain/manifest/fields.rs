@@ -200,6 +200,14 @@ pub(super) fn config_field() -> Value {
                 "properties": {
                     config::SECRET_KEYS[0]: { "type": "array", "items": text(), "description": "The only hosts `http.fetch` may send it to." },
                     config::SECRET_KEYS[1]: { "type": "boolean", "description": "false: the plugin itself never sees it." },
+                    config::SECRET_KEYS[2]: {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 64,
+                        "pattern": "^[A-Za-z0-9-]+$",
+                        "default": "authorization",
+                        "description": "The only header that carries it; one for credentials.",
+                    },
                 },
                 "patternProperties": { "^x-": true },
                 "additionalProperties": false,

@@ -145,5 +145,9 @@ fn secrets(manifest: &Manifest, base: &Manifest, found: &mut Vec<String>) {
         }
         let is_new = |rule: &&NetworkRule| !known.hosts.iter().any(|known| known.covers(rule));
         found.extend(secret.hosts.iter().filter(is_new).map(|rule| format!("secret {name} sent to {rule}")));
+        // Where it was sent nowhere, the hosts say it.
+        if !secret.hosts.is_empty() && !known.hosts.is_empty() && secret.header() != known.header() {
+            found.push(format!("secret {name} sent as {}", secret.header()));
+        }
     }
 }

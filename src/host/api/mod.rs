@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::need::Need;
 use super::web::Shown;
 use super::{Host, HostError, web};
-use crate::domain::{ApiPath, HttpMethod, MethodError, PathError, Reflected, escape};
+use crate::domain::{ApiPath, HttpMethod, MethodError, PathError, escape};
 use crate::egress::{WebAddress, WebRequest};
 use crate::protocol::hygiene::check;
 use crate::protocol::{MAX_DEPTH, Payload};
@@ -62,7 +62,8 @@ impl Host {
             let how = format!("the operator lists such as `GET /v1/messages/*?*` under resources.apis.{name}.allow");
             return Err(self.refuse("api-not-allowed", text, how));
         }
-        let base = WebAddress::parse(&api.base_url).map_err(|error| self.not_sent(error))?;
+        let hidden = self.hidden(&self.asker.secrets.load());
+        let base = WebAddress::parse(&api.base_url).map_err(|error| self.not_sent(&error, &hidden))?;
         let body = body.map(|body| Bytes::from(body.get().to_owned()));
         self.check_body(body.as_ref().map_or(0, Bytes::len))?;
         let headers = self.api_headers(&name, api.token.as_ref(), body.is_some())?;
@@ -70,10 +71,9 @@ impl Host {
         let request = WebRequest { method, address, headers, body: body.unwrap_or_default() };
         let sending = async {
             let answered = Box::pin(self.parts.web.egress.call_operator(&self.asker.exit, request)).await;
-            answered.map_err(|error| self.not_sent(error))
+            answered.map_err(|error| self.not_sent(&error, &hidden))
         };
         let answer = self.within("api.request", deadline, sending).await?;
-        let hidden = Reflected::of(api.token.as_ref());
         let is_json = is_json(&answer.headers);
         let shown = Shown::of(answer, &hidden)?;
         let value = if is_json { json_of(&shown.body) } else { None };

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
 use hyper::body::Bytes;
-use hyper::header::LOCATION;
+use hyper::header::{HeaderValue, LOCATION};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::headers::{Headers, names_secret};
+use super::headers::Headers;
+use super::placeholder::names_secret;
 use super::web::Shown;
 use super::{Host, HostError, web};
 use crate::domain::{HttpMethod, Reflected};
@@ -48,28 +49,28 @@ struct Request {
 impl Host {
     pub(super) async fn http_fetch(&self, fetch: Fetch, deadline: Instant) -> Result<Box<RawValue>, HostError> {
         let secrets = self.asker.secrets.load_full();
-        // Also those that this request does not carry: the host may have kept them.
-        let hidden = Reflected::of(secrets.fetchable());
-        let mut request = self.read_fetch(fetch)?;
+        let hidden = self.hidden(&secrets);
+        let mut request = self.read_fetch(fetch, &hidden)?;
         let followed = async {
             for _ in 0..=MAX_REDIRECTS {
                 let mut headers = request.headers.fill(self, &secrets, &request.address)?;
                 web::introduce(&mut headers);
                 let (method, body) = (request.method, request.body.clone());
-                let answer = self.send(WebRequest { method, address: request.address.clone(), headers, body }).await?;
-                let Some(to) = redirect_of(&answer) else { return Ok(answer) };
-                let next = request.address.join(&to).map_err(|error| self.not_sent(error))?;
-                self.follow(&mut request, next, answer.status)?;
+                let sent = WebRequest { method, address: request.address.clone(), headers, body };
+                let answer = self.send(sent, &hidden).await?;
+                let Some(location) = redirect_of(&answer) else { return Ok(answer) };
+                let next = self.next_address(&request.address, location.as_bytes(), &hidden)?;
+                self.follow(&mut request, next, answer.status, &hidden)?;
             }
             let problem = format!("more than {MAX_REDIRECTS} redirects");
-            Err(self.not_sent(EgressError::Redirect { to: request.address.rule(), problem }))
+            Err(self.not_sent(&EgressError::Redirect { to: request.address.rule(), problem }, &hidden))
         };
         let answer = self.within("http.fetch", deadline, followed).await?;
         let shown = Shown::of(answer, &hidden)?;
         self.fitting(super::json(&Value::Object(shown.fields())))
     }
 
-    fn read_fetch(&self, fetch: Fetch) -> Result<Request, HostError> {
+    fn read_fetch(&self, fetch: Fetch, hidden: &Reflected) -> Result<Request, HostError> {
         let method = fetch.method.as_deref().unwrap_or("GET").parse();
         let method = method.map_err(|error: crate::domain::MethodError| {
             self.refuse("method", error.to_string(), "use one of these, in capitals".to_owned())
@@ -78,7 +79,7 @@ impl Host {
             let text = "the address names a secret; secrets are put into headers only".to_owned();
             return Err(self.refuse("secret", text, "send the secret in a header".to_owned()));
         }
-        let address = WebAddress::parse(&fetch.url).map_err(|error| self.not_sent(error))?;
+        let address = WebAddress::parse(&fetch.url).map_err(|error| self.not_sent(&error, hidden))?;
         let body = match (fetch.body, fetch.body_base64) {
             (Some(_), Some(_)) => {
                 return Err(HostError::Invalid { rule: "`body` or `body_base64` is expected, not both".to_owned() });
@@ -94,11 +95,32 @@ impl Host {
         Ok(Request { method, address, headers: Headers::read(self, &fetch.headers)?, body })
     }
 
+    /// Where a redirect leads, unless a secret would go along in its address. A host that means no harm builds addresses of
+    /// what it was sent.
+    fn next_address(&self, from: &WebAddress, location: &[u8], hidden: &Reflected) -> Result<WebAddress, HostError> {
+        let with_secret = || {
+            let text = "the redirect is not followed: its address has a secret in it".to_owned();
+            self.refuse("secret", text, "ask for an address that the host does not build from the secret".to_owned())
+        };
+        if hidden.stands_in_address(location) {
+            return Err(with_secret());
+        }
+        let next = from.join(&String::from_utf8_lossy(location)).map_err(|error| self.not_sent(&error, hidden))?;
+        // As it would be sent: reading an address changes it.
+        if hidden.stands_in_address(next.to_string().as_bytes()) { Err(with_secret()) } else { Ok(next) }
+    }
+
     /// Turns a request into the one that a redirect asks for.
-    fn follow(&self, request: &mut Request, next: WebAddress, status: u16) -> Result<(), HostError> {
+    fn follow(
+        &self,
+        request: &mut Request,
+        next: WebAddress,
+        status: u16,
+        hidden: &Reflected,
+    ) -> Result<(), HostError> {
         if request.address.is_tls() && !next.is_tls() {
             let problem = "it leaves https".to_owned();
-            return Err(self.not_sent(EgressError::Redirect { to: next.rule(), problem }));
+            return Err(self.not_sent(&EgressError::Redirect { to: next.rule(), problem }, hidden));
         }
         let keeps_method = matches!(status, 307 | 308) || matches!(request.method.as_str(), "GET" | "HEAD");
         if !keeps_method {
@@ -115,10 +137,9 @@ impl Host {
 }
 
 /// Where an answer leads on to.
-fn redirect_of(answer: &WebAnswer) -> Option<String> {
+fn redirect_of(answer: &WebAnswer) -> Option<&HeaderValue> {
     let is_redirect = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
-    let location = answer.headers.get(LOCATION).filter(|_| is_redirect)?;
-    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+    answer.headers.get(LOCATION).filter(|_| is_redirect)
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub(in crate::domain::manifest) const FIELD_KEYS: [&str; 19] = [
 ];
 
 /// The keys of `secret`, where it is a map.
-pub(in crate::domain::manifest) const SECRET_KEYS: [&str; 2] = ["hosts", "deliver"];
+pub(in crate::domain::manifest) const SECRET_KEYS: [&str; 3] = ["hosts", "deliver", "header"];
 
 /// The types a keyword says something about; all others would be accepted and never looked at.
 fn applies(keyword: &str, kind: FieldType) -> bool {
@@ -96,11 +96,11 @@ pub(super) fn read(place: &Place<'_>) -> Option<Field> {
     Some(Field { schema: Value::Object(schema), required, secret })
 }
 
-/// Reads `secret: true` or `secret: { hosts: […], deliver: false }`.
+/// Reads `secret: true` or `secret: { hosts: […], deliver: false, header: x-api-key }`.
 pub(super) fn read_secret(fields: &Fields<'_>) -> Option<Secret> {
     let place = fields.get("secret")?;
     if matches!(place.node().value, crate::domain::yaml::Value::Scalar(_)) {
-        return place.boolean()?.then_some(Secret { hosts: Vec::new(), deliver: true });
+        return place.boolean()?.then(Secret::delivered);
     }
     let inner = place.fields(SECRET_KEYS)?;
     let hosts: Vec<_> = inner.list("hosts").iter().filter_map(Place::parse).collect();
@@ -108,5 +108,9 @@ pub(super) fn read_secret(fields: &Fields<'_>) -> Option<Secret> {
     if !deliver && hosts.is_empty() {
         place.fail("a secret that is neither delivered nor sent to a host is of no use; name `hosts`");
     }
-    Some(Secret { hosts, deliver })
+    let header = inner.get("header").and_then(|place| place.parse());
+    if header.is_some() && hosts.is_empty() {
+        place.fail_key("header", "`header` says nothing about a secret that is sent to no host; name `hosts`");
+    }
+    Some(Secret { hosts, deliver, header })
 }

@@ -23,7 +23,7 @@ pub(super) use read::read;
 
 use self::work::{Budget, TooMuchWork};
 use super::FieldType;
-use crate::domain::{FieldError, NetworkRule, escape, yaml};
+use crate::domain::{FieldError, NetworkRule, SecretHeader, escape, yaml};
 
 /// The dialect of every schema here.
 pub(super) const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -43,6 +43,21 @@ pub struct Secret {
     pub hosts: Vec<NetworkRule>,
     /// Whether the plugin gets to see it.
     pub deliver: bool,
+    /// The header that carries it; `Authorization` where the manifest names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub header: Option<SecretHeader>,
+}
+
+impl Secret {
+    /// For the plugin alone.
+    pub const fn delivered() -> Self {
+        Self { hosts: Vec::new(), deliver: true, header: None }
+    }
+
+    /// The only header that carries it.
+    pub fn header(&self) -> SecretHeader {
+        self.header.clone().unwrap_or_default()
+    }
 }
 
 impl ConfigSchema {

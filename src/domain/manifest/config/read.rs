@@ -70,7 +70,7 @@ fn json_schema(place: &Place<'_>) -> Option<Parts> {
         let place = place.find(&pointer);
         let secret = place.some_fields().and_then(|fields| field::read_secret(&fields));
         let hidden = property.get("writeOnly") == Some(&Value::Bool(true));
-        let Some(secret) = secret.or(hidden.then_some(Secret { hosts: Vec::new(), deliver: true })) else { continue };
+        let Some(secret) = secret.or(hidden.then(Secret::delivered)) else { continue };
         if property.get("default").is_some() {
             place.fail_key("default", "a secret has no default: everyone who has the archive could read it");
         }

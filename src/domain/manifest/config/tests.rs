@@ -70,6 +70,13 @@ fn schemas_are_checked() {
     assert_refused("a: { type: string, secret: true, default: x }", "a secret has no default");
     assert_refused("a: { type: integer, secret: true }", "a secret is of type string");
     assert_refused("a: { type: string, secret: { deliver: false } }", "name `hosts`");
+    let sent = |header: &str| format!("a: {{ type: string, secret: {{ hosts: [a.example], header: {header} }} }}");
+    assert_eq!(parse(&sent("X-API-Key")).unwrap().secrets()["a"].header().as_str(), "x-api-key");
+    for header in ["X-Forwarded-Host", "Forwarded", "Host", "Via", "Referer", "Origin", "Location"] {
+        assert_refused(&sent(header), "servers lead requests on by such headers");
+    }
+    assert_refused(&sent("X-Trace"), "its name says nothing of credentials");
+    assert_refused("a: { type: string, secret: { header: x-key } }", "name `hosts`");
     assert_refused("a: { type: string, pattern: '(' }", "not a usable JSON Schema");
     assert_refused("a: { type: array, items: { type: strng } }", "/config_schema/a/items");
     assert_refused("'a b': { type: string }", "not a field name");

@@ -102,4 +102,11 @@ fn widening_is_growth() {
     assert_eq!(growth("resources: { memory_mb: 64 }", ""), ["memory_mb by default"]);
     let secret = |hosts: &str| format!("config_schema: {{ k: {{ type: string, secret: {{ hosts: [{hosts}] }} }} }}");
     assert_eq!(growth(&secret("a.example"), &secret("b.example")), ["secret k sent to b.example:443"]);
+    let sent = |header: &str| {
+        format!("config_schema: {{ k: {{ type: string, secret: {{ hosts: [a.example], header: {header} }} }} }}")
+    };
+    assert_eq!(growth(&secret("a.example"), &sent("X-Key")), ["secret k sent as x-key"]);
+    assert_eq!(growth(&sent("X-Key"), &secret("a.example")), ["secret k sent as authorization"]);
+    assert_eq!(growth(&sent("x-key"), &sent("X-KEY")), Vec::<String>::new());
+    assert_eq!(growth(&sent("authorization"), &secret("a.example")), Vec::<String>::new());
 }

@@ -1,6 +1,7 @@
 //! Requests for a plugin to hosts on this machine. Where something is refused, a sentinel shows that nobody connected.
 
 mod answers;
+mod handed_on;
 mod redirects;
 mod secrets;
 

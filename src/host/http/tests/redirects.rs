@@ -66,7 +66,7 @@ async fn methods_bodies_and_credentials_follow_as_they_should() {
     let (host, other) = (redirecting(), redirecting());
     let bench = Bench::new(&[&host.grant("allowed.test"), &other.grant("second.test")], |_| {}).await;
     let both = [format!("allowed.test:{}", host.port), format!("second.test:{}", other.port)];
-    bench.keep(&[("key", "the-secret-itself", &both)]);
+    bench.keep_as("x-key", &[("key", "the-secret-itself", &both)]);
     let ask = async |path: String| {
         let headers = json!({"Authorization": "Bearer own", "Cookie": "own", "X-Key": "{{secret:key}}", "X-Kept": "kept",
             "Content-Type": "text/plain"});
