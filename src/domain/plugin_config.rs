@@ -22,7 +22,8 @@ const MASK: &str = "[redacted]";
 #[derive(Clone, Debug)]
 struct HeldSecret {
     value: SecretString,
-    policy: Secret,
+    /// `None` where the version must not have it: it is only kept out of what comes back and what is said.
+    policy: Option<Secret>,
 }
 
 /// The secrets of one plugin.
@@ -43,29 +44,37 @@ pub struct FetchSecret {
 impl Secrets {
     /// Adds a secret with what its schema says about it.
     pub fn insert(&mut self, field: String, value: SecretString, policy: Secret) {
-        self.0.insert(field, HeldSecret { value, policy });
+        self.0.insert(field, HeldSecret { value, policy: Some(policy) });
+    }
+
+    /// Adds a secret that this version must not have.
+    pub fn withhold(&mut self, field: String, value: SecretString) {
+        self.0.insert(field, HeldSecret { value, policy: None });
     }
 
     /// The secret that `http.fetch` may put into a request, with the hosts it is for. A secret without hosts is for the
     /// plugin alone and never sent by the service.
     pub fn for_fetch(&self, field: &str) -> Option<FetchSecret> {
-        let held = self.0.get(field).filter(|held| !held.policy.hosts.is_empty())?;
-        let Secret { hosts, .. } = &held.policy;
-        Some(FetchSecret { value: held.value.clone(), hosts: hosts.clone(), header: held.policy.header() })
+        let held = self.0.get(field)?;
+        let policy = held.policy.as_ref().filter(|policy| !policy.hosts.is_empty())?;
+        Some(FetchSecret { value: held.value.clone(), hosts: policy.hosts.clone(), header: policy.header() })
     }
 
-    /// Every secret that requests may carry, for its value to be kept out of what comes back.
-    pub fn fetchable(&self) -> impl Iterator<Item = &SecretString> {
-        self.0.values().filter(|held| !held.policy.hosts.is_empty()).map(|held| &held.value)
+    /// Every secret that is to be kept out of what comes back: those that requests may carry, and those that requests of
+    /// another version have carried.
+    pub fn hidden(&self) -> impl Iterator<Item = &SecretString> {
+        let is_hidden = |held: &&HeldSecret| held.policy.as_ref().is_none_or(|policy| !policy.hosts.is_empty());
+        self.0.values().filter(is_hidden).map(|held| &held.value)
     }
 
     /// Where secrets may be sent to, all of them.
     pub fn hosts(&self) -> impl Iterator<Item = &NetworkRule> {
-        self.0.values().flat_map(|held| &held.policy.hosts)
+        self.0.values().filter_map(|held| held.policy.as_ref()).flat_map(|policy| &policy.hosts)
     }
 
     fn delivered(&self) -> impl Iterator<Item = (&String, &SecretString)> {
-        self.0.iter().filter(|(_, held)| held.policy.deliver).map(|(field, held)| (field, &held.value))
+        let is_delivered = |held: &HeldSecret| held.policy.as_ref().is_some_and(|policy| policy.deliver);
+        self.0.iter().filter(move |(_, held)| is_delivered(held)).map(|(field, held)| (field, &held.value))
     }
 }
 
@@ -201,6 +210,11 @@ mod tests {
             ("sent-secret", "api.example.com:443")
         );
         assert!(found.secrets().for_fetch("both").is_some());
+        let mut withheld = Secrets::default();
+        withheld.withhold("sent".to_owned(), SecretString::from("sent-secret"));
+        assert!(withheld.for_fetch("sent").is_none() && withheld.hosts().next().is_none());
+        assert_eq!(withheld.hidden().count(), 1, "a host may have kept it");
+        assert_eq!(PluginConfig::new(Map::new(), withheld).reveal(), json!({}));
         let shown = format!("{found:?}{sent:?}");
         assert!(!shown.contains("-secret"), "{shown}");
     }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::escape;
 
@@ -42,7 +42,8 @@ const WAYS: [&str; 14] = [
 const WAYS_AS_WORDS: [&str; 4] = ["path", "server", "uri", "via"];
 
 /// A header for credentials, in small letters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct SecretHeader(String);
 
 /// The text names no header that may carry a secret.
@@ -101,9 +102,17 @@ impl FromStr for SecretHeader {
     }
 }
 
-impl Serialize for SecretHeader {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
+impl TryFrom<String> for SecretHeader {
+    type Error = SecretHeaderError;
+
+    fn try_from(text: String) -> Result<Self, SecretHeaderError> {
+        text.parse()
+    }
+}
+
+impl From<SecretHeader> for String {
+    fn from(header: SecretHeader) -> Self {
+        header.0
     }
 }
 

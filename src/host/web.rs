@@ -64,7 +64,7 @@ impl Host {
     /// What no text that comes of a request may repeat: secrets that requests carry and the operator's own tokens, also
     /// those that this request does not carry. The host may have kept them.
     pub(super) fn hidden(&self, secrets: &Secrets) -> Reflected {
-        Reflected::of(secrets.fetchable().chain(self.parts.web.apis.values().filter_map(|api| api.token.as_ref())))
+        Reflected::of(secrets.hidden().chain(self.parts.web.apis.values().filter_map(|api| api.token.as_ref())))
     }
 
     /// Makes one request for the plugin.

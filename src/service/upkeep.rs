@@ -125,6 +125,7 @@ impl Service {
         let mut tx = service.store.begin().await?;
         store::chat::remove_held(&mut tx).await?;
         tx.commit().await?;
+        service.bind_old_secrets().await?;
         service.finish_kept_data().await?;
         service.remove_left_copies().await?;
         Ok(service)

@@ -1,5 +1,5 @@
 //! How secrets lie in the database: XChaCha20-Poly1305 under a key of their own, each bound to its plugin, its field and
-//! the revision it came with. A row that was changed, or copied to another place, does not open.
+//! the revision it came with, and what it was set for. A row that was changed, or copied to another place, does not open.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ impl fmt::Debug for SealingKey {
 /// What a sealed value belongs to; it opens nowhere else.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place<'a> {
-    /// A secret of a plugin.
-    Secret { plugin: PluginId, field: &'a str, revision: i64 },
+    /// A secret of a plugin; `policies` is missing in rows that were written before there were any.
+    Secret { plugin: PluginId, field: &'a str, revision: i64, policies: Option<&'a str> },
     /// The known text.
     Check,
 }
@@ -53,9 +53,16 @@ pub(super) struct DoesNotOpen;
 impl Place<'_> {
     /// Lengths go in with the fields, so that no two places have the same bytes.
     fn associated(self) -> Vec<u8> {
-        let Self::Secret { plugin, field, revision } = self else { return b"plugbay sealing check 1".to_vec() };
-        let mut bytes = b"plugbay secret 1".to_vec();
-        for part in [plugin.to_string().as_str(), field] {
+        let Self::Secret { plugin, field, revision, policies } = self else {
+            return b"plugbay sealing check 1".to_vec();
+        };
+        let plugin = plugin.to_string();
+        let (kind, parts) = match policies {
+            None => (&b"plugbay secret 1"[..], vec![plugin.as_str(), field]),
+            Some(policies) => (&b"plugbay secret 2"[..], vec![plugin.as_str(), field, policies]),
+        };
+        let mut bytes = kind.to_vec();
+        for part in parts {
             bytes.extend((part.len() as u64).to_be_bytes());
             bytes.extend(part.as_bytes());
         }
@@ -130,13 +137,15 @@ mod tests {
     #[test]
     fn what_is_sealed_opens_in_its_own_place_alone() {
         let (plugin, other) = (PluginId::generate(), PluginId::generate());
-        let place = Place::Secret { plugin, field: "api_key", revision: 1 };
+        let place = Place::Secret { plugin, field: "api_key", revision: 1, policies: Some("[]") };
         let sealed = key(1).seal(place, &SecretString::from("hunter2")).unwrap();
         assert_eq!(key(1).open(place, &sealed).unwrap().expose_secret(), "hunter2");
         for elsewhere in [
-            Place::Secret { plugin: other, field: "api_key", revision: 1 },
-            Place::Secret { plugin, field: "api_kez", revision: 1 },
-            Place::Secret { plugin, field: "api_key", revision: 2 },
+            Place::Secret { plugin: other, field: "api_key", revision: 1, policies: Some("[]") },
+            Place::Secret { plugin, field: "api_kez", revision: 1, policies: Some("[]") },
+            Place::Secret { plugin, field: "api_key", revision: 2, policies: Some("[]") },
+            Place::Secret { plugin, field: "api_key", revision: 1, policies: Some("[1]") },
+            Place::Secret { plugin, field: "api_key", revision: 1, policies: None },
             Place::Check,
         ] {
             assert_eq!(key(1).open(elsewhere, &sealed).unwrap_err(), DoesNotOpen, "{elsewhere:?}");
@@ -146,7 +155,7 @@ mod tests {
 
     #[test]
     fn any_changed_byte_is_noticed() {
-        let place = Place::Secret { plugin: PluginId::generate(), field: "a", revision: 1 };
+        let place = Place::Secret { plugin: PluginId::generate(), field: "a", revision: 1, policies: None };
         let sealed = key(1).seal(place, &SecretString::from("hunter2")).unwrap();
         for at in 0..sealed.bytes.len() {
             let mut changed = sealed.clone();
@@ -166,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_same_value_is_never_sealed_to_the_same_bytes() {
-        let place = Place::Secret { plugin: PluginId::generate(), field: "a", revision: 1 };
+        let place = Place::Secret { plugin: PluginId::generate(), field: "a", revision: 1, policies: None };
         let seal = || key(1).seal(place, &SecretString::from("hunter2")).unwrap();
         let (one, two) = (seal(), seal());
         assert!(one.nonce != two.nonce && one.bytes != two.bytes);

@@ -22,7 +22,7 @@ use semver::{Version, VersionReq};
 use serde::Serialize;
 
 pub use ask::Requested;
-pub use config::{ConfigFindings, ConfigSchema, Secret};
+pub use config::{ConfigFindings, ConfigSchema, Secret, SecretPolicies};
 pub use error::ManifestError;
 pub use growth::Growth;
 pub use kind::{Command, FieldType, Health, Hook, HookName, OnFailure, PluginType, Priority, Runtime};

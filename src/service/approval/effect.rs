@@ -55,12 +55,15 @@ impl Service {
     /// Tells whether a sandbox has something open that the plugin may not have, or lacks what it may, or has not got the
     /// present configuration.
     pub(in crate::service) fn is_outdated(&self, member: &Member, session: &Session) -> bool {
+        session.config_revision() < member.config_revision() || self.is_open_wrongly(member, session)
+    }
+
+    /// The same for what a sandbox has open.
+    pub(in crate::service) fn is_open_wrongly(&self, member: &Member, session: &Session) -> bool {
         let (reach, spec) = (member.reach(), session.spec());
         let grants = reach.grants.load();
         let network = if grants.network().is_some() { Network::Proxied } else { Network::None };
-        session.config_revision() < member.config_revision()
-            || network != spec.network
-            || self.folders(&member.name, &grants).map_or(true, |folders| folders != spec.folders)
+        network != spec.network || self.folders(&member.name, &grants).map_or(true, |folders| folders != spec.folders)
     }
 
     /// The folders of the machine that a plugin with these grants sees.

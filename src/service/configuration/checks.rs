@@ -8,9 +8,11 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
-use super::ground::Held;
+use super::ground::{Held, HeldSecret};
 use super::{ConfigFindings, ConfigRecord, Ground};
 use crate::service::{Service, ServiceError};
+use crate::store::StoreError;
+use crate::store::configs::SealedSecret;
 
 /// Stands for a secret where it does not matter which.
 const PLACEHOLDER: &str = "set";
@@ -59,7 +61,11 @@ impl Service {
         ground: &Ground,
         record: &ConfigRecord,
     ) -> Result<Vec<String>, ServiceError> {
-        let held = record.secrets.iter().map(|secret| (secret.field.clone(), SecretString::from(PLACEHOLDER)));
-        Ok(self.check_values(ground, &record.values, held.collect()).await?.missing)
+        let held = |secret: &SealedSecret| {
+            let (value, policies) = (SecretString::from(PLACEHOLDER), secret.policies()?);
+            Ok::<_, StoreError>((secret.field.clone(), HeldSecret { value, policies }))
+        };
+        let held = record.secrets.iter().map(held).collect::<Result<Held, _>>()?;
+        Ok(self.check_values(ground, &record.values, held).await?.missing)
     }
 }

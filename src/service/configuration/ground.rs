@@ -6,14 +6,23 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use crate::domain::{ConfigFindings, ConfigSchema, FieldError, Manifest, PluginConfig, Secret, Secrets, yaml};
+use crate::domain::{
+    ConfigFindings, ConfigSchema, FieldError, Manifest, PluginConfig, Secret, SecretPolicies, Secrets, yaml,
+};
 use crate::service::{Service, ServiceError};
 use crate::store::StoreError;
 use crate::store::configs::ConfigRecord;
 use crate::store::plugins::VersionRecord;
 
 /// Secrets that are set, by field.
-pub(super) type Held = BTreeMap<String, SecretString>;
+pub(super) type Held = BTreeMap<String, HeldSecret>;
+
+/// A secret that is set, with what it was set for.
+#[derive(Clone, Debug)]
+pub(super) struct HeldSecret {
+    pub(super) value: SecretString,
+    pub(super) policies: SecretPolicies,
+}
 
 /// What a version says about its configuration.
 #[derive(Clone, Debug)]
@@ -80,11 +89,14 @@ impl Ground {
             strange.push(at(field, "it is secret in this version; set it again"));
             values.remove(field);
         }
-        for (field, value) in held {
-            if self.secret(field).is_some() {
-                values.insert(field.clone(), value.expose_secret().into());
-            } else {
-                strange.push(at(field, "it is no secret in this version; unset it first"));
+        for (field, held) in held {
+            match self.secret(field) {
+                Some(policy) if held.policies.admit(policy) => {
+                    values.insert(field.clone(), held.value.expose_secret().into());
+                }
+                // As if it were not set: this version would do more with it than it was set for.
+                Some(_) => {}
+                None => strange.push(at(field, "it is no secret in this version; unset it first")),
             }
         }
         let mut findings = schema.check(&Value::Object(values));
@@ -92,12 +104,19 @@ impl Ground {
         findings
     }
 
+    /// Whether a secret is set that this version may have.
+    pub(super) fn has(&self, record: &ConfigRecord, field: &str) -> Result<bool, ServiceError> {
+        let Some((policy, secret)) = self.secret(field).zip(record.secret(field)) else { return Ok(false) };
+        Ok(secret.policies()?.admit(policy))
+    }
+
     /// Everything that the plugin's functions and the plugin itself may use.
     pub(super) fn plugin_config(&self, record: &ConfigRecord, held: Held) -> PluginConfig {
         let mut secrets = Secrets::default();
-        for (field, value) in held {
-            if let Some(policy) = self.secret(&field) {
-                secrets.insert(field, value, policy.clone());
+        for (field, HeldSecret { value, policies }) in held {
+            match self.secret(&field) {
+                Some(policy) if policies.admit(policy) => secrets.insert(field, value, policy.clone()),
+                _ => secrets.withhold(field, value),
             }
         }
         let mut values = self.in_force(&record.values);

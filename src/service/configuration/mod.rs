@@ -4,6 +4,7 @@
 //! What holds is the schema's default, else config.yaml's, else what is stored. Values that hold anyway are not stored.
 
 mod apply;
+mod bind;
 mod checks;
 mod ground;
 mod pending;
@@ -18,11 +19,12 @@ use serde_json::{Map, Value, json};
 pub(super) use checks::Checks;
 pub(super) use ground::Ground;
 
+use self::ground::HeldSecret;
 use self::proposal::{Change, Proposal};
 use super::approval::Docket;
 use super::{Caller, Service, ServiceError, UpdateOutcome};
 use crate::domain::{ConfigFindings, FieldError, PluginStatus};
-use crate::store::configs::ConfigRecord;
+use crate::store::configs::{ConfigRecord, NewSecret, SealedSecret};
 use crate::store::plugins::PluginRecord;
 use crate::store::{self, audit};
 
@@ -115,10 +117,11 @@ impl Service {
         let record = self.config_record(&docket.plugin).await?;
         let decided = self.decide(&docket, &record, &Change::Replace(fields)).await?;
         let (ground, proposal) = (&decided.ground, &decided.proposal);
-        let is_set = |field: &String| {
-            proposal.new.contains_key(field) || (record.secret(field).is_some() && !proposal.forgotten.contains(field))
-        };
-        let secrets = ground.secrets().map(|(field, _)| (field.clone(), is_set(field))).collect();
+        let mut secrets = BTreeMap::new();
+        for (field, _) in ground.secrets() {
+            let is_kept = !proposal.forgotten.contains(field) && ground.has(&record, field)?;
+            secrets.insert(field.clone(), is_kept || proposal.new.contains_key(field));
+        }
         Ok(view(ground, record.revision, &proposal.values, secrets, proposal.findings.missing.clone()))
     }
 
@@ -157,8 +160,9 @@ impl Service {
         if starts || proposal.changes() {
             let mut tx = self.store.begin().await?;
             let revision = store::configs::set_values(&mut tx, after.id, &proposal.values).await?;
-            for (field, value) in &proposal.new {
-                store::configs::set_secret(&mut tx, &self.sealing_key, after.id, field, revision, value).await?;
+            for (field, HeldSecret { value, policies }) in &proposal.new {
+                let secret = NewSecret { plugin: after.id, field, revision, policies, value };
+                store::configs::set_secret(&mut tx, &self.sealing_key, secret).await?;
             }
             for field in &proposal.forgotten {
                 store::configs::delete_secret(&mut tx, after.id, field).await?;
@@ -236,7 +240,8 @@ impl Service {
 
     async fn config_view(&self, docket: &Docket, record: &ConfigRecord) -> Result<ConfigView, ServiceError> {
         let ground = self.ground(docket.serving()?)?;
-        let secrets = ground.secrets().map(|(field, _)| (field.clone(), record.secret(field).is_some())).collect();
+        let is_set = |(field, _): (&String, _)| Ok::<_, ServiceError>((field.clone(), ground.has(record, field)?));
+        let secrets = ground.secrets().map(is_set).collect::<Result<_, _>>()?;
         let missing = self.missing_values(&ground, record).await?;
         let pending = self.pending_config(docket, record).await?;
         Ok(ConfigView { pending, ..view(&ground, record.revision, &record.values, secrets, missing) })
@@ -267,7 +272,10 @@ impl Service {
     }
 
     fn open_secrets(&self, record: &ConfigRecord) -> Result<ground::Held, ServiceError> {
-        let open = |secret: &store::configs::SealedSecret| Ok((secret.field.clone(), secret.open(&self.sealing_key)?));
+        let open = |secret: &SealedSecret| {
+            let (value, policies) = (secret.open(&self.sealing_key)?, secret.policies()?);
+            Ok((secret.field.clone(), HeldSecret { value, policies }))
+        };
         record.secrets.iter().map(open).collect()
     }
 }

@@ -1,9 +1,12 @@
 //! Versions that wait because they do not accept what is set.
 
+use semver::Version;
+
 use super::{Ground, PendingConfig};
-use crate::domain::{FieldError, PendingFor, Risk};
+use crate::domain::{Code, ConfigFindings, FieldError, PendingFor, PluginName, PluginStatus, Risk};
 use crate::service::approval::{Docket, Target};
-use crate::service::{Service, ServiceError};
+use crate::service::{PluginProblem, Service, ServiceError};
+use crate::store;
 use crate::store::configs::ConfigRecord;
 use crate::store::plugins::{PluginRecord, VersionRecord};
 
@@ -20,6 +23,49 @@ impl Service {
         let findings = self.findings(version, &record).await?;
         Ok(findings.invalid.is_empty()
             && (findings.missing.is_empty() || !self.missing_values(&self.ground(serving)?, &record).await?.is_empty()))
+    }
+
+    /// Refuses to go back to a version that does not accept what is set. A secret that was set for a version that did less
+    /// with it counts as not set; a plugin that does not run may go back without it.
+    pub(in crate::service) async fn check_going_back(
+        &self,
+        plugin: &PluginRecord,
+        serving: &VersionRecord,
+        (version, ground): (&Version, &Ground),
+    ) -> Result<(), ServiceError> {
+        let record = self.config_record(plugin).await?;
+        let findings = self.findings(ground, &record).await?;
+        let name = &plugin.name;
+        if !findings.invalid.is_empty() {
+            let detail = format!("`{name}` {version} does not accept the configuration that is set");
+            let how = format!("plugbay config get {name} shows it; set what {version} accepts first");
+            return Err(PluginProblem::new(Code::ConfigInvalid, detail).with_how(how).into());
+        }
+        let lacks_more =
+            !findings.missing.is_empty() && self.missing_values(&self.ground(serving)?, &record).await?.is_empty();
+        if lacks_more && plugin.status == PluginStatus::Enabled {
+            let missing: Vec<String> = findings.missing.iter().map(|field| format!("`{field}`")).collect();
+            let detail = format!("`{name}` {version} needs {}, which is not set for what it does", missing.join(", "));
+            let how =
+                format!("plugbay disable {name}, go back, plugbay config set {name} FIELD, plugbay enable {name}");
+            return Err(PluginProblem::new(Code::ConfigIncomplete, detail).with_how(how).into());
+        }
+        Ok(())
+    }
+
+    /// Refuses to start a version without values that it needs.
+    pub(in crate::service) async fn check_complete(
+        &self,
+        name: &PluginName,
+        version: &VersionRecord,
+    ) -> Result<(), ServiceError> {
+        let record = store::configs::find(&mut *self.store.reader().await?, version.plugin_id).await?;
+        let missing = self.missing_values(&self.ground(version)?, &record).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let fields = ConfigFindings { invalid: Vec::new(), missing: missing.clone() }.missing_fields();
+        Err(ServiceError::ConfigIncomplete { name: name.clone(), missing, fields })
     }
 
     /// The same for the version that waits.

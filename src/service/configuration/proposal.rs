@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::ground::{Ground, Held};
-use crate::domain::{ConfigFindings, FieldError, yaml};
+use super::ground::{Ground, Held, HeldSecret};
+use crate::domain::{ConfigFindings, FieldError, SecretPolicies, yaml};
 use crate::service::ServiceError;
 use crate::store::SealingKey;
 use crate::store::configs::ConfigRecord;
@@ -65,7 +65,9 @@ impl Proposal {
                             kept.insert(field.clone());
                         }
                         Value::String(text) => {
-                            new.insert(field.clone(), SecretString::from(text.as_str()));
+                            let policies = ground.secret(field).map(SecretPolicies::of).unwrap_or_default();
+                            let value = SecretString::from(text.as_str());
+                            new.insert(field.clone(), HeldSecret { value, policies });
                         }
                         _ => wrong.push(field_error(field, "a secret is of type string")),
                     }
@@ -76,7 +78,8 @@ impl Proposal {
         let mut forgotten = Vec::new();
         for secret in &record.secrets {
             if kept.contains(&secret.field) {
-                held.insert(secret.field.clone(), secret.open(key)?);
+                let (value, policies) = (secret.open(key)?, secret.policies()?);
+                held.insert(secret.field.clone(), HeldSecret { value, policies });
             } else if !new.contains_key(&secret.field) {
                 forgotten.push(secret.field.clone());
             }

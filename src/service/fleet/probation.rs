@@ -292,7 +292,10 @@ impl Supervisor {
         let Some(Standby { session, reach }) = standby else { return Next::Start };
         let Phase::Held(up) = held else { return Next::Start };
         self.member.set_reach(reach);
-        let is_back = self.service.wake(&session).await && self.service.refresh_grants(&self.member).await.is_ok();
+        // Before it is awake: it must not use what it may not have any more.
+        let is_fit = self.service.refresh_grants(&self.member).await.is_ok_and(|standing| standing.is_complete())
+            && !self.service.is_open_wrongly(&self.member, &session);
+        let is_back = is_fit && self.service.wake(&session).await;
         if !is_back {
             self.retire_when_idle(session);
             return Next::Start;

@@ -81,6 +81,8 @@ impl Service {
         on_state: &(dyn Fn(PluginState) + Send + Sync),
     ) -> Result<Session, StartError> {
         self.check_isolation(member, subject).await.map_err(StartError::Refused)?;
+        // Going back may have left it without a secret that was set for another version.
+        self.check_complete(&member.name, &subject.version).await.map_err(StartError::Refused)?;
         let order = self.launch_order(member, subject).await.map_err(StartError::Refused)?;
         let data = self.open_volume(member, subject.data, &order.spec).await.map_err(StartError::Data)?;
         let around = Surroundings {

@@ -6,16 +6,15 @@ use semver::Version;
 use serde_json::{Value, json};
 
 use super::UpdateOutcome;
-use crate::domain::{
-    DataId, Decision, Digest, LastUpdate, Manifest, PendingFor, SignatureStatus, Standing, Timestamp, UpdateState,
-};
+use super::reinstated::reinstated;
+use crate::domain::{DataId, Digest, LastUpdate, Manifest, PendingFor, SignatureStatus, Standing, UpdateState};
 use crate::service::approval::{Target, carry};
 use crate::service::install::version_detail;
 use crate::service::{Caller, Service, ServiceError};
-use crate::store::grants::{EndReason, GrantRecord};
+use crate::store::grants::GrantRecord;
 use crate::store::plugins::{NewVersion, PluginRecord, VersionRecord};
 use crate::store::snapshots::Snapshot;
-use crate::store::{self, WriteTransaction, audit};
+use crate::store::{self, StoreError, WriteTransaction, audit};
 
 /// Where the version comes from.
 #[derive(Debug)]
@@ -148,6 +147,13 @@ impl Service {
         store::plugins::update(&mut tx, &plugin).await?;
         store::plugins::note_served(&mut tx, plugin.id, &plugin.serving, now).await?;
         self.take_decisions_over(&mut tx, caller, &plugin, change).await?;
+        if matches!(change.cause, Cause::Update) {
+            let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
+            let before = versions.iter().find(|version| version.version == change.plugin.serving);
+            let before = before.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
+            let manifests = (&*self.manifests.get(before)?, &*change.manifest);
+            self.bind_to_update(&mut tx, plugin.id, &plugin.name, manifests).await?;
+        }
         let signed = version.signature_status == SignatureStatus::Valid;
         store::floors::raise(&mut tx, &plugin.name, &plugin.serving, signed).await?;
         store::configs::note_version(&mut tx, plugin.id).await?;
@@ -239,27 +245,4 @@ fn detail(version: &VersionRecord, outcome: &UpdateOutcome) -> Value {
     detail["added"] = json!(outcome.growth.added);
     detail["signer_changed"] = json!(outcome.signer_changed);
     detail
-}
-
-/// The decisions about an archive that ended only because another version served, as they are when it serves again.
-pub(super) fn reinstated(history: &[GrantRecord], digest: Digest, now: Timestamp) -> Vec<GrantRecord> {
-    let ended_for = |row: &GrantRecord| row.end.as_ref().map(|end| end.reason);
-    // Whatever version it was about: what was taken back stays so.
-    let is_taken_back = |row: &GrantRecord| {
-        history.iter().filter(|later| later.id > row.id && later.unit.overlaps(&row.unit)).any(|later| {
-            later.decision == Decision::Denied
-                || matches!(ended_for(later), Some(EndReason::Revoked | EndReason::Expired))
-        })
-    };
-    let mut back: Vec<GrantRecord> = Vec::new();
-    for row in history.iter().rev() {
-        let is_of_then = row.digest == digest && ended_for(row) == Some(EndReason::Superseded);
-        let is_over = row.expires_at.is_some_and(|end| end <= now)
-            || row.decision == Decision::Granted && is_taken_back(row)
-            || back.iter().any(|known| known.unit.overlaps(&row.unit));
-        if is_of_then && !is_over {
-            back.push(GrantRecord { id: 0, end: None, ..row.clone() });
-        }
-    }
-    back
 }

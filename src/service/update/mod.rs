@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! change     a version that is to serve, and the rows that say so
+//! reinstated decisions of before that hold again with their version
 //! take_over  tries it on a copy of what the plugin keeps, then lets it answer in the place of the one before
 //! rollback   an operator goes back to an earlier version
 //! undo       a version goes back by itself that proved bad in its first while
 //! ```
 
 mod change;
+mod reinstated;
 mod rollback;
 mod take_over;
 mod undo;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use semver::Version;
 use serde_json::json;
 
+use super::reinstated::{regained, reinstated};
 use super::{Arrival, Cause, Change, Inherits, UpdateOutcome, UpdateStatus};
-use crate::domain::{Code, PluginId};
+use crate::domain::{Code, Growth, PluginId, Scope};
 use crate::service::configuration::Ground;
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
 use crate::store;
@@ -64,19 +65,18 @@ impl Service {
         let serving = versions.iter().find(|version| version.version == plugin.serving);
         let serving = serving.ok_or_else(|| store::StoreError::missing("versions", &plugin.name))?;
         let (manifest, newer) = (self.manifests.get(&version)?, self.manifests.get(serving)?);
+        let mut growth = manifest.growth(&newer);
+        growth.added.extend(self.regained(&plugin, &version, serving).await?);
+        check_growth(caller, &plugin, &version, &growth)?;
         self.prepare_start(&version, &manifest).await?;
-        if !self.accepts_config(&plugin, serving, &Ground::new(Arc::clone(&manifest), &version)?).await? {
-            let name = &plugin.name;
-            let detail = format!("`{name}` {} does not accept the configuration that is set", version.version);
-            let how = format!("plugbay config get {name} shows it; set what {} accepts first", version.version);
-            return Err(PluginProblem::new(Code::ConfigInvalid, detail).with_how(how).into());
-        }
+        let ground = Ground::new(Arc::clone(&manifest), &version)?;
+        self.check_going_back(&plugin, serving, (&version.version, &ground)).await?;
         let outcome = UpdateOutcome {
             plugin_id: plugin.id,
             status: UpdateStatus::Updated,
             version: version.version.clone(),
             previous: plugin.serving.clone(),
-            growth: manifest.growth(&newer),
+            growth,
             signer_changed: false,
             warnings: Vec::new(),
         };
@@ -99,6 +99,39 @@ impl Service {
         let UpdateOutcome { plugin_id, version, previous, .. } = outcome;
         Ok(RollbackOutcome { plugin_id, version, previous, data_restored })
     }
+}
+
+impl Service {
+    /// Permissions that would be granted again, and that the version that serves does not have.
+    async fn regained(
+        &self,
+        plugin: &PluginRecord,
+        version: &VersionRecord,
+        serving: &VersionRecord,
+    ) -> Result<Vec<String>, ServiceError> {
+        let history = store::grants::history(&mut *self.store.reader().await?, plugin.id).await?;
+        let now = self.now();
+        let back = reinstated(&history, version.digest, now);
+        let regained = regained(&back, &history, serving.digest, now);
+        Ok(regained.iter().map(|unit| format!("granted {}", unit.request())).collect())
+    }
+}
+
+/// Going back to a version that may do more is a decision, as the update to one is.
+fn check_growth(
+    caller: &Caller,
+    plugin: &PluginRecord,
+    version: &VersionRecord,
+    growth: &Growth,
+) -> Result<(), ServiceError> {
+    if !growth.asks_more() || caller.require(Scope::Approve).is_ok() {
+        return Ok(());
+    }
+    let (name, number) = (&plugin.name, &version.version);
+    let added = growth.added.join(", ");
+    let detail = format!("`{name}` {number} may do more than {}: {added}", plugin.serving);
+    let how = format!("ask somebody whose token has the scope `{}`", Scope::Approve);
+    Err(PluginProblem::new(Code::ScopeMissing, detail).with_how(how).into())
 }
 
 /// The version that is meant: it has served, and does not now.

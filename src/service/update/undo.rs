@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::change::reinstated;
-use crate::domain::{DataId, LastUpdate, PluginId, PluginRef, UpdateState};
+use super::reinstated::{reinstated, within};
+use crate::domain::{DataId, LastUpdate, PendingFor, PluginId, PluginRef, UpdateState};
 use crate::service::approval::{Target, carry};
 use crate::service::fleet::Member;
 use crate::service::{Actor, Service, ServiceError};
@@ -57,7 +57,11 @@ impl Service {
         let before = before.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
         let manifest = self.manifests.get(before)?;
         let failed = plugin.data();
+        let ended = versions.iter().find(|version| version.version == plugin.serving);
+        let ended = ended.ok_or_else(|| StoreError::missing("versions", &plugin.name))?.digest;
         plugin.serving = snapshot.version.clone();
+        // What waits was compared with the version that ended: it may ask for more than this one has.
+        plugin.pending_for = PendingFor::Approval;
         plugin.generation = snapshot.generation;
         plugin.updated_at = now;
         plugin.last_update = Some(LastUpdate {
@@ -73,7 +77,8 @@ impl Service {
         let history = store::grants::history(&mut tx, plugin.id).await?;
         let target = Target { version: before, manifest: &manifest, carries: None };
         carry(&mut tx, &plugin, &target, BY_SERVICE, now).await?;
-        for mut row in reinstated(&history, before.digest, now) {
+        // Nobody decides here, so nothing is in force again that the version that ended had given up.
+        for mut row in within(reinstated(&history, before.digest, now), &history, ended, now) {
             store::grants::insert(&mut tx, &mut row).await?;
         }
         // What served only to be taken back is no reason to refuse a lower version.

@@ -7,6 +7,7 @@ mod bounds;
 mod defaults;
 mod field;
 mod read;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod work;
@@ -20,10 +21,11 @@ use serde_json::{Map, Value};
 
 pub(super) use field::{FIELD_KEYS, SECRET_KEYS};
 pub(super) use read::read;
+pub use secret::{Secret, SecretPolicies};
 
 use self::work::{Budget, TooMuchWork};
 use super::FieldType;
-use crate::domain::{FieldError, NetworkRule, SecretHeader, escape, yaml};
+use crate::domain::{FieldError, escape, yaml};
 
 /// The dialect of every schema here.
 pub(super) const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -34,30 +36,6 @@ pub struct ConfigSchema {
     source: Value,
     schema: Value,
     secrets: BTreeMap<String, Secret>,
-}
-
-/// How a secret value is treated.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Secret {
-    /// The only places `http.fetch` may send it to; none where the plugin itself uses it.
-    pub hosts: Vec<NetworkRule>,
-    /// Whether the plugin gets to see it.
-    pub deliver: bool,
-    /// The header that carries it; `Authorization` where the manifest names none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub header: Option<SecretHeader>,
-}
-
-impl Secret {
-    /// For the plugin alone.
-    pub const fn delivered() -> Self {
-        Self { hosts: Vec::new(), deliver: true, header: None }
-    }
-
-    /// The only header that carries it.
-    pub fn header(&self) -> SecretHeader {
-        self.header.clone().unwrap_or_default()
-    }
 }
 
 impl ConfigSchema {
