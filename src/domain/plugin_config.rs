@@ -2,21 +2,11 @@
 //! not ask for them by name.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
 use super::{NetworkRule, Secret, SecretHeader};
-
-/// Shorter values are not looked for: they stand in any text by chance.
-const SHORTEST_MASKED: usize = 8;
-
-/// Values that are looked for in what one plugin says, those of before included. The oldest are forgotten first.
-const MOST_MASKED: usize = 256;
-
-/// What stands in the place of a secret.
-const MASK: &str = "[redacted]";
 
 /// One secret with how it may be used.
 #[derive(Clone, Debug)]
@@ -67,6 +57,11 @@ impl Secrets {
         self.0.values().filter(is_hidden).map(|held| &held.value)
     }
 
+    /// Every value, whatever the version may do with it.
+    pub fn values(&self) -> impl Iterator<Item = &SecretString> {
+        self.0.values().map(|held| &held.value)
+    }
+
     /// Where secrets may be sent to, all of them.
     pub fn hosts(&self) -> impl Iterator<Item = &NetworkRule> {
         self.0.values().filter_map(|held| held.policy.as_ref()).flat_map(|policy| &policy.hosts)
@@ -101,78 +96,6 @@ impl PluginConfig {
         let mut config = self.values.clone();
         config.extend(self.secrets.delivered().map(|(field, value)| (field.clone(), value.expose_secret().into())));
         Value::Object(config)
-    }
-}
-
-/// Finds secrets in texts and puts a mask in their place.
-#[derive(Clone, Default)]
-pub struct Redactor {
-    /// Oldest first.
-    known: Vec<SecretString>,
-}
-
-impl fmt::Debug for Redactor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redactor({} values)", self.known.len())
-    }
-}
-
-impl Redactor {
-    /// Looks for the secrets of this configuration, too. Those of before are still looked for: a plugin may remember them.
-    #[must_use]
-    pub fn with(&self, config: &PluginConfig) -> Self {
-        let mut known = self.known.clone();
-        for held in config.secrets.0.values() {
-            let value = held.value.expose_secret();
-            // As a JSON or Python string would show it, and each line of what has several.
-            let quoted = Value::from(value).to_string();
-            let quoted = quoted.trim_matches('"');
-            for form in [value, quoted].into_iter().chain(value.lines()) {
-                let is_known = known.iter().any(|known| known.expose_secret() == form);
-                if form.len() >= SHORTEST_MASKED && !is_known {
-                    known.push(SecretString::from(form));
-                }
-            }
-        }
-        known.drain(..known.len().saturating_sub(MOST_MASKED));
-        Self { known }
-    }
-
-    /// The text without the secrets.
-    pub fn mask(&self, text: &str) -> String {
-        let mut found: Vec<&str> =
-            self.known.iter().map(SecretString::expose_secret).filter(|known| text.contains(known)).collect();
-        // One may be a part of another.
-        found.sort_unstable_by_key(|known| std::cmp::Reverse(known.len()));
-        found.into_iter().fold(text.to_owned(), |text, known| text.replace(known, MASK))
-    }
-
-    /// The same for no more than the first bytes of a long text. What may be the beginning of a secret at the cut is left
-    /// out, too.
-    pub fn mask_beginning(&self, text: &str, bytes: usize) -> String {
-        let end = text.floor_char_boundary(bytes);
-        let mut masked = self.mask(&text[..end]);
-        if end < text.len() {
-            let longest = self.known.iter().map(|known| known.expose_secret().len()).max().unwrap_or_default();
-            masked.truncate(masked.floor_char_boundary(masked.len().saturating_sub(longest)));
-        }
-        masked
-    }
-
-    /// The same for every text of a value, names of fields included.
-    pub fn mask_value(&self, value: Value) -> Value {
-        match value {
-            _ if self.known.is_empty() => value,
-            Value::String(text) => Value::String(self.mask(&text)),
-            Value::Array(items) => items.into_iter().map(|item| self.mask_value(item)).collect(),
-            Value::Object(fields) => Value::Object(self.mask_fields(fields)),
-            Value::Null | Value::Bool(_) | Value::Number(_) => value,
-        }
-    }
-
-    /// The same for every field of an object.
-    pub fn mask_fields(&self, fields: Map<String, Value>) -> Map<String, Value> {
-        fields.into_iter().map(|(name, value)| (self.mask(&name), self.mask_value(value))).collect()
     }
 }
 
@@ -217,37 +140,5 @@ mod tests {
         assert_eq!(PluginConfig::new(Map::new(), withheld).reveal(), json!({}));
         let shown = format!("{found:?}{sent:?}");
         assert!(!shown.contains("-secret"), "{shown}");
-    }
-
-    #[test]
-    fn secrets_are_masked_in_texts_and_values_in_every_form() {
-        let found = Redactor::default().with(&config(&[
-            ("short", "seven77", policy(&[], true)),
-            ("part", "hunter2hunter2", policy(&[], true)),
-            ("whole", "my-hunter2hunter2-key", policy(&[], true)),
-            ("lines", "first line \"one\"\nsecond line", policy(&[], false)),
-        ]));
-        assert_eq!(found.mask("a my-hunter2hunter2-key b hunter2hunter2"), "a [redacted] b [redacted]");
-        assert_eq!(found.mask("seven77"), "seven77", "too short to be told from chance");
-        assert_eq!(found.mask(r#"{"k": "first line \"one\"\nsecond line"}"#), r#"{"k": "[redacted]"}"#);
-        assert_eq!(found.mask("second line"), "[redacted]");
-        assert_eq!(found.mask_beginning("hunter2hunter2", 100), "[redacted]");
-        let cut = found.mask_beginning(&"my-hunter2hunter2-key".repeat(10), 50);
-        assert!(!cut.contains("hunter2"), "{cut}");
-        let masked = found.mask_value(json!({"hunter2hunter2": ["x hunter2hunter2", 1, null]}));
-        assert_eq!(masked, json!({"[redacted]": ["x [redacted]", 1, null]}));
-        let later = found.with(&config(&[("part", "changed-since", policy(&[], true))]));
-        assert_eq!(later.mask("hunter2hunter2 changed-since"), "[redacted] [redacted]");
-        assert!(!format!("{later:?}").contains("changed"));
-    }
-
-    #[test]
-    fn the_oldest_values_are_forgotten_first() {
-        let mut redactor = Redactor::default();
-        for number in 0..=MOST_MASKED {
-            redactor = redactor.with(&config(&[("a", &format!("secret-{number:04}"), policy(&[], true))]));
-        }
-        assert_eq!(redactor.known.len(), MOST_MASKED);
-        assert_eq!(redactor.mask("secret-0000 secret-0001"), "secret-0000 [redacted]");
     }
 }

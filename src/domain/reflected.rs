@@ -11,8 +11,7 @@ use data_encoding::{BASE64, BASE64URL};
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-/// What stands in the place of a secret.
-const MASK: &[u8] = b"[redacted]";
+use super::forms::Forms;
 
 /// What is not encoded in addresses, by anybody.
 const UNRESERVED: &[u8] = b"-._~";
@@ -20,27 +19,19 @@ const UNRESERVED: &[u8] = b"-._~";
 /// The same where `encodeURIComponent` of JavaScript does it.
 const UNRESERVED_BY_SCRIPTS: &[u8] = b"-_.!~*'()";
 
-/// Bits that tell whether a form may begin with some bytes.
-const FIRST_BITS: u32 = 12;
-
 /// Finds secrets in bytes that come from outside, in one pass.
 #[derive(Clone, Default)]
-pub struct Reflected {
-    /// Every form of every secret, the longest first.
-    forms: Vec<Zeroizing<Vec<u8>>>,
-    /// For the first bytes of every form: one may begin so. Most places of an answer are passed by this alone.
-    begins: Vec<bool>,
-}
+pub struct Reflected(Forms);
 
 impl fmt::Debug for Reflected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reflected({} forms)", self.forms.len())
+        write!(f, "Reflected({} forms)", self.0.len())
     }
 }
 
 impl Reflected {
     /// Shorter secrets stand in any text by chance and cannot be masked.
-    pub const SHORTEST: usize = 8;
+    pub const SHORTEST: usize = Forms::SHORTEST;
 
     /// Looks for these secrets.
     pub fn of<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
@@ -56,44 +47,17 @@ impl Reflected {
                 }
             }
         }
-        let mut forms: Vec<_> = forms.into_iter().map(Zeroizing::new).collect();
-        // One may be the beginning of another.
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        let mut begins = vec![false; 1 << FIRST_BITS];
-        for form in &forms {
-            begins[place(first_bytes(form))] = true;
-        }
-        Self { forms, begins }
+        Self(Forms::of(forms.into_iter().map(Zeroizing::new)))
     }
 
     /// Tells whether nothing is looked for.
     pub fn is_empty(&self) -> bool {
-        self.forms.is_empty()
+        self.0.is_empty()
     }
 
     /// The same bytes without the secrets.
     pub fn mask(&self, bytes: Vec<u8>) -> Vec<u8> {
-        if self.forms.is_empty() {
-            return bytes;
-        }
-        let mut masked = Vec::new();
-        let (mut kept, mut at) = (0, 0);
-        while at + Self::SHORTEST <= bytes.len() {
-            match self.form_at(&bytes[at..]) {
-                Some(length) => {
-                    masked.extend_from_slice(&bytes[kept..at]);
-                    masked.extend_from_slice(MASK);
-                    at += length;
-                    kept = at;
-                }
-                None => at += 1,
-            }
-        }
-        if kept == 0 {
-            return bytes;
-        }
-        masked.extend_from_slice(&bytes[kept..]);
-        masked
+        self.0.mask(&bytes).unwrap_or(bytes)
     }
 
     /// The same for a text.
@@ -109,26 +73,8 @@ impl Reflected {
         // Twice: a server may encode what came encoded.
         let once = decode(&read);
         let twice = decode(&once);
-        [address.to_vec(), read, once, twice].into_iter().any(|form| self.mask(form.clone()) != form)
+        [address.to_vec(), read, once, twice].into_iter().any(|form| self.0.mask(&form).is_some())
     }
-
-    /// The length of the form that these bytes begin with.
-    fn form_at(&self, bytes: &[u8]) -> Option<usize> {
-        if !self.begins[place(first_bytes(bytes))] {
-            return None;
-        }
-        self.forms.iter().find(|form| bytes.starts_with(form)).map(|form| form.len())
-    }
-}
-
-fn first_bytes(bytes: &[u8]) -> u64 {
-    bytes.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
-}
-
-/// Where the first bytes of a form are noted.
-fn place(first: u64) -> usize {
-    // Fibonacci hashing: the high bits of the product depend on all of them.
-    usize::try_from(first.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - FIRST_BITS)).unwrap_or(0)
 }
 
 /// What a server reads out of `Basic VALUE`: name and password together, and the password alone.

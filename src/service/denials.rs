@@ -44,7 +44,7 @@ impl Service {
         let member = self.fleet.find(&PluginRef::Id(plugin));
         // A plugin can write a secret that it has into the name of a host, or into anything else that is refused. The row
         // would keep it open in the database, in every backup and in what the audit log shows.
-        let mask = |text: String| member.as_ref().map_or_else(|| text.clone(), |member| member.log.mask(&text));
+        let mask = |text: String| member.as_ref().map_or_else(|| text.clone(), |member| member.log.mask_quoted(&text));
         let (line, detail) = match what {
             What::One(Denial { rule, text, how, is_by_rule }) => {
                 let (text, how) = (mask(text), mask(how));

@@ -122,7 +122,10 @@ impl Actor {
             }
             Ok(raw) => serde_json::from_str(raw.get())
                 .unwrap_or_else(|_other| unhealthy("the answer to `health` is not an object".to_owned())),
-            Err(error) => unhealthy(error.message.chars().take(MAX_ERROR_CHARACTERS).collect()),
+            Err(error) => {
+                // Masked before it is cut.
+                unhealthy(self.around.log.mask(&error.message).chars().take(MAX_ERROR_CHARACTERS).collect())
+            }
         };
         let said = self.around.log.mask_fields(said);
         let report = HealthReport { at: self.around.clock.now(), health: said };
@@ -143,7 +146,7 @@ impl Actor {
     async fn explain(&mut self, end: Result<ReaderEnd, oneshot::error::RecvError>) -> SessionEnd {
         match end {
             Ok(ReaderEnd::Broken(violation)) => {
-                SessionEnd::new(EndCause::Protocol, self.around.log.mask(&violation.to_string()))
+                SessionEnd::new(EndCause::Protocol, self.around.log.mask_quoted(&violation.to_string()))
             }
             Ok(ReaderEnd::Closed) | Err(_) => {
                 let engine = self.around.engine.as_ref();
@@ -164,15 +167,14 @@ impl Actor {
         let at_most = |grace: Duration| stop.until.min(Instant::now() + grace);
         tokio::select! {
             broken = &mut *reader_end => return self.explain(broken).await,
-            _ = tokio::time::timeout_at(at_most(CALLS_GRACE), inner.calls.idle()) => {}
+            _ = tokio::time::timeout_at(at_most(CALLS_GRACE), inner.calls.unwanted()) => {}
         }
         let cancelled = inner.calls.abandon_all(&end);
         for call in &cancelled {
             inner.cancel(*call, CancelReason::Shutdown);
         }
-        if !cancelled.is_empty() {
-            tokio::time::timeout_at(at_most(STOPPED_GRACE), inner.calls.idle()).await.ok();
-        }
+        // Also those that were given up before: one that does not end then does not end at all.
+        tokio::time::timeout_at(at_most(STOPPED_GRACE), inner.calls.idle()).await.ok();
         if let Ok((id, _answer)) = inner.calls.insert_own()
             && inner.outbound.send(Outgoing::shutdown(id)).is_ok()
         {

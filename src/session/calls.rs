@@ -10,49 +10,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::SessionEnd;
+use super::answered::{CallError, CallOutcome, Delivery};
 use super::chunks::{Events, Sink, StreamEvent, as_list, collect};
 use super::requests::Served;
 use crate::domain::{CallId, Origin};
 use crate::protocol::{Chunk, Progress, RemoteError, Violation};
-
-/// What a plugin answered.
-#[derive(Clone, Debug)]
-pub enum CallOutcome {
-    /// A result.
-    Result(Box<RawValue>),
-    /// Its code raised.
-    Raised(RemoteError),
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug)]
-pub enum CallError {
-    /// The time was over.
-    Timeout,
-    /// The session ended first.
-    Ended(Arc<SessionEnd>),
-    /// The plugin does not read what it is sent.
-    NotReading,
-    /// The chunks together are larger than a message may be.
-    TooMuch {
-        /// The limit.
-        max_bytes: usize,
-    },
-    /// The caller does not read what it asked for.
-    CallerTooSlow {
-        /// Chunks waiting, in bytes.
-        max_bytes: usize,
-    },
-}
-
-/// Whether chunks are wanted one by one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// One answer at the end.
-    Whole,
-    /// Chunks as they come.
-    Stream,
-}
 
 pub(super) type Delivered = Result<CallOutcome, CallError>;
 
@@ -253,6 +215,7 @@ impl Calls {
         match self.table().by_id.get_mut(&id) {
             Some(Pending::Call(call)) if call.abandoned.is_none() => {
                 call.give_up();
+                self.fewer.notify_waiters();
                 true
             }
             _ => false,
@@ -279,6 +242,18 @@ impl Calls {
         loop {
             let fewer = self.fewer.notified();
             if self.table().ids.is_empty() {
+                return;
+            }
+            fewer.await;
+        }
+    }
+
+    /// Completes when nobody waits for a call any more, whether the plugin works on it or not.
+    pub(super) async fn unwanted(&self) {
+        loop {
+            let fewer = self.fewer.notified();
+            let is_wanted = |pending: &Pending| matches!(pending, Pending::Call(call) if call.abandoned.is_none());
+            if !self.table().by_id.values().any(is_wanted) {
                 return;
             }
             fewer.await;

@@ -347,7 +347,7 @@ impl Starting {
         {
             self.around.log.note("ERROR", trace);
         }
-        let mut failure = match refused {
+        let failure = match refused {
             Refused::Ended => {
                 let engine = self.around.engine.as_ref();
                 let memory_mb = self.order.spec.limits.memory_mb;
@@ -369,8 +369,8 @@ impl Starting {
             }
             Refused::NotReading => StartFailure::new("protocol", "it does not read what it is sent".to_owned(), None),
         };
-        // It goes to the caller and into the service's log.
-        failure.text = self.around.log.mask(&failure.text);
+        let log = &self.around.log;
+        let mut failure = failure.told(|text| log.mask_quoted(&log.mask(text)));
         failure.log_tail = tail(&mut self.printed);
         LaunchError::Plugin(Box::new(failure))
     }

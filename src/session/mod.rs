@@ -12,6 +12,7 @@
 //! whoever stops the service stops its sessions first.
 
 mod actor;
+mod answered;
 mod calls;
 mod chunks;
 mod configure;
@@ -35,7 +36,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::Instant;
 
-pub use calls::{CallError, CallOutcome, Delivery};
+pub use answered::{CallError, CallOutcome, Delivery};
 pub use chunks::StreamEvent;
 pub use ended::{EndCause, SessionEnd};
 pub use examine::Unfit;

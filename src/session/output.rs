@@ -30,9 +30,19 @@ pub(super) struct ExitNote {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Text { stream: String, text: String },
-    Dropped { dropped: u64 },
-    Exit { exit: ExitNote },
+    Text {
+        stream: String,
+        text: String,
+        /// The line was longer.
+        #[serde(default)]
+        cut: bool,
+    },
+    Dropped {
+        dropped: u64,
+    },
+    Exit {
+        exit: ExitNote,
+    },
 }
 
 /// What is known of the end so far.
@@ -65,7 +75,8 @@ pub(super) async fn carry(mut stream: UnixStream, log: Arc<PluginLog>, end: watc
 
 fn take(line: &[u8], log: &PluginLog, end: &watch::Sender<OutputEnd>) {
     match serde_json::from_slice(line) {
-        Ok(Line::Text { stream, text }) => log.add(&stream, None, &text, None),
+        Ok(Line::Text { stream, text, cut: true }) => log.add_cut(&stream, &text),
+        Ok(Line::Text { stream, text, cut: false }) => log.add(&stream, None, &text, None),
         Ok(Line::Dropped { dropped }) => {
             log.note("WARNING", &format!("{dropped} lines were dropped: they came too fast"));
         }

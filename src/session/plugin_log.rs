@@ -20,6 +20,9 @@ const FILE_BYTES: u64 = 1024 * 1024;
 /// Bytes of one text; what is longer is cut.
 const TEXT_BYTES: usize = 16 * 1024;
 
+/// Bytes of a text that goes to callers. The Python SDK cuts its own at 64 KiB, and a secret may stand there.
+const MASKED_BYTES: usize = 60 * 1024;
+
 /// Lines per second that are kept, and how many may come at once. More are counted and dropped: a flood would cost disk
 /// and push out what explains it.
 const LINES_PER_SECOND: f64 = 1_000.0;
@@ -88,9 +91,15 @@ impl PluginLog {
         self.hidden.rcu(|hidden| hidden.with(config));
     }
 
-    /// A text of the plugin's without its secrets.
+    /// A text of the plugin's without its secrets, for callers and figures. Only so much of it that no cut shows which the
+    /// plugin's own side made.
     pub fn mask(&self, text: &str) -> String {
-        self.hidden.load().mask(text)
+        self.hidden.load().mask_beginning(text, MASKED_BYTES)
+    }
+
+    /// The same for what the service says, with quotations of the plugin's words.
+    pub fn mask_quoted(&self, text: &str) -> String {
+        self.hidden.load().mask_quoted(text)
     }
 
     /// The same for an object of the plugin's.
@@ -100,6 +109,19 @@ impl PluginLog {
 
     /// Adds a line of the plugin's.
     pub fn add(&self, stream: &str, level: Option<String>, text: &str, fields: Option<&RawValue>) {
+        self.take(|log| log.line(stream, level, text, fields));
+    }
+
+    /// Adds the beginning of a line of the plugin's that was longer.
+    pub fn add_cut(&self, stream: &str, text: &str) {
+        self.take(|log| {
+            let mut text = log.hidden.load().mask_cut(text);
+            text.push('…');
+            log.line(stream, None, &text, None)
+        });
+    }
+
+    fn take(&self, line: impl FnOnce(&Self) -> LogLine) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let earned = now.duration_since(inner.refilled).as_secs_f64() * LINES_PER_SECOND;
@@ -113,7 +135,7 @@ impl PluginLog {
         }
         inner.allowance -= 1.0;
         self.tell_of_dropped(&mut inner);
-        let line = self.line(stream, level, text, fields);
+        let line = line(self);
         self.write(&mut inner, line);
     }
 

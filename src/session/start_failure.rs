@@ -79,9 +79,14 @@ impl StartFailure {
     pub(super) fn of_error(error: &RemoteError, exit_code: Option<i64>) -> Self {
         let kind = error.data.kind.as_deref().unwrap_or_default();
         let reason = if IMPORT_ERRORS.contains(&kind) { "import-error" } else { "initialize-failed" };
-        // It goes into the service's log and every problem, whatever the plugin wrote.
-        let text = error.message.chars().take(MAX_ERROR_CHARACTERS).collect();
-        Self::new(reason, text, exit_code)
+        Self::new(reason, error.message.clone(), exit_code)
+    }
+
+    /// The same without what must not be read, and no longer than it may be: it goes into the service's log and every
+    /// problem, whatever the plugin wrote. In this order: what is cut first may keep half of a secret.
+    pub(super) fn told(self, mask: impl FnOnce(&str) -> String) -> Self {
+        let text = mask(&self.text).chars().take(MAX_ERROR_CHARACTERS).collect();
+        Self { text, ..self }
     }
 
     /// The plugin ended instead of answering.

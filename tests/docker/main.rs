@@ -38,6 +38,7 @@ mod killed;
 mod kind;
 mod lifecycle;
 mod machine;
+mod masked;
 mod matrix;
 mod metrics;
 mod moment;

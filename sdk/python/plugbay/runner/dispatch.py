@@ -116,9 +116,9 @@ class Dispatcher:
             if self._invoker is None or not self._started:
                 raise Refused(INVALID_REQUEST, "the plugin is not initialized")
             line = answer(id, await self._invoker.run(call, params))
-        except (Exception, asyncio.CancelledError, SystemExit) as error:
+        except BaseException as error:  # noqa: BLE001
             # Also when cancelled: the service learns by the answer that nothing runs any more. And `sys.exit`
-            # in a plugin must not end the calls of others.
+            # in a plugin, or an exception of its own that is no `Exception`, must not end the calls of others.
             line = raised(id, error)
         finally:
             del self._calls[call.id]
@@ -149,7 +149,7 @@ class Dispatcher:
             if self._instance is None and method in ("health", "configure"):
                 raise Refused(INVALID_REQUEST, "the plugin is not initialized")
             line = answer(id, await serve(params))
-        except (Exception, asyncio.CancelledError, SystemExit) as error:
+        except BaseException as error:  # noqa: BLE001 -- a question without an answer is waited for
             line = raised(id, error)
             if method == "initialize":
                 self._end(START_FAILED)
@@ -188,7 +188,7 @@ class Dispatcher:
             # What cannot be sent is the check's mistake, and still an answer.
             notification("health", found)
             return found
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # noqa: BLE001
             return {"status": "unhealthy", "error": describe(error)}
 
     async def _configure(self, params: dict[str, Any]) -> Any:

@@ -58,10 +58,13 @@ def failure(id: Any, code: int, message: str, kind: str | None = None, trace: st
 
 
 def raised(id: Any, error: BaseException) -> bytes:
-    """The line that answers a request whose code raised."""
-    if isinstance(error, Refused):
-        return failure(id, error.code, str(error))
-    return failure(id, RAISED, describe(error), type(error).__name__, trace(error))
+    """The line that answers a request whose code raised. Never raises itself: the request would stay unanswered."""
+    try:
+        if isinstance(error, Refused):
+            return failure(id, error.code, str(error))
+        return failure(id, RAISED, describe(error), kind_of(error), trace(error))
+    except BaseException:  # noqa: BLE001 -- whatever an author's class does when it is looked at
+        return failure(id, RAISED, "an exception that cannot be told", "Exception", "")
 
 
 def notification(method: str, params: dict[str, Any]) -> bytes:
@@ -69,13 +72,20 @@ def notification(method: str, params: dict[str, Any]) -> bytes:
     return encode({"jsonrpc": "2.0", "method": method, "params": params})
 
 
+def kind_of(error: BaseException) -> str:
+    """The name of its class: a class can have any text for a name, and a metaclass anything at all."""
+    name = type.__dict__["__name__"].__get__(type(error))
+    return "".join(character if character.isprintable() else "?" for character in name)
+
+
 def describe(error: BaseException) -> str:
     """`ValueError: bad thing`."""
     try:
         text = str(error)
-    except Exception:
+    except BaseException:  # noqa: BLE001 -- also what would end the runner
         text = "(its text cannot be had)"
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    kind = kind_of(error)
+    return f"{kind}: {text}" if text else kind
 
 
 def trace(error: BaseException) -> str:
@@ -83,7 +93,10 @@ def trace(error: BaseException) -> str:
     told = traceback.TracebackException.from_exception(error)
     told.stack = traceback.StackSummary.from_list([frame for frame in told.stack if _is_the_authors(frame.filename)])
     text = clean("".join(told.format()))
-    return text if len(text) <= MAX_TRACE else "…" + text[-MAX_TRACE:]
+    if len(text) <= MAX_TRACE:
+        return text
+    # From the beginning of a line: the service finds secrets line by line, and not halves of them.
+    return "…\n" + text[-MAX_TRACE:].partition("\n")[2]
 
 
 def _is_the_authors(file: str) -> bool:
