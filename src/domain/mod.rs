@@ -23,6 +23,7 @@ mod problem;
 mod redactor;
 mod reflected;
 mod secret_header;
+mod strangers;
 mod requires;
 mod scope;
 mod status;

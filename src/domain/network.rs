@@ -9,6 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::escape;
+use super::strangers::can_register_below;
 
 /// One place a plugin may reach, such as `api.example.com:443` or `tcp://db.example:5432`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,6 +99,11 @@ impl NetworkRule {
     /// The port.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Tells whether it covers hosts of anybody who wants one, such as `*.com`: as good as every public host.
+    pub fn is_for_strangers(&self) -> bool {
+        matches!(&self.host, NetworkHost::Below(parent) if can_register_below(parent))
     }
 
     /// Tells whether everything `other` reaches is reached by this rule too.

@@ -61,7 +61,12 @@ impl Permission {
     pub const fn reaches_data(self) -> bool {
         matches!(
             self,
-            Self::FilesystemRead | Self::FilesystemWrite | Self::DatabaseRead | Self::DatabaseWrite | Self::ChatAccess
+            Self::FilesystemRead
+                | Self::FilesystemWrite
+                | Self::DatabaseRead
+                | Self::DatabaseWrite
+                | Self::ApiAccess
+                | Self::ChatAccess
         )
     }
 }

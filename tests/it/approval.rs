@@ -179,6 +179,28 @@ async fn data_beside_open_egress_is_accepted_by_name() {
 }
 
 #[tokio::test]
+async fn an_api_beside_open_egress_is_a_risk() {
+    let app = installed("permissions: [network_access, api_access]\n").await;
+    assert_eq!(shown(&app).await["risks"], json!(["data-egress"]));
+    let both = json!({"grant": ["network_access", "api_access"]});
+    approve(&app, &both).await.expect_problem(422, "risk-not-accepted");
+}
+
+#[tokio::test]
+async fn a_wildcard_below_a_public_suffix_is_open_egress() {
+    for hosts in ["'*.com'", "'*.co.uk'", "a.example, '*.github.io:8443'", "'tcp://*.com:22'", "'http://*.org'"] {
+        let asks = format!("permissions: [network_access, chat_access]\nnetwork: {{ allow: [{hosts}] }}\n");
+        let app = installed(&asks).await;
+        let all = json!({"grant": ["network_access", "chat_access"]});
+        let answer = approve(&app, &all).await;
+        assert_eq!(answer.status, 422, "{hosts}: {}", answer.text);
+        answer.expect_problem(422, "risk-not-accepted");
+    }
+    let app = installed("permissions: [network_access, chat_access]\nnetwork: { allow: ['*.example.com'] }\n").await;
+    approve(&app, &json!({"grant": ["network_access", "chat_access"]})).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_secret_beside_open_egress_is_a_risk() {
     let secret = "permissions: [network_access]\nconfig_schema: { key: { type: string, secret: true } }\n";
     let app = installed(secret).await;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::{Grants, NetworkGrant};
 use crate::domain::manifest::Manifest;
-use crate::domain::{PluginName, Word as _, escape, words};
+use crate::domain::{NetworkRule, PluginName, Word as _, escape, words};
 
 words! {
     /// What an administrator has to accept by name.
@@ -46,7 +46,7 @@ pub enum Egress {
 /// What a plugin holds, and whom it can pass it on to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// It sees data that is not its own: chat, a database, a folder, or a secret that it is given.
+    /// It sees data that is not its own: chat, a database, a folder, an API of the operator, or a secret that it is given.
     pub holds_data: bool,
     /// Where it connects to.
     pub egress: Egress,
@@ -63,6 +63,8 @@ impl Reach {
             holds_data: grants.reach_data() || holds_secrets(manifest),
             egress: match grants.network() {
                 None => Egress::None,
+                // A wildcard below a public suffix names nobody.
+                Some(NetworkGrant::Hosts(rules)) if rules.iter().any(NetworkRule::is_for_strangers) => Egress::Open,
                 Some(NetworkGrant::Hosts(_)) => Egress::Named,
                 Some(NetworkGrant::EveryPublicHost) => Egress::Open,
             },

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{FieldType, Secret};
+use crate::domain::NetworkRule;
 use crate::domain::yaml::{Fields, Place};
 
 /// The keys of one entry.
@@ -103,7 +104,14 @@ pub(super) fn read_secret(fields: &Fields<'_>) -> Option<Secret> {
         return place.boolean()?.then(Secret::delivered);
     }
     let inner = place.fields(SECRET_KEYS)?;
-    let hosts: Vec<_> = inner.list("hosts").iter().filter_map(Place::parse).collect();
+    let mut hosts = Vec::<NetworkRule>::new();
+    for place in inner.list("hosts") {
+        let Some(rule) = place.parse::<NetworkRule>() else { continue };
+        if rule.is_for_strangers() {
+            place.fail(format!("anybody can have a host that `{rule}` covers; name the hosts that the secret is for"));
+        }
+        hosts.push(rule);
+    }
     let deliver = inner.get("deliver").and_then(|place| place.boolean()).unwrap_or(true);
     if !deliver && hosts.is_empty() {
         place.fail("a secret that is neither delivered nor sent to a host is of no use; name `hosts`");

@@ -75,6 +75,10 @@ fn schemas_are_checked() {
     for header in ["X-Forwarded-Host", "Forwarded", "Host", "Via", "Referer", "Origin", "Location"] {
         assert_refused(&sent(header), "servers lead requests on by such headers");
     }
+    for host in ["'*.com'", "'*.co.uk'", "'*.github.io:8443'", "'http://*.org'"] {
+        let text = format!("a: {{ type: string, secret: {{ hosts: [a.example, {host}] }} }}");
+        assert_refused(&text, "anybody can have a host");
+    }
     assert_refused(&sent("X-Trace"), "its name says nothing of credentials");
     assert_refused("a: { type: string, secret: { header: x-key } }", "name `hosts`");
     assert_refused("a: { type: string, pattern: '(' }", "not a usable JSON Schema");

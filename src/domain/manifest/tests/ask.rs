@@ -26,7 +26,8 @@ fn network_beside_data_is_a_risk() {
     let leaks = |extra: &str| accepted(&with(extra)).asked_reach().reaches_out_with_data();
     assert!(!leaks("permissions: [network_access]"));
     assert!(!leaks("permissions: [chat_access, database_read]"));
-    for data in ["chat_access", "database_read", "database_write", "filesystem_read", "filesystem_write"] {
+    for data in ["chat_access", "database_read", "database_write", "filesystem_read", "filesystem_write", "api_access"]
+    {
         let extra = format!("permissions: [{data}]\noptional_permissions: [network_access]");
         assert!(leaks(&extra), "{data}");
     }
