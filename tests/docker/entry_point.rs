@@ -22,6 +22,12 @@ async fn a_class_with_its_life_and_handlers_beside_it_runs_as_it_is() {
     for offered in ["execute", "on_message", "on_file_upload", "on_command"] {
         assert!(methods.contains(&offered), "{offered} in {methods:?}");
     }
+    // They are the service's to call: whoever may execute could tell a plugin of messages that nobody wrote.
+    for handler in ["on_message", "on_file_upload", "on_command", "initialize", "cleanup", "health_check", "configure"]
+    {
+        let context = json!({"text": "hello", "command": "/help", "args": []});
+        served.call(name, handler, context).await.expect_problem(422, "method-not-offered");
+    }
     let answer = served.call(name, "execute", json!({"message": "hello world", "user": "ada"})).await.expect(200);
     assert_eq!((&answer["success"], &answer["result"]), (&json!(true), &json!("hallo welt")));
     assert_eq!(answer["message"], "translated for ada");

@@ -34,6 +34,9 @@ const EXECUTE: &str = "execute";
 /// Names that are the service's own business.
 const LIFECYCLE: [&str; 6] = ["initialize", "cleanup", "health_check", "health", "configure", "shutdown"];
 
+/// What the chat calls, with what somebody wrote there, and no caller.
+const HANDLERS: [&str; 3] = ["on_message", "on_file_upload", "on_command"];
+
 /// When a caller should come back where nothing better is known.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -228,7 +231,8 @@ impl Service {
         let Some(member) = member.filter(|member| by.may_see(&member.name)) else {
             return Err(self.why_not_running(by, wanted).await);
         };
-        if method.starts_with('_') || LIFECYCLE.contains(&method) {
+        let is_callers = matches!(by, AskedBy::Service) || !HANDLERS.contains(&method);
+        if method.starts_with('_') || LIFECYCLE.contains(&method) || !is_callers {
             let detail = format!("`{}` is not a method for callers", escape(method));
             return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
         }
