@@ -12,7 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["domain"]),
     ("metrics", &["domain"]),
     ("denials", &["domain"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "domain"]),
     ("backup", &["domain"]),
     ("wire", &["domain"]),
     ("package", &["config", "domain"]),

@@ -129,7 +129,7 @@ impl Connections {
 fn victim(all: &[Arc<Connection>]) -> Option<&Arc<Connection>> {
     let candidates = |is_shown: bool| {
         let of = all.iter().filter(move |connection| connection.shown.get().is_some() == is_shown);
-        of.filter_map(|connection| connection.candidate()).collect::<Vec<_>>()
+        of.filter_map(Connection::candidate).collect::<Vec<_>>()
     };
     let unshown = most_of_one(candidates(false), |connection| connection.peer.map(network));
     let found = if unshown.is_empty() {
@@ -311,7 +311,7 @@ pub(super) mod tests {
     fn idle_ones_go_before_those_whose_first_head_is_awaited() {
         let (fresh, idle) = (from("10.0.0.1"), idle("10.0.0.1"));
         assert!(is(victim(&[fresh.clone(), idle.clone()]), &idle));
-        assert!(is(victim(&[fresh.clone()]), &fresh));
+        assert!(is(victim(std::slice::from_ref(&fresh)), &fresh));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use super::sparse;
 use super::{About, BLOCK_BYTES, BUFFER_BYTES, BackupError, EntryName, Listed, Manifest};
 use crate::domain::Digest;
 
+/// Makes a seal over the bytes of a manifest.
+pub type Seal<'a> = dyn Fn(&[u8]) -> String + 'a;
+
 /// A backup that is being written.
 #[derive(Debug)]
 pub struct Writer<W> {
@@ -82,7 +85,7 @@ impl<W: Write> Writer<W> {
 
     /// Ends with the hashes of everything and a seal over them; returns what it was written to, and how many entries there
     /// are.
-    pub fn finish(mut self, seal: Option<&dyn Fn(&[u8]) -> String>) -> Result<(W, usize), BackupError> {
+    pub fn finish(mut self, seal: Option<&Seal<'_>>) -> Result<(W, usize), BackupError> {
         let count = self.listed.len();
         let mut manifest = Manifest { entries: std::mem::take(&mut self.listed), seal: None };
         manifest.seal = seal.map(|seal| seal(&manifest.sealed_bytes()));

@@ -32,7 +32,7 @@ impl Caller {
         }
         // Keys and tokens concern every plugin: with them, a token for some could be turned into one for all.
         if matches!(scope, Scope::Trust | Scope::Admin) && self.plugins.is_some() {
-            return Err(ServiceError::ScopeForAllPlugins { scope });
+            return Err(ServiceError::ForAllPlugins { wanted: scope.as_str() });
         }
         Ok(())
     }
@@ -46,7 +46,7 @@ impl Caller {
     /// reach them through it.
     pub fn require_reach(&self, grants: &Grants) -> Result<(), ServiceError> {
         if self.plugins.is_some() && grants.admin() {
-            return Err(ServiceError::GrantForAllPlugins { permission: Permission::AdminAccess });
+            return Err(ServiceError::ForAllPlugins { wanted: Permission::AdminAccess.as_str() });
         }
         grants.edges().iter().try_for_each(|name| self.require_plugin(name))
     }

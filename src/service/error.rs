@@ -9,8 +9,7 @@ use super::data_dir::DataDirError;
 use super::download::DownloadError;
 use crate::backup::BackupError;
 use crate::domain::{
-    Code, Digest, FieldError, KeyError, KeyId, ManifestError, Permission, PluginName, Refusal, Scope, TokenId,
-    Unresolved,
+    Code, Digest, FieldError, KeyError, KeyId, ManifestError, PluginName, Refusal, Scope, TokenId, Unresolved,
 };
 use crate::egress::TrustError;
 use crate::package::PackageError;
@@ -173,17 +172,11 @@ pub enum ServiceError {
         /// The scope it would need.
         scope: Scope,
     },
-    /// The token is for some plugins, and the scope concerns all.
-    #[error("the token is for some plugins, and `{scope}` concerns all of them")]
-    ScopeForAllPlugins {
-        /// The scope.
-        scope: Scope,
-    },
-    /// The token is for some plugins, and the permission reaches all.
-    #[error("the token is for some plugins, and `{permission}` reaches all of them")]
-    GrantForAllPlugins {
-        /// The permission.
-        permission: Permission,
+    /// The token is for some plugins, and what is wanted concerns all.
+    #[error("the token is for some plugins, and `{wanted}` concerns all of them")]
+    ForAllPlugins {
+        /// A scope, or a permission.
+        wanted: &'static str,
     },
     /// The token is for other plugins.
     #[error("the token is not for `{name}`")]
@@ -315,10 +308,9 @@ impl Refusal for ServiceError {
             Self::TokenUnknown { .. } => Code::TokenUnknown,
             Self::TokenMissing => Code::TokenMissing,
             Self::TokenInvalid => Code::TokenInvalid,
-            Self::ScopeMissing { .. }
-            | Self::ScopeForAllPlugins { .. }
-            | Self::GrantForAllPlugins { .. }
-            | Self::PluginOutOfReach { .. } => Code::ScopeMissing,
+            Self::ScopeMissing { .. } | Self::ForAllPlugins { .. } | Self::PluginOutOfReach { .. } => {
+                Code::ScopeMissing
+            }
             Self::WrongPlugin { .. } | Self::FieldInvalid { .. } => Code::FieldInvalid,
             Self::ConfigInvalid { .. } | Self::Trust(_) => Code::ConfigInvalid,
             Self::ConfigIncomplete { .. } => Code::ConfigIncomplete,
@@ -359,9 +351,7 @@ impl Refusal for ServiceError {
             Self::ScopeMissing { scope } => {
                 Some(format!("use a token with that scope: plugbay token create --label LABEL --scopes {scope}"))
             }
-            Self::ScopeForAllPlugins { .. } | Self::GrantForAllPlugins { .. } => {
-                Some("use a token without `plugins`".to_owned())
-            }
+            Self::ForAllPlugins { .. } => Some("use a token without `plugins`".to_owned()),
             Self::PluginOutOfReach { .. } => Some("use a token whose `plugins` cover that name".to_owned()),
             Self::ConfigInvalid { name, .. } => Some(format!("plugbay config get {name} shows what can be set")),
             Self::ConfigIncomplete { name, missing, .. } => {

@@ -113,22 +113,26 @@ impl Service {
             verified: AtomicBool::new(false),
             shutdown,
         });
+        service.begin_chain_and_clear_up(chain_begun).await?;
+        Ok(service)
+    }
+
+    /// Records what begins here, and finishes what an earlier process left.
+    async fn begin_chain_and_clear_up(&self, chain_begun: bool) -> Result<(), ServiceError> {
+        let detail = json!({"version": env!("CARGO_PKG_VERSION")});
         if !chain_begun {
-            let detail = json!({"version": env!("CARGO_PKG_VERSION")});
-            service.record(service.entry(&Actor::Service, "service.initialized", None, detail)).await?;
+            self.record(self.entry(&Actor::Service, "service.initialized", None, detail.clone())).await?;
         }
-        if audit::lists_nothing(&mut *service.store.reader().await?).await? {
-            let detail = json!({"version": env!("CARGO_PKG_VERSION")});
-            service.record(service.entry(&Actor::Service, "system.recorded", None, detail)).await?;
+        if audit::lists_nothing(&mut *self.store.reader().await?).await? {
+            self.record(self.entry(&Actor::Service, "system.recorded", None, detail)).await?;
         }
-        service.ensure_first_token().await?;
-        let mut tx = service.store.begin().await?;
+        self.ensure_first_token().await?;
+        let mut tx = self.store.begin().await?;
         store::chat::remove_held(&mut tx).await?;
         tx.commit().await?;
-        service.bind_old_secrets().await?;
-        service.finish_kept_data().await?;
-        service.remove_left_copies().await?;
-        Ok(service)
+        self.bind_old_secrets().await?;
+        self.finish_kept_data().await?;
+        self.remove_left_copies().await
     }
 
     /// Starts the tasks that verify what is stored, run what should run, and look after the rest.

@@ -34,7 +34,7 @@ async fn approve(app: &TestApp, token: &str, name: &str, body: &Value) -> Answer
 async fn a_plugin_gets_no_reach_that_the_token_has_not() {
     let (app, token) = service().await;
     for (name, extra, grant, named) in [
-        ("a-evil", ADMIN, json!(["admin_access"]), "reaches all of them"),
+        ("a-evil", ADMIN, json!(["admin_access"]), "concerns all of them"),
         ("a-caller", CALLS, json!([{"permission": "plugins", "scope": ["secret-b"]}]), "`secret-b`"),
     ] {
         upload(&app, &token, "/api/plugins/install", &archive(name, "1.0.0", extra)).await.expect(201);
@@ -131,4 +131,19 @@ async fn a_token_that_only_installs_brings_back_no_old_version() {
     upload(&app, &token, path, &older).await.expect_problem(403, "scope-missing");
     let token = app.token(&["read", "install", "approve"], None).await;
     assert_eq!(upload(&app, &token, path, &older).await.expect(200)["version"], "1.0.0");
+}
+
+/// What an earlier version was granted comes back with it.
+#[tokio::test]
+async fn going_back_brings_no_reach_that_the_token_has_not() {
+    let (app, token) = service().await;
+    app.install(&archive("a-evil", "1.0.0", ADMIN), None).await.expect(201);
+    approve(&app, &app.token, "a-evil", &json!({"grant": ["admin_access"]})).await.expect(200);
+    let newer = archive("a-evil", "1.1.0", "");
+    assert_eq!(app.upload("/api/plugins/a-evil/update", &newer, None).await.expect(200)["status"], "updated");
+    let path = "/api/plugins/a-evil/rollback";
+    let back = send(app.bare(Method::POST, path).bearer_auth(&token).json(&json!({}))).await;
+    back.expect_problem(403, "scope-missing");
+    assert_eq!(app.get("/api/plugins/a-evil").await.expect(200)["version"], "1.1.0");
+    assert_eq!(app.post(path, &json!({})).await.expect(200)["version"], "1.0.0");
 }

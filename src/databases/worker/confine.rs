@@ -103,7 +103,7 @@ mod tests {
         let (status, own, other, changed, journal, dialled) = confined.join().unwrap();
         assert_eq!((own.unwrap().as_slice(), journal), (&b"database"[..], true));
         if status == landlock::RulesetStatus::NotEnforced {
-            println!("this kernel has no Landlock");
+            // This kernel has no Landlock.
             return;
         }
         assert_eq!((other, changed), (Err(io::ErrorKind::PermissionDenied), false));

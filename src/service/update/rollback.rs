@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::reinstated::{regained, reinstated};
 use super::{Arrival, Cause, Change, Inherits, UpdateOutcome, UpdateStatus};
-use crate::domain::{Code, Growth, PluginId, Scope};
+use crate::domain::{Code, Grants, Growth, PermissionUnit, PluginId, Scope};
 use crate::service::configuration::Ground;
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
 use crate::store;
@@ -66,7 +66,10 @@ impl Service {
         let serving = serving.ok_or_else(|| store::StoreError::missing("versions", &plugin.name))?;
         let (manifest, newer) = (self.manifests.get(&version)?, self.manifests.get(serving)?);
         let mut growth = manifest.growth(&newer);
-        growth.added.extend(self.regained(&plugin, &version, serving).await?);
+        let regained = self.regained(&plugin, &version, serving).await?;
+        growth.added.extend(regained.iter().map(|unit| format!("granted {}", unit.request())));
+        // What is granted again reaches what it reached, and the token has to reach that as well.
+        caller.require_reach(&Grants::of(&regained))?;
         check_growth(caller, &plugin, &version, &growth)?;
         self.prepare_start(&version, &manifest).await?;
         let ground = Ground::new(Arc::clone(&manifest), &version)?;
@@ -108,12 +111,11 @@ impl Service {
         plugin: &PluginRecord,
         version: &VersionRecord,
         serving: &VersionRecord,
-    ) -> Result<Vec<String>, ServiceError> {
+    ) -> Result<Vec<PermissionUnit>, ServiceError> {
         let history = store::grants::history(&mut *self.store.reader().await?, plugin.id).await?;
         let now = self.now();
         let back = reinstated(&history, version.digest, now);
-        let regained = regained(&back, &history, serving.digest, now);
-        Ok(regained.iter().map(|unit| format!("granted {}", unit.request())).collect())
+        Ok(regained(&back, &history, serving.digest, now))
     }
 }
 

@@ -197,7 +197,7 @@ mod tests {
         // Another start: nothing is noted of what was there before.
         let store = Store::open(&path, Missing::Refuse).await.unwrap();
         assert!(matches!(store.verify_audit(&key, None).await.unwrap(), Verdict::Whole(_)));
-        assert!(lists_nothing(&mut *store.reader().await.unwrap()).await.unwrap());
+        assert!(lists_nothing(&mut store.reader().await.unwrap()).await.unwrap());
         let mut tx = store.begin().await.unwrap();
         append(&mut tx, &key, &entry(2)).await.unwrap();
         tx.commit().await.unwrap();

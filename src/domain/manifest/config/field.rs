@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{FieldType, Secret};
 use crate::domain::NetworkRule;
+use crate::domain::manifest::Origin;
 use crate::domain::yaml::{Fields, Place};
 
 /// The keys of one entry.
@@ -53,7 +54,7 @@ pub(super) struct Field {
 }
 
 /// Reads one entry and makes its part of the JSON Schema.
-pub(super) fn read(place: &Place<'_>) -> Option<Field> {
+pub(super) fn read(place: &Place<'_>, origin: Origin) -> Option<Field> {
     let fields = place.fields(FIELD_KEYS)?;
     let kind = fields.required("type").and_then(|kind| kind.word::<FieldType>());
     let mut schema = Map::new();
@@ -83,7 +84,7 @@ pub(super) fn read(place: &Place<'_>) -> Option<Field> {
         }
     }
     let required = fields.get("required").and_then(|place| place.boolean()).unwrap_or(false);
-    let secret = read_secret(&fields);
+    let secret = read_secret(&fields, origin);
     if let Some(secret) = &secret {
         if kind.is_some_and(|kind| kind != FieldType::String) {
             place.fail_key("secret", "a secret is of type string");
@@ -98,7 +99,7 @@ pub(super) fn read(place: &Place<'_>) -> Option<Field> {
 }
 
 /// Reads `secret: true` or `secret: { hosts: […], deliver: false, header: x-api-key }`.
-pub(super) fn read_secret(fields: &Fields<'_>) -> Option<Secret> {
+pub(super) fn read_secret(fields: &Fields<'_>, origin: Origin) -> Option<Secret> {
     let place = fields.get("secret")?;
     if matches!(place.node().value, crate::domain::yaml::Value::Scalar(_)) {
         return place.boolean()?.then(Secret::delivered);
@@ -107,7 +108,7 @@ pub(super) fn read_secret(fields: &Fields<'_>) -> Option<Secret> {
     let mut hosts = Vec::<NetworkRule>::new();
     for place in inner.list("hosts") {
         let Some(rule) = place.parse::<NetworkRule>() else { continue };
-        if rule.is_for_strangers() {
+        if origin == Origin::Package && rule.is_for_strangers() {
             place.fail(format!("anybody can have a host that `{rule}` covers; name the hosts that the secret is for"));
         }
         hosts.push(rule);

@@ -18,7 +18,7 @@ pub(in crate::domain::manifest) fn read(
 ) -> Option<ConfigSchema> {
     let before = mistakes.count();
     let is_schema = is_json_schema(place);
-    let (schema, secrets) = if is_schema { json_schema(place)? } else { field_map(place) };
+    let (schema, secrets) = if is_schema { json_schema(place, origin)? } else { field_map(place, origin) };
     let source = place.json()?;
     if mistakes.count() > before {
         return None;
@@ -55,7 +55,7 @@ fn is_json_schema(place: &Place<'_>) -> bool {
 
 type Parts = (Value, BTreeMap<String, Secret>);
 
-fn json_schema(place: &Place<'_>) -> Option<Parts> {
+fn json_schema(place: &Place<'_>, origin: Origin) -> Option<Parts> {
     let schema = place.json()?;
     if schema.get("$schema").is_some_and(|dialect| dialect != DRAFT) {
         place.find("/$schema").fail(format!("only `{DRAFT}` is read"));
@@ -68,7 +68,7 @@ fn json_schema(place: &Place<'_>) -> Option<Parts> {
     for (name, property) in properties.into_iter().flatten() {
         let pointer = format!("/properties/{}", yaml::pointer_token(name));
         let place = place.find(&pointer);
-        let secret = place.some_fields().and_then(|fields| field::read_secret(&fields));
+        let secret = place.some_fields().and_then(|fields| field::read_secret(&fields, origin));
         let hidden = property.get("writeOnly") == Some(&Value::Bool(true));
         let Some(secret) = secret.or(hidden.then(Secret::delivered)) else { continue };
         if property.get("default").is_some() {
@@ -82,7 +82,7 @@ fn json_schema(place: &Place<'_>) -> Option<Parts> {
     Some((schema, secrets))
 }
 
-fn field_map(place: &Place<'_>) -> Parts {
+fn field_map(place: &Place<'_>, origin: Origin) -> Parts {
     let mut properties = Map::new();
     let mut required = Vec::new();
     let mut secrets = BTreeMap::new();
@@ -94,7 +94,7 @@ fn field_map(place: &Place<'_>) -> Parts {
             let shown = escape(name);
             place.fail_key(name, format!("`{shown}` is not a field name; expected up to 63 letters, digits, `-`, `_`"));
         }
-        let Some(field) = field::read(&inner) else { continue };
+        let Some(field) = field::read(&inner, origin) else { continue };
         if field.required {
             required.push(name);
         }
