@@ -120,6 +120,7 @@ codes! {
     ArchiveUnsupported "archive-unsupported" Refused "The archive uses a format that is not accepted" "pack as .tar.gz, or as .zip with stored or deflated entries and without encryption";
     ArchiveTooLarge "archive-too-large" TooLarge "The archive exceeds a limit" "make the package smaller, or ask the operator to raise the limit under `limits` in plugbay.yaml";
     DependenciesNotVendored "dependencies-not-vendored" Refused "The plugin's dependencies are not in the archive" "plugbay pack DIR puts them into vendor/";
+    SecretInPackage "secret-in-package" Refused "A secret key is among the files" "move the key out of the folder or list its file in .pluginignore; a test that needs a key generates it. A key that was published is to be replaced";
 
     // The manifest.
     ManifestMissing "manifest-missing" Refused "There is no plugin.yaml" "put plugin.yaml at the archive's root or into its single top folder, spelled exactly so";

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::domain::{Code, KeyError, KeyId, PluginName, Refusal, Timestamp, escape};
+use crate::domain::{Code, FieldError, KeyError, KeyId, PluginName, Refusal, Timestamp, escape};
 
 /// The archive limits, as the configuration names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,6 +229,12 @@ pub enum PackageError {
         /// What it is.
         found: &'static str,
     },
+    /// Secret keys in files to be packed.
+    #[error("{}{}", found.first().map(ToString::to_string).unwrap_or_default(), more(found.len()))]
+    SecretInPackage {
+        /// One for each file.
+        found: Vec<FieldError>,
+    },
     /// The machine did not do what it was asked.
     #[error("failed to {action} `{}`", path.display())]
     Io {
@@ -244,6 +250,10 @@ pub enum PackageError {
 
 fn also(found: Option<&str>) -> String {
     found.map(|name| format!("; `{name}` does not count")).unwrap_or_default()
+}
+
+fn more(count: usize) -> String {
+    if count > 1 { format!(", and {} more files hold one", count.saturating_sub(1)) } else { String::new() }
 }
 
 fn because(reason: Option<&str>) -> String {
@@ -299,6 +309,7 @@ impl Refusal for PackageError {
             Self::SecretKey { .. } => Code::SecretKeyInvalid,
             Self::Key(error) => error.code(),
             Self::PackageTampered { .. } => Code::PackageTampered,
+            Self::SecretInPackage { .. } => Code::SecretInPackage,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::StorageFull,
                 io::ErrorKind::ReadOnlyFilesystem => Code::DatabaseReadOnly,
@@ -327,6 +338,13 @@ impl Refusal for PackageError {
                 Some("replace it by a copy of what it stands for, or list it in .pluginignore".to_owned())
             }
             _ => None,
+        }
+    }
+
+    fn fields(&self) -> &[FieldError] {
+        match self {
+            Self::SecretInPackage { found } => found,
+            _ => &[],
         }
     }
 }

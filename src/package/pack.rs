@@ -1,21 +1,17 @@
 //! Packing a plugin's folder into a `.tar.gz` whose bytes depend on the folder's content and names alone.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use flate2::{Compression, GzBuilder};
-use ignore::WalkBuilder;
 use tar::{Builder, EntryType, Header};
 
-use super::beneath::{FILE_MODE, FOLDER_MODE, RUNNABLE_MODE};
+use super::beneath::FOLDER_MODE;
+use super::secrets::Secrets;
+use super::sources::{Source, Sources, sources};
 use super::{EntryPath, PackageError};
-use crate::domain::{PluginName, escape};
-
-/// What to leave out, in gitignore's syntax. The file itself is left out too.
-const IGNORE_FILE: &str = ".pluginignore";
+use crate::domain::PluginName;
 
 /// gzip's number for an unknown operating system: the real one must not be in the bytes.
 const NO_SYSTEM: u8 = 255;
@@ -38,18 +34,10 @@ pub struct PackSummary {
     pub bytes: u64,
 }
 
-/// One file or folder to pack.
-struct Source {
-    path: EntryPath,
-    from: PathBuf,
-    /// Size and mode of a file; nothing for a folder.
-    file: Option<(u64, u32)>,
-}
-
-/// Packs a folder. Hidden files are packed unless ignored; `.git` never is. A link or special file is an error, because
-/// an archive that holds one would be refused.
+/// Packs a folder. Hidden files are packed unless a rule of [`super::sources`] leaves them out. A link, a special file and
+/// a secret key are errors.
 pub fn pack(folder: &Path, output: &mut dyn Write, options: &PackOptions) -> Result<PackSummary, PackageError> {
-    let sources = collect(folder)?;
+    let sources = list(folder)?.packed;
     let failed = || PackageError::io("write the archive of", folder);
     // Level and chunks are fixed, and the compressor takes the same decisions on every processor.
     let gzip = GzBuilder::new().mtime(0).operating_system(NO_SYSTEM).write(output, Compression::new(6));
@@ -76,39 +64,21 @@ pub fn pack(folder: &Path, output: &mut dyn Write, options: &PackOptions) -> Res
     Ok(summary)
 }
 
-/// Everything to pack, sorted by the bytes of its path.
-fn collect(folder: &Path) -> Result<Vec<Source>, PackageError> {
-    let mut sources = Vec::new();
-    // Only `.pluginignore` inside the folder decides: global and parent git settings differ between machines.
-    let walk = WalkBuilder::new(folder)
-        .standard_filters(false)
-        .follow_links(false)
-        .add_custom_ignore_filename(IGNORE_FILE)
-        .filter_entry(|entry| entry.depth() == 0 || (entry.file_name() != ".git" && entry.file_name() != IGNORE_FILE))
-        .build();
-    for entry in walk {
-        let entry = entry.map_err(|error| PackageError::io("read", folder)(io::Error::other(error)))?;
-        if entry.depth() == 0 {
-            continue;
-        }
-        let from = entry.path().to_owned();
-        let inner = from.strip_prefix(folder).unwrap_or(&from);
-        let path = EntryPath::parse(inner.as_os_str().as_bytes())?;
-        let metadata = fs::symlink_metadata(&from).map_err(PackageError::io("look at", &from))?;
-        let kind = metadata.file_type();
-        let file = if kind.is_dir() {
-            None
-        } else if kind.is_file() {
-            let mode = if metadata.permissions().mode() & 0o100 != 0 { RUNNABLE_MODE } else { FILE_MODE };
-            Some((metadata.len(), mode))
-        } else {
-            let found = if kind.is_symlink() { "symbolic link" } else { "device, socket or FIFO" };
-            return Err(PackageError::SourceKind { path: escape(path.as_str()), found });
-        };
-        sources.push(Source { path, from, file });
-    }
-    sources.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+/// Tells what a folder's archive would hold. Secret keys are looked for before a byte is written, so that all of them are
+/// told at once.
+pub fn list(folder: &Path) -> Result<Sources, PackageError> {
+    let sources = sources(folder)?;
+    refuse_secrets(&sources.packed)?;
     Ok(sources)
+}
+
+fn refuse_secrets(sources: &[Source]) -> Result<(), PackageError> {
+    let mut secrets = Secrets::default();
+    for source in sources.iter().filter(|source| source.file.is_some()) {
+        let mut content = File::open(&source.from).map_err(PackageError::io("open", &source.from))?;
+        secrets.look_into(source.path.as_str(), &mut content).map_err(PackageError::io("read", &source.from))?;
+    }
+    secrets.refuse()
 }
 
 /// Appends a folder, or a file of that size and mode. Names that older readers would cut or misread get a PAX record.
@@ -158,6 +128,7 @@ impl Read for Exactly {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -211,6 +182,27 @@ mod tests {
         }
         let (_, names) = packed(base.path());
         assert_eq!(names, [".gitignore", "keep.log", "main.py", "sub/build/x"]);
+    }
+
+    #[test]
+    fn rules_of_its_own_leave_secrets_and_rubbish_out() {
+        let base = tempfile::tempdir().unwrap();
+        for path in [".env", ".env.local", "a/.envrc/x", "a.key", "id_rsa", "a/id_ed25519", "__pycache__/x", ".venv/x"]
+        {
+            write(base.path(), path, "x");
+        }
+        for path in ["web/node_modules/.cache/x", ".plugbay/x", "a/__pycache__/x.pyc", "id_dsa", "id_ecdsa"] {
+            write(base.path(), path, "x");
+        }
+        for path in ["main.py", "id_map.json", "key.py", "a/id_rsa.pub", "web/node_modules/x", ".hidden"] {
+            write(base.path(), path, "x");
+        }
+        let kept = [".hidden", "a/id_rsa.pub", "id_map.json", "key.py", "main.py", "web/node_modules/x"];
+        assert_eq!(packed(base.path()).1, kept);
+        write(base.path(), ".pluginignore", "!/.env.local\n!.git\n/id_map.json\n");
+        write(base.path(), ".git/HEAD", "x");
+        let kept = [".env.local", ".hidden", "a/id_rsa.pub", "key.py", "main.py", "web/node_modules/x"];
+        assert_eq!(packed(base.path()).1, kept);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod init;
 mod pack;
 mod running;
 mod scripted;
+mod secrets;
 mod serve;
 mod sign;
 mod validate;

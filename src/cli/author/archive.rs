@@ -41,6 +41,7 @@ pub(in crate::cli) fn read_archived_manifest(path: &Path) -> Result<Manifest, Fa
 /// Checks an archive: its entries, its manifest, and that what the manifest names is there.
 pub(super) fn check_archive(path: &Path) -> Result<(Checked, Digest), Failure> {
     let (archive, digest) = open(path)?;
+    archive.refuse_secrets(&ArchiveLimits::default())?;
     let manifest = Manifest::parse(archive.manifest_bytes())?;
     archive.check_contents(&wanted(&manifest, manifest.needs_vendor()))?;
     if let Some(config) = archive.default_config() {
@@ -58,7 +59,7 @@ pub(super) fn check_folder(folder: &Path) -> Result<Checked, Failure> {
     let mut errors: Vec<FieldError> = Vec::new();
     if !files.iter().any(|path| path.as_str() == manifest.main) {
         let why = match fs::symlink_metadata(folder.join(&manifest.main)) {
-            Ok(found) if found.is_file() => ".pluginignore leaves it out",
+            Ok(found) if found.is_file() => "a rule leaves it out, plugbay pack --list shows which",
             Ok(_) => "it is not a regular file",
             Err(_) => "it is not there",
         };

@@ -4,6 +4,7 @@ mod archive;
 mod init;
 mod keygen;
 mod keys;
+mod listing;
 mod pack;
 mod pip;
 mod settle;

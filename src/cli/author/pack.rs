@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::{NamedTempFile, TempDir};
 
 use super::archive;
+use super::listing;
 use super::source;
 use super::vendor::{self, Target};
 use crate::cli::Context;
@@ -23,7 +24,8 @@ use crate::package::{self, PackSummary};
 #[command(
     after_help = "Example: plugbay pack my-plugin -o my-plugin.tar.gz\n\nThe same files give the same bytes on any \
                         machine. SOURCE_DATE_EPOCH sets the time of every entry (default: 1970). What .pluginignore \
-                        lists, in gitignore's syntax, stays out."
+                        lists, in gitignore's syntax, stays out, and so do files such as .env and *.key. Secret keys \
+                        are refused wherever they stand; --list shows what would travel."
 )]
 pub(in crate::cli) struct PackArguments {
     /// The plugin's folder
@@ -31,6 +33,9 @@ pub(in crate::cli) struct PackArguments {
     /// The archive to write (default: NAME-VERSION.tar.gz in the current folder)
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Show what would be packed, with sizes, and what is left out, with the rule; make nothing
+    #[arg(long, conflicts_with_all = ["output", "python", "find_links"])]
+    list: bool,
     #[command(flatten)]
     vendoring: Vendoring,
 }
@@ -58,6 +63,9 @@ pub(in crate::cli) struct Packed {
 
 /// Runs the command.
 pub(in crate::cli) fn pack(arguments: &PackArguments, context: &Context) -> Result<(), Failure> {
+    if arguments.list {
+        return listing::list(&arguments.dir, context);
+    }
     let packed = build(&arguments.dir, arguments.output.as_deref(), &arguments.vendoring, context)?;
     let Packed { manifest, files, path, size, digest, warnings } = packed;
     let shown = path.display();

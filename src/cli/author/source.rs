@@ -5,11 +5,10 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ignore::WalkBuilder;
-
 use crate::cli::failure::{Failure, Local};
 use crate::cli::output::Output;
 use crate::domain::escape;
+use crate::package::{self, IGNORE_FILE, LeftOut, Sources};
 
 /// Runs the author's build command in the plugin's folder. Its output is for people, so it goes to stderr.
 #[expect(clippy::disallowed_methods, reason = "the author's own command, on the author's machine")]
@@ -29,30 +28,26 @@ pub(super) fn run_build(folder: &Path, build: &str, output: &Output) -> Result<(
     if status.success() { Ok(()) } else { Err(failed(format!("`{}` ended with {status}", escape(build)))) }
 }
 
-/// Copies what would be packed. Links are copied as links, so that packing refuses them as it does without vendoring.
+/// Copies what would be packed, and the rules for it, which hold for what is added to the copy, too.
 pub(super) fn copy_folder(from: &Path, to: &Path) -> Result<(), Failure> {
     let failed = |path: &Path| {
         let path = path.display().to_string();
         move |error: io::Error| Failure::io(format_args!("copy `{path}`"), &error)
     };
-    let walk = WalkBuilder::new(from)
-        .standard_filters(false)
-        .add_custom_ignore_filename(".pluginignore")
-        .filter_entry(|entry| entry.file_name() != ".git")
-        .build();
-    for entry in walk {
-        let entry = entry.map_err(|error| failed(from)(io::Error::other(error)))?;
-        let inner = entry.path().strip_prefix(from).unwrap_or(entry.path());
-        let target = to.join(inner);
-        let kind = fs::symlink_metadata(entry.path()).map_err(failed(entry.path()))?.file_type();
-        let copied = if kind.is_dir() {
-            fs::create_dir_all(&target)
-        } else if kind.is_symlink() {
-            fs::read_link(entry.path()).and_then(|link| std::os::unix::fs::symlink(link, &target))
-        } else {
-            fs::copy(entry.path(), &target).map(|_bytes| ())
+    let Sources { packed, left_out } = package::sources(from)?;
+    for source in packed {
+        let target = to.join(source.path.as_str());
+        let copied = match source.file {
+            None => fs::create_dir_all(&target),
+            Some(_) => fs::copy(&source.from, &target).map(|_bytes| ()),
         };
-        copied.map_err(failed(entry.path()))?;
+        copied.map_err(failed(&source.from))?;
+    }
+    for LeftOut { from: rules, .. } in left_out {
+        if rules.file_name().is_some_and(|name| name == IGNORE_FILE) && rules.is_file() {
+            let target = to.join(rules.strip_prefix(from).unwrap_or(&rules));
+            fs::copy(&rules, &target).map_err(failed(&rules))?;
+        }
     }
     Ok(())
 }
