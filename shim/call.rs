@@ -69,7 +69,7 @@ impl Call<'_> {
         command.args(&program[1..]).env("PLUGBAY_METHOD", self.method);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut started =
-            children.spawn(&mut command).map_err(|problem| Failure::new("NotStarted", problem.to_string()))?;
+            children.spawn(&mut command).map_err(|problem| Failure::new("NotStarted", not_started(&problem)))?;
         let mut traffic = Traffic::new(&mut started, &self.input, log);
         let ended = self.exchange(&mut started, &mut traffic, deadline, output_bytes);
         traffic.finish();
@@ -84,7 +84,7 @@ impl Call<'_> {
             }
             Ok(Ended::Signal(signal)) => Err(failed("Signal", format!("signal {signal}{last}"), None, Some(signal))),
             Ok(Ended::Code(0)) => Value::parse(&traffic.output)
-                .ok_or_else(|| failed("OutputInvalid", "stdout is not one JSON value".to_owned(), Some(0), None)),
+                .ok_or_else(|| failed("OutputInvalid", not_json(&traffic.output), Some(0), None)),
             Ok(Ended::Code(code)) => Err(failed("ExitCode", format!("exit code {code}{last}"), Some(code), None)),
         }
     }
@@ -199,5 +199,41 @@ fn read(pipe: &mut Option<impl Read>, bytes: &mut [u8]) -> usize {
             *pipe = None;
             0
         }
+    }
+}
+
+/// Longest piece of an output that is shown.
+const SHOWN_BYTES: usize = 100;
+
+/// What was printed instead. Whole words only: the service masks secrets, and would not know half of one.
+fn not_json(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    let text = text.trim();
+    if text.is_empty() {
+        return "stdout is empty; one JSON value is expected".to_owned();
+    }
+    let mut shown = String::new();
+    for word in text.split_whitespace() {
+        if shown.len() + word.len() > SHOWN_BYTES {
+            shown.push('…');
+            break;
+        }
+        if !shown.is_empty() {
+            shown.push(' ');
+        }
+        shown.extend(word.chars().flat_map(char::escape_debug));
+    }
+    format!("stdout is not one JSON value: it is `{shown}`; a text needs quotes")
+}
+
+/// Linux' numbers for a file that is no program, and for one whose interpreter is not there.
+const ENOENT: i32 = 2;
+const ENOEXEC: i32 = 8;
+
+fn not_started(problem: &std::io::Error) -> String {
+    match problem.raw_os_error() {
+        Some(ENOEXEC) => format!("{problem}: the first line of a script names its interpreter, such as `#!/bin/sh`"),
+        Some(ENOENT) => format!("{problem}: the interpreter that its first line names is not in the image"),
+        _ => problem.to_string(),
     }
 }

@@ -32,12 +32,28 @@ pub(super) struct BodyLimits {
     max_bytes: u64,
     min_bytes_per_second: u64,
     idle: Duration,
+    /// The limit for archives that the operator has set, where the body is one.
+    archive_bytes: Option<u64>,
 }
+
+/// Bytes of a mebibyte, as `limits.upload_mb` counts.
+const MEBIBYTE: u64 = 1024 * 1024;
 
 impl BodyLimits {
     /// For uploads of at most this size.
     pub(super) fn new(config: &Config, max_bytes: u64) -> Self {
-        Self { max_bytes, min_bytes_per_second: config.server.min_body_rate, idle: config.server.body_timeout }
+        Self {
+            max_bytes,
+            min_bytes_per_second: config.server.min_body_rate,
+            idle: config.server.body_timeout,
+            archive_bytes: None,
+        }
+    }
+
+    /// For an archive with what surrounds it.
+    pub(super) fn of_archive(config: &Config, overhead_bytes: u64) -> Self {
+        let bytes = config.limits.upload_bytes;
+        Self { archive_bytes: Some(bytes), ..Self::new(config, bytes.saturating_add(overhead_bytes)) }
     }
 
     /// Refuses a body that is announced as too large, before it is read.
@@ -49,7 +65,12 @@ impl BodyLimits {
     }
 
     fn too_large(&self) -> Problem {
-        Problem::new(Code::BodyTooLarge, format!("the body has more than {} bytes", self.max_bytes))
+        let Some(bytes) = self.archive_bytes else {
+            return Problem::new(Code::BodyTooLarge, format!("the body has more than {} bytes", self.max_bytes));
+        };
+        let detail = format!("the archive has more than {} MiB (`limits.upload_mb`)", bytes / MEBIBYTE);
+        Problem::new(Code::BodyTooLarge, detail)
+            .with_how("make the package smaller, or ask the operator to raise `limits.upload_mb` in plugbay.yaml")
     }
 }
 

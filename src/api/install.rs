@@ -178,7 +178,7 @@ async fn take_in(service: &Arc<Service>, request: &HttpRequest, payload: Payload
 }
 
 async fn receive_upload(service: &Arc<Service>, request: &HttpRequest, payload: Payload) -> Result<Incoming, Problem> {
-    let limits = BodyLimits::new(service.config(), service.config().limits.upload_bytes + OVERHEAD_BYTES);
+    let limits = BodyLimits::of_archive(service.config(), OVERHEAD_BYTES);
     let stream = Paced::new(request, payload, limits)?;
     check_boundary(request.headers())?;
     let staging = service.stage()?;

@@ -28,6 +28,11 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    /// The same with a more exact way out.
+    pub(super) fn with_how(self, how: impl Into<String>) -> Self {
+        Self { how: Some(how.into()), ..self }
+    }
+
     /// A problem with its own words.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {

@@ -178,6 +178,26 @@ impl Failure {
         Self::local(Local::PathMissing, detail, "check the path")
     }
 
+    /// A folder where an archive is expected.
+    pub(super) fn is_folder(path: &Path) -> Self {
+        let shown = path.display();
+        Self::local(Local::Usage, format!("`{shown}` is a folder and no archive"), format!("plugbay pack {shown}"))
+    }
+
+    /// The same without a way out that leads here again.
+    pub(super) fn without_circle(self) -> Self {
+        let circular = Code::ManifestInvalid.how();
+        Self { how: self.how.filter(|how| how != circular), ..self }
+    }
+
+    /// The same with more mistakes, in the order of the document.
+    pub(super) fn with_errors(mut self, more: impl IntoIterator<Item = FieldError>) -> Self {
+        self.errors.extend(more);
+        self.errors.sort_by_key(|error| (error.line, error.column));
+        self.detail = self.errors.first().map(ToString::to_string).unwrap_or_default();
+        self
+    }
+
     /// The same with a more exact way out.
     pub(super) fn with_how(self, how: impl Into<String>) -> Self {
         Self { how: Some(how.into()), ..self }

@@ -130,7 +130,7 @@ codes! {
     RuntimeMismatch "runtime-mismatch" Refused "The plugin needs another version of plugbay or of its interpreter" "upgrade plugbay, or relax `plugbay` or `python` in plugin.yaml";
 
     // Signatures and keys.
-    SignatureMissing "signature-missing" Refused "The archive is not signed" "sign it: plugbay sign FILE --key NAME.key, and send the .minisig file along";
+    SignatureMissing "signature-missing" Refused "The archive is not signed" "sign it: plugbay sign FILE --key NAME.key, and send the .minisig file along; to try it unsigned: plugbay serve --insecure-dev with `security.signatures: off`";
     SignatureUntrusted "signature-untrusted" Refused "The signing key is not trusted" "plugbay key add NAME.pub --label LABEL --names GLOB";
     SignatureInvalid "signature-invalid" Refused "The signature does not fit the archive" "fetch archive and .minisig file again; if both are whole, do not trust them";
     SignatureScope "signature-scope" Refused "The key may not sign plugins of this name" "register the key for this name: plugbay key add NAME.pub --label LABEL --names GLOB";

@@ -49,9 +49,9 @@ pub use last_update::{LastUpdate, UpdateState};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub(crate) use manifest::operator_name;
 pub use manifest::{
-    Command, ConfigFindings, ConfigSchema, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, Manifest,
-    ManifestError, OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret, SecretPolicies,
-    VendorLock, VendoredPackage, fuzz_config, fuzz_manifest, plugin_schema,
+    Command, ConfigFindings, ConfigSchema, DeclaredMain, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES,
+    Manifest, ManifestError, OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret,
+    SecretPolicies, VendorLock, VendoredPackage, fuzz_config, fuzz_manifest, plugin_schema,
 };
 pub use name::{NameError, PluginName};
 pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonical_name};

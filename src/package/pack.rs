@@ -34,8 +34,8 @@ pub struct PackSummary {
     pub bytes: u64,
 }
 
-/// Packs a folder. Hidden files are packed unless a rule of [`super::sources`] leaves them out. A link, a special file and
-/// a secret key are errors.
+/// Packs a folder. Hidden files are packed unless a rule of [`super::sources`] leaves them out. A link, a special file
+/// and a secret key are errors.
 pub fn pack(folder: &Path, output: &mut dyn Write, options: &PackOptions) -> Result<PackSummary, PackageError> {
     let sources = list(folder)?.packed;
     let failed = || PackageError::io("write the archive of", folder);
@@ -64,8 +64,8 @@ pub fn pack(folder: &Path, output: &mut dyn Write, options: &PackOptions) -> Res
     Ok(summary)
 }
 
-/// Tells what a folder's archive would hold. Secret keys are looked for before a byte is written, so that all of them are
-/// told at once.
+/// Tells what a folder's archive would hold. Secret keys are looked for before a byte is written, so that all of them
+/// are told at once.
 pub fn list(folder: &Path) -> Result<Sources, PackageError> {
     let sources = sources(folder)?;
     refuse_secrets(&sources.packed)?;

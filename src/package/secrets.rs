@@ -1,7 +1,7 @@
 //! Secret keys in files that are about to travel: an author's signing key must not reach every operator.
 //!
-//! A key is told by its content, so its name and the file around it do not matter. Only what can be used counts: a marker
-//! without key material (a parser's constant, a shortened example) is no secret, nor are certificates and public keys.
+//! A key is told by its content, so its name and the file around it do not matter. Only what can be used counts: a
+//! marker without key material (a parser's constant, a shortened example) is no secret, nor are certificates and public keys.
 
 use std::io::{self, Read};
 use std::sync::LazyLock;

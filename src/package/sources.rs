@@ -1,6 +1,7 @@
 //! What of a plugin's folder is packed, and what is left out by which rule.
 //!
-//! Only the folder itself decides: `.pluginignore` files in it and the rules below. Settings of git differ between machines.
+//! Only the folder itself decides: `.pluginignore` files in it and the rules below. Settings of git differ between
+//! machines.
 
 use std::fs;
 use std::io;

@@ -94,6 +94,7 @@ fn an_archive_without_its_signature_ends_with_five() {
     site.run(&["key", "add", "author.pub", "--label", "me", "--names", "demo"]).ok();
     let run = site.run(&["install", "unsigned.tar.gz"]).failed(5, "error: The archive is not signed");
     assert!(run.stderr.contains("fix: sign it: plugbay sign FILE --key NAME.key"), "{}", run.stderr);
+    assert!(run.stderr.contains("plugbay serve --insecure-dev with `security.signatures: off`"), "{}", run.stderr);
     site.json_failure(&["install", "unsigned.tar.gz"], 5, "signature-missing");
     site.run(&["install", "unsigned.tar.gz", "--signature", "gone.minisig"]).failed(2, "nothing at `gone.minisig`");
     site.run(&["install", "unsigned.tar.gz", "--signature", "demo-1.1.0.tar.gz.minisig"]).failed(5, "does not fit");
@@ -104,6 +105,13 @@ fn an_archive_without_its_signature_ends_with_five() {
 fn install_names_the_mistake_before_anything_is_sent() {
     let site = Site::start();
     site.run(&["install", "gone.tar.gz"]).failed(2, "nothing at `gone.tar.gz`");
+    fs::create_dir(site.folder.path().join("my-plugin")).unwrap();
+    for command in
+        [&["install", "my-plugin"][..], &["update", "demo", "my-plugin"], &["sign", "my-plugin", "--key", "author.key"]]
+    {
+        let run = site.run(command).failed(2, "`my-plugin` is a folder and no archive");
+        assert!(run.stderr.contains("fix: plugbay pack my-plugin"), "{}", run.stderr);
+    }
     site.run(&["install", "demo-1.0.0.tar.gz", "--trust", "gone.pub"]).failed(2, "nothing at `gone.pub`");
     site.run(&["install", "https://plugins.example/a.tar.gz", "--or-update"]).failed(2, "download the archive first");
     site.run(&["install", "https://127.0.0.1/a.tar.gz"]).failed(4, "The address is not allowed");

@@ -62,3 +62,43 @@ fn a_path_that_does_not_exist_is_a_usage_error() {
     plugbay(base.path(), &["validate", "nowhere"]).failed(2, "there is nothing at `nowhere`");
     plugbay(base.path(), &["validate", "."]).failed(4, "error: There is no plugin.yaml");
 }
+
+#[test]
+fn a_missing_entry_point_is_told_with_the_other_mistakes() {
+    let base = plugin("name: demo\nmain: gone.py\nversion: one\npermissions: [network_acess]\n");
+    for command in ["validate", "pack"] {
+        let run = plugbay(base.path(), &[command, "demo"]).failed(4, "error: plugin.yaml is not valid");
+        let told = "line 2, column 7: /main: the entry point `gone.py` cannot be packed: it is not there";
+        assert!(run.stderr.contains(told), "{}", run.stderr);
+        assert!(run.stderr.contains("line 3, column 10: /version"), "{}", run.stderr);
+        assert!(run.stderr.contains("line 4, column 15: /permissions/0"), "{}", run.stderr);
+        assert!(!run.stderr.contains("fix:"), "what shows every mistake leads to no other place: {}", run.stderr);
+    }
+    let json = plugbay(base.path(), &["validate", "demo", "--json"]).json();
+    assert_eq!(json["code"], "manifest-invalid");
+    assert_eq!(json["errors"].as_array().unwrap().len(), 3);
+    assert_eq!(json.get("how"), None);
+    let alone = plugin("name: demo\nversion: 1.0.0\nmain: gone.py\n");
+    let run = plugbay(alone.path(), &["validate", "demo"]).failed(4, "line 3, column 7: /main");
+    assert!(run.stderr.contains("fix: set `main`"), "{}", run.stderr);
+    fs::write(alone.path().join("demo/.pluginignore"), "main.*\n").unwrap();
+    fs::write(alone.path().join("demo/plugin.yaml"), "name: demo\nversion: 1.0.0\nmain: main.py\n").unwrap();
+    let run = plugbay(alone.path(), &["validate", "demo"]).failed(4, "a rule leaves it out");
+    assert!(run.stderr.contains("fix: plugbay pack demo --list"), "{}", run.stderr);
+}
+
+#[test]
+fn an_entry_point_that_is_yet_to_be_built_leads_to_pack() {
+    let base = plugin("name: demo\nversion: 1.0.0\nmain: prog\nbuild: cp main.py prog\n");
+    let run = plugbay(base.path(), &["validate", "demo"]).failed(4, "`prog` is made by `build`: run `plugbay pack`");
+    assert!(run.stderr.contains("fix: plugbay pack demo"), "{}", run.stderr);
+    plugbay(base.path(), &["pack", "demo"]).ok();
+    plugbay(base.path(), &["validate", "demo"]).ok();
+    let wrong = plugin("name: demo\nversion: one\nmain: prog\nbuild: cp main.py prog\n");
+    for command in ["validate", "pack"] {
+        let run = plugbay(wrong.path(), &[command, "demo"]).failed(4, "/version");
+        assert!(!run.stderr.contains("prog"), "nothing was built that could be missed: {}", run.stderr);
+    }
+    let lazy = plugin("name: demo\nversion: 1.0.0\nmain: prog\nbuild: \"true\"\n");
+    plugbay(lazy.path(), &["pack", "demo"]).failed(4, "`build` did not make it");
+}

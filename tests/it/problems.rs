@@ -82,7 +82,11 @@ async fn a_slow_body_is_given_up() {
 #[tokio::test]
 async fn a_large_upload_is_refused_by_its_announced_length() {
     let app = TestApp::setup().unsigned().with(|config| config.limits.upload_bytes = 1000).start().await;
-    app.install(&vec![0x1f; 200_000], None).await.expect_problem(413, "body-too-large");
+    let refused = app.install(&vec![0x1f; 200_000], None).await;
+    let problem = refused.expect_problem(413, "body-too-large");
+    for text in ["detail", "how"] {
+        assert!(problem[text].as_str().unwrap().contains("`limits.upload_mb`"), "{problem}");
+    }
     app.install(&vec![0x1f; 2000], None).await.expect_problem(413, "archive-too-large");
 }
 

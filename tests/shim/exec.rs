@@ -129,3 +129,33 @@ fn the_service_gone_ends_running_calls() {
     shim.assert_code(75);
     assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
 }
+
+#[test]
+fn what_is_no_json_is_shown_as_it_was_printed() {
+    let message_of = |script: &str| {
+        let mut shim = shim(&[], script);
+        invoke(&mut shim, 1, &Value::Null, 5000);
+        shim.receive()["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let said = "stdout is not one JSON value: it is";
+    assert_eq!(message_of("echo hello"), format!("{said} `hello`; a text needs quotes"));
+    assert_eq!(message_of("true"), "stdout is empty; one JSON value is expected");
+    assert_eq!(message_of("printf 'a\\033[2J\\nb'"), format!("{said} `a\\u{{1b}}[2J b`; a text needs quotes"));
+    // A word is shown whole or not at all: the service would not know half of a secret.
+    let long = message_of("echo first; head -c 200 /dev/zero | tr '\\0' x");
+    assert_eq!(long, format!("{said} `first…`; a text needs quotes"));
+}
+
+#[test]
+fn a_script_without_its_first_line_is_told_what_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("main");
+    for (content, hint) in [("echo 1\n", "such as `#!/bin/sh`"), ("#!/no/such\n", "is not in the image")] {
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut shim = Shim::start_with(&[], "exec", &[], &[path.to_str().unwrap()]);
+        invoke(&mut shim, 1, &Value::Null, 5000);
+        let message = shim.receive()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(hint), "{message}");
+    }
+}

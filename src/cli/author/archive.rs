@@ -6,10 +6,10 @@ use std::path::Path;
 
 use crate::cli::failure::Failure;
 use crate::domain::{
-    ArchiveLimits, Clock as _, Code, Digest, FieldError, Manifest, PluginName, Refusal, Runtime, SignaturePolicy,
-    SystemClock,
+    ArchiveLimits, Clock as _, Code, DeclaredMain, Digest, FieldError, Manifest, PluginName, Refusal, Runtime,
+    SignaturePolicy, SystemClock,
 };
-use crate::package::{self, Contents, EntryPath, InspectedArchive, PackOptions, Upload};
+use crate::package::{self, Contents, EntryPath, InspectedArchive, PackOptions, Source, Upload};
 
 /// A plugin that was checked, with what its author should know.
 pub(super) struct Checked {
@@ -19,7 +19,9 @@ pub(super) struct Checked {
 
 /// Reads an archive by every rule but the signature's, which is not looked at here.
 pub(super) fn open(path: &Path) -> Result<(InspectedArchive, Digest), Failure> {
-    fs::metadata(path).map_err(|error| Failure::read(path, &error))?;
+    if fs::metadata(path).map_err(|error| Failure::read(path, &error))?.is_dir() {
+        return Err(Failure::is_folder(path));
+    }
     let limits = ArchiveLimits::default();
     let upload = Upload::read(path, &limits)?;
     let digest = upload.digest();
@@ -52,43 +54,98 @@ pub(super) fn check_archive(path: &Path) -> Result<(Checked, Digest), Failure> {
     Ok((Checked { manifest, warnings }, digest))
 }
 
+/// Whether the folder's build command has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Build {
+    ToCome,
+    Done,
+}
+
 /// Checks a folder as it would be packed; all mistakes of its documents are told together.
-pub(super) fn check_folder(folder: &Path) -> Result<Checked, Failure> {
-    let manifest = read_manifest(folder)?;
-    let files = package::pack(folder, &mut io::sink(), &options(&manifest, 0))?.files;
-    let mut errors: Vec<FieldError> = Vec::new();
-    if !files.iter().any(|path| path.as_str() == manifest.main) {
-        let why = match fs::symlink_metadata(folder.join(&manifest.main)) {
-            Ok(found) if found.is_file() => "a rule leaves it out, plugbay pack --list shows which",
-            Ok(_) => "it is not a regular file",
-            Err(_) => "it is not there",
-        };
-        errors.push(FieldError::at("/main", format!("the entry point `{}` cannot be packed: {why}", manifest.main)));
-    }
-    let code = if errors.is_empty() { Code::ManifestInvalid } else { Code::EntrypointMissing };
-    let config = folder.join("config.yaml");
-    if files.iter().any(|path| path.as_str() == "config.yaml") {
-        let bytes = fs::read(&config).map_err(|error| Failure::read(&config, &error))?;
-        if let Err(error) = manifest.read_config(&bytes) {
-            let in_file = |field: &FieldError| FieldError {
-                message: format!("{} (in config.yaml)", field.message),
-                ..field.clone()
+pub(super) fn check_folder(folder: &Path, build: Build) -> Result<Checked, Failure> {
+    let bytes = read_manifest_bytes(folder)?;
+    let packed = package::sources(folder)?.packed;
+    let main = Manifest::find_main(&bytes);
+    let missing = main.as_ref().and_then(|main| missing(folder, main, &packed, build));
+    let manifest = match Manifest::parse(&bytes) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            // What `build` makes is judged once it can run.
+            let missing = missing.filter(|_| main.is_some_and(|main| !main.is_built));
+            let failure = match missing {
+                None => error.into(),
+                Some((missing, _)) => {
+                    let errors = error.fields().iter().cloned().chain([missing]);
+                    Failure::invalid(Code::ManifestInvalid, Vec::new()).with_errors(errors)
+                }
             };
-            errors.extend(error.fields().iter().map(in_file));
+            return Err(failure.without_circle());
         }
+    };
+    let mistakes = mistakes_in_config(folder, &manifest, &packed)?;
+    match missing {
+        Some((missing, how)) => {
+            let failure = Failure::invalid(Code::EntrypointMissing, vec![missing]).with_errors(mistakes);
+            return Err(match how {
+                Some(how) => failure.with_how(how),
+                None => failure,
+            });
+        }
+        None if !mistakes.is_empty() => return Err(Failure::invalid(Code::ManifestInvalid, mistakes).without_circle()),
+        None => {}
     }
-    if !errors.is_empty() {
-        return Err(Failure::invalid(code, errors));
-    }
+    let files = package::pack(folder, &mut io::sink(), &options(&manifest, 0))?.files;
     let warnings = warnings(&manifest, &files);
     Ok(Checked { manifest, warnings })
 }
 
+/// Why the entry point would not be in the archive, and the way out where it is not plugin.yaml's.
+fn missing(
+    folder: &Path,
+    main: &DeclaredMain,
+    packed: &[Source],
+    build: Build,
+) -> Option<(FieldError, Option<String>)> {
+    if packed.iter().any(|source| source.file.is_some() && source.path.as_str() == main.path) {
+        return None;
+    }
+    let (why, how) = match fs::symlink_metadata(folder.join(&main.path)) {
+        Ok(found) if found.is_file() => {
+            let how = format!("plugbay pack {} --list shows the rule", folder.display());
+            ("a rule leaves it out", Some(how))
+        }
+        Ok(_) => ("it is not a regular file", None),
+        Err(_) if main.is_built && build == Build::ToCome => {
+            let message = format!("`{}` is made by `build`: run `plugbay pack`", main.path);
+            return Some((main.mistake(message), Some(format!("plugbay pack {}", folder.display()))));
+        }
+        Err(_) if main.is_built => ("`build` did not make it", None),
+        Err(_) => ("it is not there", None),
+    };
+    Some((main.mistake(format!("the entry point `{}` cannot be packed: {why}", main.path)), how))
+}
+
+fn mistakes_in_config(folder: &Path, manifest: &Manifest, packed: &[Source]) -> Result<Vec<FieldError>, Failure> {
+    let path = folder.join("config.yaml");
+    if !packed.iter().any(|source| source.path.as_str() == "config.yaml") {
+        return Ok(Vec::new());
+    }
+    let bytes = fs::read(&path).map_err(|error| Failure::read(&path, &error))?;
+    let Err(error) = manifest.read_config(&bytes) else { return Ok(Vec::new()) };
+    let in_file =
+        |field: &FieldError| FieldError { message: format!("{} (in config.yaml)", field.message), ..field.clone() };
+    Ok(error.fields().iter().map(in_file).collect())
+}
+
 /// Reads plugin.yaml in a folder.
 pub(super) fn read_manifest(folder: &Path) -> Result<Manifest, Failure> {
+    Ok(Manifest::parse(&read_manifest_bytes(folder)?)?)
+}
+
+fn read_manifest_bytes(folder: &Path) -> Result<Vec<u8>, Failure> {
     let path = folder.join("plugin.yaml");
     match fs::read(&path) {
-        Ok(bytes) => Ok(Manifest::parse(&bytes)?),
+        Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => {
             Err(Failure::refused(Code::ManifestMissing, format!("there is no plugin.yaml in `{}`", folder.display())))
         }

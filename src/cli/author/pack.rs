@@ -93,10 +93,11 @@ pub(in crate::cli) fn build(
     context: &Context,
 ) -> Result<Packed, Failure> {
     let mtime = mtime(&context.environment)?;
-    if let Some(build) = archive::read_manifest(folder)?.build {
+    // A manifest with mistakes is told with everything else that is wrong; nothing of it is run.
+    if let Some(build) = archive::read_manifest(folder).ok().and_then(|manifest| manifest.build) {
         source::run_build(folder, &build, &context.output)?;
     }
-    let archive::Checked { manifest, warnings } = archive::check_folder(folder)?;
+    let archive::Checked { manifest, warnings } = archive::check_folder(folder, archive::Build::Done)?;
     for warning in &warnings {
         context.output.warning(warning);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::archive::{Checked, check_archive, check_folder};
+use super::archive::{Build, Checked, check_archive, check_folder};
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 
@@ -24,9 +24,9 @@ pub(in crate::cli) fn validate(arguments: &ValidateArguments, context: &Context)
     let path = &arguments.path;
     let is_folder = fs::metadata(path).map_err(|error| Failure::read(path, &error))?.is_dir();
     let (Checked { manifest, warnings }, digest) = if is_folder {
-        (check_folder(path)?, None)
+        (check_folder(path, Build::ToCome)?, None)
     } else {
-        let (checked, digest) = check_archive(path)?;
+        let (checked, digest) = check_archive(path).map_err(Failure::without_circle)?;
         (checked, Some(digest))
     };
     for warning in &warnings {

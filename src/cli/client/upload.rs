@@ -30,6 +30,9 @@ impl Source {
             return Ok(Self::Url { archive: archive.to_owned(), signature: signature.map(str::to_owned) });
         }
         let path = PathBuf::from(archive);
+        if path.is_dir() {
+            return Err(Failure::is_folder(&path));
+        }
         if !path.is_file() {
             return Err(Failure::missing(&path));
         }

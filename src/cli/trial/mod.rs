@@ -86,7 +86,14 @@ pub(super) fn test(arguments: &TestArguments, context: &Context) -> Result<(), F
         context.output.result(&text, &report);
         return Ok(());
     };
-    let mut failure = failed(&answer).with_how("mend it, or call it with what it needs: --context JSON");
+    let how = match answer.error_kind.as_deref() {
+        Some("OutputInvalid") => {
+            "print one JSON value to stdout, such as \"hello\" with its quotes, and all else to stderr"
+        }
+        Some("NotStarted") => "begin the script with the line of an interpreter of the image, such as #!/bin/sh",
+        _ => "mend it, or call it with what it needs: --context JSON",
+    };
+    let mut failure = failed(&answer).with_how(how);
     if context.output.is_json() {
         context.output.result("", &report);
         failure.shown = true;

@@ -5,6 +5,7 @@
 
 mod ask;
 mod config;
+mod declared_main;
 mod error;
 mod fields;
 mod growth;
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 pub use ask::Requested;
 pub use config::{ConfigFindings, ConfigSchema, Secret, SecretPolicies};
+pub use declared_main::DeclaredMain;
 pub use error::ManifestError;
 pub use growth::Growth;
 pub use kind::{Command, FieldType, Health, Hook, HookName, OnFailure, PluginType, Priority, Runtime};
