@@ -83,7 +83,7 @@ pub use keys::NewTrustedKey;
 pub use lifecycle::StatusChange;
 pub use limits::LimitsView;
 pub use listeners::Listener;
-pub use moment::{momentary_folder, remove_abandoned};
+pub use moment::{momentary_folder, remove_abandoned, write_sdk};
 pub use observe::{HealthView, MetricsView, RuntimeView, SandboxView, StatsView};
 pub use problem::PluginProblem;
 pub use registry::{Listing, PluginView, VersionsView};

@@ -31,6 +31,11 @@ fn parent() -> PathBuf {
     if usual.as_os_str().len() > MAX_TEMPORARY_PATH { PathBuf::from("/tmp") } else { usual }
 }
 
+/// Writes out the Python SDK of this version for tests that run outside of a sandbox; it is gone with the folder.
+pub fn write_sdk(folder: &Path) -> Result<PathBuf, ServiceError> {
+    Ok(RuntimeFiles::write_out(folder)?.join("sdk"))
+}
+
 /// Makes a folder for a service that keeps everything in it, closed to others. It is removed when it is dropped.
 pub fn momentary_folder() -> io::Result<TempDir> {
     tempfile::Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(CLOSED)).tempdir_in(parent())

@@ -35,6 +35,28 @@ with zipfile.ZipFile("wheels/greet-1.2-py3-none-any.whl", "w") as wheel:
 }
 
 #[test]
+fn the_tests_of_a_plugin_see_its_dependencies_and_the_sdk() {
+    let base = with_wheel();
+    let demo = base.path().join("demo");
+    fs::create_dir(demo.join("tests")).unwrap();
+    let main = "from greet import hello\nclass Demo:\n    def execute(self, context):\n        return hello()\n";
+    fs::write(demo.join("main.py"), main).unwrap();
+    let test = "import unittest\nfrom plugbay.testing import Harness\nfrom main import Demo\nclass T(unittest.TestCase):\n    \
+                def test_it(self):\n        self.assertEqual(Demo().execute({}), 'hello')\n";
+    fs::write(demo.join("tests/test_main.py"), test).unwrap();
+    let arguments = ["test", "demo", "--no-sandbox", "--find-links", "wheels"];
+    let run = plugbay(base.path(), &arguments).ok();
+    assert!(run.stderr.contains("OK"), "{}", run.stderr);
+    assert!(!demo.join("vendor").exists() && !demo.join("tests/__pycache__").exists(), "the folder is left alone");
+    // Where the tests need more than that, the author's own path still counts.
+    fs::create_dir(base.path().join("own")).unwrap();
+    fs::write(base.path().join("own/more.py"), "").unwrap();
+    fs::write(demo.join("tests/test_more.py"), format!("import more\n{test}")).unwrap();
+    plugbay(base.path(), &arguments).failed(1, "No module named 'more'");
+    shell(base.path(), "PYTHONPATH=own:$PWD/own \"$PLUGBAY\" test demo --no-sandbox --find-links wheels").ok();
+}
+
+#[test]
 fn dependencies_are_packed_with_the_same_bytes_twice() {
     let base = with_wheel();
     let pack = |output: &str| plugbay(base.path(), &["pack", "demo", "--find-links", "wheels", "-o", output]).ok();

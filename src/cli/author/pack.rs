@@ -59,6 +59,15 @@ pub(in crate::cli) struct Packed {
     size: u64,
     digest: Digest,
     warnings: Vec<String>,
+    /// The folder with the dependencies in it, where there are any. It is gone with this.
+    copy: Option<TempDir>,
+}
+
+impl Packed {
+    /// Where the plugin's dependencies lie: what was fetched, else what its author has put there.
+    pub(in crate::cli) fn vendor(&self, folder: &Path) -> PathBuf {
+        self.copy.as_ref().map_or(folder, TempDir::path).join("vendor")
+    }
 }
 
 /// Runs the command.
@@ -67,7 +76,7 @@ pub(in crate::cli) fn pack(arguments: &PackArguments, context: &Context) -> Resu
         return listing::list(&arguments.dir, context);
     }
     let packed = build(&arguments.dir, arguments.output.as_deref(), &arguments.vendoring, context)?;
-    let Packed { manifest, files, path, size, digest, warnings } = packed;
+    let Packed { manifest, files, path, size, digest, warnings, .. } = packed;
     let shown = path.display();
     context.output.result(
         &format!("{shown}\n{size} bytes\n{digest}"),
@@ -110,7 +119,7 @@ pub(in crate::cli) fn build(
     let size = archive.as_file().metadata().map_err(|error| Failure::io("read the archive", &error))?.len();
     let (_, digest) = archive::check_archive(archive.path())?;
     publish(archive.path(), &path)?;
-    Ok(Packed { manifest, files: summary.files.len(), path, size, digest, warnings })
+    Ok(Packed { manifest, files: summary.files.len(), path, size, digest, warnings, copy })
 }
 
 /// The time every entry gets: <https://reproducible-builds.org/specs/source-date-epoch/>.

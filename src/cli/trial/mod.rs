@@ -76,7 +76,7 @@ pub(super) fn test(arguments: &TestArguments, context: &Context) -> Result<(), F
     let Packed { manifest, files, .. } = &packed;
     let (name, version) = (manifest.name.to_string(), manifest.version.to_string());
     context.output.message(&format!("Packed {name} {version}: {files} files"));
-    let unit_tests = author::run_unit_tests(&arguments.dir, &context.output)?;
+    let unit_tests = author::run_unit_tests(&arguments.dir, &packed.vendor(&arguments.dir), context)?;
     let order = Order { name: &name, archive: &archive.to_string_lossy(), call: &call, config: config.as_ref() };
     let trial = if arguments.no_sandbox { None } else { Some(in_sandbox(&order, context)?) };
     let text = report_text(&name, trial.as_ref());
