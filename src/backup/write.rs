@@ -12,7 +12,7 @@ use super::{About, BLOCK_BYTES, BUFFER_BYTES, BackupError, EntryName, Listed, Ma
 use crate::domain::Digest;
 
 /// Makes a seal over the bytes of a manifest.
-pub type Seal<'a> = dyn Fn(&[u8]) -> String + 'a;
+pub(super) type Seal<'a> = dyn Fn(&[u8]) -> String + 'a;
 
 /// A backup that is being written.
 #[derive(Debug)]
