@@ -191,7 +191,7 @@ mod tests {
     /// Made up when the test runs: not even this file holds one.
     fn body() -> String {
         let key = SecretKey::generate().unwrap().to_file_text(None).unwrap();
-        let line = key.expose_secret().lines().nth(1).unwrap().as_bytes()[20..148].to_vec();
+        let line = key.expose_secret().lines().nth(1).unwrap().as_bytes().get(20..148).unwrap().to_vec();
         let lines: Vec<_> = line.chunks(64).map(|line| String::from_utf8(line.to_vec()).unwrap()).collect();
         lines.join("\n") + "aB3"
     }
