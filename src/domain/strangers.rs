@@ -23,8 +23,7 @@ pub(super) fn can_register_below(parent: &str) -> bool {
     }
     // Asked for a name below: rules such as `*.ck` are about those.
     let below = format!("x.{parent}");
-    let suffix = psl::suffix(below.as_bytes()).filter(psl::Suffix::is_known);
-    suffix.is_some_and(|suffix| suffix.as_bytes().len() >= parent.len())
+    plugbay_suffixes::known_suffix(below.as_bytes()).is_some_and(|suffix| suffix.len() >= parent.len())
 }
 
 #[cfg(test)]
