@@ -38,7 +38,7 @@ const SLOWEST_CALL: Duration = Duration::from_millis(1_250);
 const WAYS: u32 = 8;
 
 /// How many times longer something may take than without any flood.
-const FEW: u32 = 8;
+const FEW: u32 = 16;
 
 /// How often everything is asked for.
 const ROUNDS: usize = 12;
@@ -71,7 +71,7 @@ pub(crate) const TABLE: &[Attack] =
     &[attack(&[], "callers that do not read their answers", |target| unread(target).boxed())];
 
 /// Callers that get an answer each that is longer than what the system keeps for them.
-const SILENT: usize = 150;
+const SILENT: usize = 80;
 
 /// All that is to be read of them is held back by the system's buffers and by the service, which has 16 MiB for it.
 async fn unread(target: &Target) {
@@ -306,7 +306,7 @@ pub(crate) async fn run() {
     let (long, short) = calling.split_at_mut(2);
     let (long_alone, short_alone) = calling_alone.split_at_mut(2);
     judge(long, long_alone, (WAYS * SLOWEST_CALL, WAYS * SLOWEST_CALL));
-    judge(short, short_alone, (SLOWEST_CALL, SLOWEST_CALL));
+    judge(short, short_alone, (SLOWEST_CALL, SLOWEST));
     floods.abort_all();
     let began = Instant::now();
     assert!(block_in_place(|| world.process.stop()).success(), "{}", world.process.log());
