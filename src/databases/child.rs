@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -105,9 +106,15 @@ impl Worker {
         if *answered == id { Ok(reply) } else { Err(Lost::Ended) }
     }
 
-    /// Whether the process is gone.
+    /// Whether the process is gone, or going: it closes its files a moment before the system tells of its end.
     pub(super) fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+        !matches!(self.child.try_wait(), Ok(None)) || self.is_deaf()
+    }
+
+    fn is_deaf(&self) -> bool {
+        let mut stdin = [PollFd::new(&self.stdin, PollFlags::OUT)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut stdin, Some(&at_once)).is_ok() && stdin[0].revents().contains(PollFlags::ERR)
     }
 
     /// Completes when the process is gone.

@@ -19,7 +19,7 @@ pub const TABLE: &[Attack] = &[attack(&[208], changed_audit_logs), attack(&[209]
 /// A copy of a data directory that a test may spoil.
 fn copy(data: &Path) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for file in ["plugbay.db", "master.key"] {
+    for file in ["plugbay.db", "audit.head", "master.key"] {
         fs::copy(data.join(file), folder.path().join(file)).unwrap();
     }
     folder
@@ -61,6 +61,9 @@ fn changed_audit_logs(target: &mut Target) {
                 "DELETE FROM audit WHERE seq > 4",
                 "UPDATE audit_head SET seq = 4, hash = (SELECT hash FROM audit WHERE seq = 4)",
             ],
+            &["UPDATE audit SET changes = '[]' WHERE seq = 3"],
+            &["UPDATE audit SET changes = NULL"],
+            &["UPDATE tokens SET scopes = '[\"read\"]'"],
         ];
         for statements in changes {
             let (code, text) = verdict(statements, &head);
