@@ -7,19 +7,17 @@ use sqlx::SqliteConnection;
 use super::StoreError;
 use crate::domain::{PluginId, ResourceRequest, Timestamp};
 
-/// The number of a plugin's user, which it keeps from its first start until its volume is gone: the lowest that is free
-/// from `first` on.
-pub async fn user_of(connection: &mut SqliteConnection, plugin: PluginId, first: u32) -> Result<u32, StoreError> {
+/// The number of a plugin's user, which it keeps from its first start until its volume is gone.
+pub async fn user_of(connection: &mut SqliteConnection, plugin: PluginId) -> Result<u32, StoreError> {
     let id = plugin.to_string();
     sqlx::query!(
         "INSERT INTO sandbox_users (number, plugin_id)
          SELECT MIN(free.number), ?1
-         FROM (SELECT ?2 AS number UNION SELECT number + 1 FROM sandbox_users WHERE number >= ?2) AS free
+         FROM (SELECT 1 AS number UNION SELECT number + 1 FROM sandbox_users) AS free
          WHERE NOT EXISTS (SELECT 1 FROM sandbox_users AS taken WHERE taken.number = free.number)
            AND NOT EXISTS (SELECT 1 FROM sandbox_users WHERE plugin_id = ?1)
          HAVING MIN(free.number) IS NOT NULL",
         id,
-        first,
     )
     .execute(&mut *connection)
     .await?;
@@ -115,15 +113,11 @@ mod tests {
         let mut tx = store.begin().await.unwrap();
         let plugins: Vec<_> = (0..3).map(|_| PluginId::generate()).collect();
         for (plugin, number) in plugins.iter().zip(1..) {
-            assert_eq!(user_of(&mut tx, *plugin, 1).await.unwrap(), number);
+            assert_eq!(user_of(&mut tx, *plugin).await.unwrap(), number);
         }
-        assert_eq!(user_of(&mut tx, plugins[1], 1).await.unwrap(), 2);
+        assert_eq!(user_of(&mut tx, plugins[1]).await.unwrap(), 2);
         free_user(&mut tx, plugins[0]).await.unwrap();
-        assert_eq!(user_of(&mut tx, PluginId::generate(), 1).await.unwrap(), 1);
-        assert_eq!(user_of(&mut tx, PluginId::generate(), 1).await.unwrap(), 4);
-        // Another installation begins elsewhere, and users from before stay.
-        assert_eq!(user_of(&mut tx, PluginId::generate(), 301).await.unwrap(), 301);
-        assert_eq!(user_of(&mut tx, PluginId::generate(), 301).await.unwrap(), 302);
-        assert_eq!(user_of(&mut tx, plugins[1], 301).await.unwrap(), 2);
+        assert_eq!(user_of(&mut tx, PluginId::generate()).await.unwrap(), 1);
+        assert_eq!(user_of(&mut tx, PluginId::generate()).await.unwrap(), 4);
     }
 }

@@ -16,11 +16,6 @@ use crate::store;
 /// The handler of commands, by the name a plugin offers it.
 const COMMAND_HANDLER: &str = "on_command";
 
-/// Installations on one machine give their plugins users from different ranges, of this many ranges and users each. Two
-/// plugins with one user could reach each other by what the kernel ties to users.
-const RANGES: u32 = 150;
-const RANGE_USERS: u32 = 100;
-
 impl Service {
     /// What is sent to start the plugin now.
     pub(in crate::service) async fn launch_order(
@@ -32,7 +27,7 @@ impl Service {
         let grants = reach.grants.load_full();
         let mut tx = self.store.begin().await?;
         let override_ = store::running::find_limits(&mut tx, member.id).await?;
-        let number = store::running::user_of(&mut tx, member.id, first_user(&self.fleet.instance)).await?;
+        let number = store::running::user_of(&mut tx, member.id).await?;
         tx.commit().await?;
         let uid_base = match &*self.fleet.engine_state.borrow() {
             EngineState::Up(info) => info.uid_base,
@@ -146,11 +141,4 @@ fn promised_commands(manifest: &Manifest) -> Vec<String> {
         Runtime::Exec => Vec::new(),
         Runtime::Python | Runtime::Stdio => manifest.commands.iter().map(|command| command.name.clone()).collect(),
     }
-}
-
-/// Where the users of an installation begin, by its name.
-fn first_user(instance: &str) -> u32 {
-    // Its last digits are random.
-    let digits = instance.get(instance.len().saturating_sub(7)..).unwrap_or_default();
-    u32::from_str_radix(digits, 16).unwrap_or_default() % RANGES * RANGE_USERS + 1
 }
