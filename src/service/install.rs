@@ -8,6 +8,7 @@ use semver::Version;
 use serde_json::json;
 use tracing::warn;
 
+use super::configuration::Checked;
 use super::kept_data::{self, Attached};
 use super::{Caller, Incoming, PluginView, Service, ServiceError};
 use crate::config::Config;
@@ -124,7 +125,7 @@ impl Service {
         })
         .await?;
         let (archive, manifest, brought) = self
-            .checking("manifest", move || {
+            .checking(Checked::Package, move || {
                 let manifest = Manifest::parse(archive.manifest_bytes())?;
                 let brought = archive.default_config().map(|config| manifest.read_config(config)).transpose();
                 Ok((archive, manifest, brought))

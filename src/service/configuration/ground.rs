@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
 use crate::domain::{
-    ConfigFindings, ConfigSchema, FieldError, Manifest, PluginConfig, Secret, SecretPolicies, Secrets, yaml,
+    ConfigFindings, ConfigSchema, FieldError, Manifest, PluginConfig, PluginName, Secret, SecretPolicies, Secrets, yaml,
 };
 use crate::service::{Service, ServiceError};
 use crate::store::StoreError;
@@ -49,6 +49,11 @@ impl Ground {
             defaults.extend(brought);
         }
         Ok(Self { manifest, defaults })
+    }
+
+    /// Whose configuration it is.
+    pub(super) fn name(&self) -> &PluginName {
+        &self.manifest.name
     }
 
     pub(super) fn schema(&self) -> Option<&ConfigSchema> {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use semver::Version;
 use serde_json::{Map, Value, json};
 
-pub(super) use checks::Checks;
+pub(super) use checks::{Checked, Checks};
 pub(super) use ground::Ground;
 
 use self::ground::HeldSecret;
