@@ -95,17 +95,8 @@ pub async fn sizes(
     data: DataId,
     keys: &[&str],
 ) -> Result<HashMap<String, u64>, StoreError> {
-    let mut query = QueryBuilder::new("SELECT key, OCTET_LENGTH(key) + OCTET_LENGTH(value) FROM kv WHERE plugin_id = ");
-    query
-        .push_bind(data.plugin.to_string())
-        .push(" AND generation = ")
-        .push_bind(data.generation)
-        .push(" AND key IN (");
-    let mut list = query.separated(", ");
-    for key in keys {
-        list.push_bind(*key);
-    }
-    query.push(")");
+    let mut query = QueryBuilder::new("SELECT key, OCTET_LENGTH(key) + OCTET_LENGTH(value) FROM kv");
+    of_keys(&mut query, data, keys);
     let rows: Vec<(String, i64)> = query.build_query_as().persistent(false).fetch_all(connection).await?;
     Ok(rows.into_iter().map(|(key, bytes)| (key, bytes.unsigned_abs())).collect())
 }
@@ -138,8 +129,16 @@ pub async fn delete_many(connection: &mut SqliteConnection, data: DataId, keys: 
     if keys.is_empty() {
         return Ok(());
     }
-    let mut query = QueryBuilder::new("DELETE FROM kv WHERE plugin_id = ");
+    let mut query = QueryBuilder::new("DELETE FROM kv");
+    of_keys(&mut query, data, keys);
+    query.build().persistent(false).execute(connection).await?;
+    Ok(())
+}
+
+/// Narrows a statement to these keys of a plugin.
+fn of_keys(query: &mut QueryBuilder<sqlx::Sqlite>, data: DataId, keys: &[&str]) {
     query
+        .push(" WHERE plugin_id = ")
         .push_bind(data.plugin.to_string())
         .push(" AND generation = ")
         .push_bind(data.generation)
@@ -149,8 +148,6 @@ pub async fn delete_many(connection: &mut SqliteConnection, data: DataId, keys: 
         list.push_bind(*key);
     }
     query.push(")");
-    query.build().persistent(false).execute(connection).await?;
-    Ok(())
 }
 
 /// Removes everything that a plugin keeps.
