@@ -1,7 +1,7 @@
 //! Turns at a database that only one can use at a time.
 //!
-//! In a rollback journal's mode, SQLite's default, whoever reads keeps the operator's programs from writing; in every
-//! mode whoever writes does. Four plugins that each read for ten seconds, one beginning while the other still reads,
+//! In a rollback journal's mode, SQLite's default, a reader keeps the operator's programs from writing; in every mode a
+//! writer does. Four plugins that each read for ten seconds, one beginning while the other still reads,
 //! would lock them out for good. So plugins take turns, and after a long one the database is left alone as long as it
 //! took.
 
@@ -19,7 +19,7 @@ const SHORT: Duration = Duration::from_secs(1);
 /// How plugins share one database with its owner.
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
-    /// When the next turn may begin. Whoever comes first is first.
+    /// When the next turn may begin. The first to come is the first to go.
     next: Mutex<Option<Instant>>,
     /// Whether it has a write-ahead log, by what a worker said last.
     log: RwLock<Option<bool>>,
@@ -33,7 +33,7 @@ pub(super) struct Turn<'a> {
 }
 
 impl Sharing {
-    /// Waits for a turn, where one is needed: readers beside a log hinder nobody.
+    /// Waits for a turn, where one is needed: readers beside a log hinder no writer.
     pub(super) async fn take(&self, access: Access) -> Option<Turn<'_>> {
         if access == Access::Read && self.has_log() == Some(true) {
             return None;
@@ -45,7 +45,7 @@ impl Sharing {
         Some(Turn { began: Some(Instant::now()), next })
     }
 
-    /// Whether the database has a log; nobody knows before it was used.
+    /// Whether the database has a log; it is not known before it was used.
     pub(super) fn has_log(&self) -> Option<bool> {
         *self.log.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -54,7 +54,7 @@ const EAFNOSUPPORT: u32 = 97;
 /// `CLONE_NEW…` of every namespace: in a user namespace of its own a plugin would have every capability.
 const NAMESPACES: u64 = 0x7E02_0000;
 
-/// Modes that lend a file's owner or group to whoever starts it. A folder of the operator's that is writable for a plugin
+/// Modes that lend a file's owner or group to the user who starts it. A folder of the operator's that is writable for a plugin
 /// would take such a file out of the sandbox, and with it a way in for every user of the machine.
 const LENDING_MODES: u64 = 0o6000;
 
@@ -217,7 +217,7 @@ mod tests {
                 assert_eq!(answer_to("open", [0, creating, mode, 0, 0, 0]), denied, "{creating:x} {mode:o}");
                 assert_eq!(answer_to("openat", [3, 0, creating, mode, 0, 0]), denied, "{creating:x} {mode:o}");
             }
-            // What creates nothing has whatever is left in the register.
+            // What creates nothing has a mode that is left over in the register.
             assert_eq!(answer_to("openat", [3, 0, 0x8_0000, mode, 0, 0]), Action::Allow, "{mode:o}");
         }
         for mode in [0o755, 0o1777, 0] {

@@ -42,7 +42,7 @@ impl Caller {
         if self.may_see(name) { Ok(()) } else { Err(ServiceError::PluginOutOfReach { name: name.clone() }) }
     }
 
-    /// Refuses a token that would let a plugin reach other plugins than the token itself: whoever calls that plugin would
+    /// Refuses a token that would let a plugin reach other plugins than the token itself: callers of that plugin would
     /// reach them through it.
     pub fn require_reach(&self, grants: &Grants) -> Result<(), ServiceError> {
         if self.plugins.is_some() && grants.admin() {

@@ -49,7 +49,7 @@ async fn a_plugin_gets_no_reach_that_the_token_has_not() {
     }
 }
 
-/// What was granted to a plugin's bytes goes over to its next ones: then whoever sends those would reach it all.
+/// What was granted to a plugin's bytes goes over to its next ones: then their sender would reach it all.
 #[tokio::test]
 async fn new_bytes_take_over_no_reach_that_their_sender_has_not() {
     let (app, token) = service().await;

@@ -14,7 +14,7 @@ pub(super) fn gives_command(connection: &Connection, sql: &str, table: &str) -> 
     Ok(is_virtual && names_again(sql, table))
 }
 
-/// Whether the table's name stands a second time between `INTO` and the values, in whatever quotes.
+/// Whether the table's name stands a second time between `INTO` and the values, in any quotes.
 fn names_again(sql: &str, table: &str) -> bool {
     let mut names = 0;
     let mut is_behind_into = false;

@@ -110,7 +110,7 @@ impl Service {
         downgrade: Downgrade,
     ) -> Result<UpdateOutcome, ServiceError> {
         if downgrade == Downgrade::Allow {
-            // An old version is signed as well, and may have faults that everybody knows.
+            // An old version is signed as well, and may have faults that are known.
             caller.require(Scope::Approve)?;
         }
         let candidate = self.examine(caller, incoming).await?;

@@ -132,7 +132,7 @@ fn check_growth(
     let (name, number) = (&plugin.name, &version.version);
     let added = growth.added.join(", ");
     let detail = format!("`{name}` {number} may do more than {}: {added}", plugin.serving);
-    let how = format!("ask somebody whose token has the scope `{}`", Scope::Approve);
+    let how = format!("use a token that has the scope `{}`", Scope::Approve);
     Err(PluginProblem::new(Code::ScopeMissing, detail).with_how(how).into())
 }
 
