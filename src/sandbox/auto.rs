@@ -9,7 +9,7 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use super::{
-    EngineFuture, EngineInfo, FoundSandbox, RunningSandbox, Sandbox, SandboxError, SandboxEvent, SandboxExit,
+    EngineFuture, EngineInfo, FoundSandbox, Pace, RunningSandbox, Sandbox, SandboxError, SandboxEvent, SandboxExit,
     SandboxSpec, Usage,
 };
 use crate::domain::{Chain, Isolation, Refusal as _};
@@ -77,6 +77,10 @@ impl Sandbox for AutoEngine {
 
     fn start<'a>(&'a self, spec: &'a SandboxSpec) -> EngineFuture<'a, RunningSandbox> {
         async { self.chosen().await?.start(spec).await }.boxed()
+    }
+
+    fn pace<'a>(&'a self, id: &'a str, spec: &'a SandboxSpec, pace: Pace) -> EngineFuture<'a, ()> {
+        async move { self.chosen().await?.pace(id, spec, pace).await }.boxed()
     }
 
     fn check_report(&self, spec: &SandboxSpec, report: &Value) -> Result<(), SandboxError> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::runtime::{HOSTS, RESOLV_CONF, SHIM};
-use super::{EntryPoint, FolderAccess, Network, SandboxSpec};
+use super::{EntryPoint, FolderAccess, Network, Pace, SandboxSpec};
 
 /// Where the package is.
 pub(super) const PACKAGE_DIR: &str = "/plugin";
@@ -22,6 +22,22 @@ pub(super) const HOSTNAME: &str = "plugin";
 
 /// Plugins are killed before anything else of the machine when its memory runs out.
 pub(super) const OOM_SCORE: i64 = 500;
+
+/// How many times its usual weight a sandbox has in a hurry: more than a machine's worth of busy plugins together, and not
+/// so much that those stand still.
+const HURRY: u64 = 16;
+
+/// The largest weight that the kernel takes.
+const MAX_SHARES: u64 = 262_144;
+
+/// What a sandbox may have of the machine's processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Processors {
+    /// The most, in billionths of one.
+    pub(super) nano: i64,
+    /// Its weight beside others.
+    pub(super) shares: u64,
+}
 
 /// A file or folder of the machine that is seen inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +58,15 @@ pub(super) fn memory_bytes(spec: &SandboxSpec) -> i64 {
     i64::try_from(mib.saturating_mul(1 << 20)).unwrap_or(i64::MAX)
 }
 
-/// Processors in billionths.
-pub(super) fn nano_cpus(spec: &SandboxSpec, cpus: u32) -> i64 {
-    let cpus = spec.limits.cpus.min(f64::from(cpus));
+/// Its share of `cpus` processors. In a hurry it may use one whole processor at least.
+pub(super) fn processors(spec: &SandboxSpec, cpus: u32, pace: Pace) -> Processors {
+    let (limit, shares) = match pace {
+        Pace::Usual => (spec.limits.cpus, spec.limits.cpu_shares),
+        Pace::Hurried => (spec.limits.cpus.max(1.0), spec.limits.cpu_shares.saturating_mul(HURRY).min(MAX_SHARES)),
+    };
     #[expect(clippy::cast_possible_truncation, reason = "the number of processors bounds it")]
-    let nano = (cpus * 1e9).round() as i64;
-    nano
+    let nano = (limit.min(f64::from(cpus)) * 1e9).round() as i64;
+    Processors { nano, shares }
 }
 
 /// Processes and threads.
@@ -136,6 +155,20 @@ pub(super) fn bindings(spec: &SandboxSpec) -> Vec<Binding> {
 mod tests {
     use super::*;
     use crate::sandbox::testing::spec;
+
+    #[test]
+    fn a_hurry_gives_weight_and_a_whole_processor_and_takes_nothing() {
+        let mut spec = spec();
+        let of = |spec: &SandboxSpec, pace| {
+            let Processors { nano, shares } = processors(spec, 2, pace);
+            (nano, shares)
+        };
+        assert_eq!(of(&spec, Pace::Usual), (500_000_000, 1_024));
+        assert_eq!(of(&spec, Pace::Hurried), (1_000_000_000, 16_384));
+        (spec.limits.cpus, spec.limits.cpu_shares) = (64.0, MAX_SHARES);
+        assert_eq!(of(&spec, Pace::Usual), (2_000_000_000, MAX_SHARES));
+        assert_eq!(of(&spec, Pace::Hurried), of(&spec, Pace::Usual));
+    }
 
     #[test]
     fn each_entry_point_starts_through_the_shim() {

@@ -48,6 +48,9 @@ pub trait Sandbox: fmt::Debug + Send + Sync {
     /// Makes and starts a sandbox, after the engine's answers were compared with the specification.
     fn start<'a>(&'a self, spec: &'a SandboxSpec) -> EngineFuture<'a, RunningSandbox>;
 
+    /// Gives a sandbox the processors of another [`Pace`]. Sandboxes are started hurried.
+    fn pace<'a>(&'a self, id: &'a str, spec: &'a SandboxSpec, pace: Pace) -> EngineFuture<'a, ()>;
+
     /// Compares what the shim saw inside with the specification.
     fn check_report(&self, spec: &SandboxSpec, report: &Value) -> Result<(), SandboxError>;
 
@@ -97,6 +100,16 @@ pub struct RunningSandbox {
     pub image: String,
     /// What the operator allowed to be missing.
     pub weaker: Vec<String>,
+}
+
+/// How much of the processors a sandbox has beside others. Starts and ends are short, and an operator waits for them: with
+/// the weight of one plugin among busy ones, half a second of work would take many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// While it starts or ends.
+    Hurried,
+    /// As its limits say.
+    Usual,
 }
 
 /// How a sandbox ended.

@@ -15,6 +15,7 @@ use super::ended::{SessionEnd, find_reason};
 use super::instance_dir::InstanceDir;
 use super::launch::Surroundings;
 use super::output::OutputEnd;
+use super::pace::Paced;
 use super::quota::{QuotaWatch, give_back};
 use super::reader::ReaderEnd;
 use super::{CALLS_GRACE, Condition, EndCause, HealthReport, Inner, SHUTDOWN_GRACE, SessionLimits, Stop};
@@ -179,7 +180,8 @@ impl Actor {
             && inner.outbound.send(Outgoing::shutdown(id)).is_ok()
         {
             // The plugin ends once it has cleaned up, and its connection with it.
-            tokio::time::timeout_at(at_most(SHUTDOWN_GRACE), reader_end).await.ok();
+            let paced = Paced { engine: self.around.engine.as_ref(), sandbox: &inner.sandbox.id, spec: &inner.spec };
+            paced.while_it_ends(tokio::time::timeout_at(at_most(SHUTDOWN_GRACE), reader_end)).await.ok();
         }
         SessionEnd::clone(&end)
     }

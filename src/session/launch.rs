@@ -17,10 +17,11 @@ use super::ended::{find_reason, reason_of};
 use super::instance_dir::{InstanceDir, Peer, PeerError};
 use super::outbound::Outbound;
 use super::output::{OutputEnd, carry};
+use super::pace::Paced;
 use super::quota::give_back;
 use super::reader::{Reader, ReaderEnd};
 use super::requests::Requests;
-use super::start_failure::{ConnectError, LaunchError, Refused, StartFailure};
+use super::start_failure::{ConnectError, LaunchError, Refused, StartFailure, tail};
 use super::{Condition, Inner, LogLine, PluginLog, Session};
 use crate::domain::{Clock, PluginState};
 use crate::host::Host;
@@ -30,9 +31,6 @@ use crate::shutdown::Shutdown;
 
 /// Bytes of the first line, report included.
 const MAX_HELLO_BYTES: usize = 64 * 1024;
-
-/// Lines of output that explain a failed start.
-const TAIL_LINES: usize = 20;
 
 /// How long a plugin that failed to start may take to say its last words.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -217,8 +215,8 @@ impl Starting {
         });
 
         on_state(PluginState::Initializing);
-        let ready = self.initialize(&calls, &outbound, &mut reader_end, deadline).await;
-        let ready = match ready {
+        let starting = self.initialize(&calls, &outbound, &mut reader_end, deadline);
+        let ready = match self.paced().while_it_starts(starting).await {
             Ok(ready) => ready,
             Err(refused) => {
                 let error = self.explain(refused, &mut output_end).await;
@@ -254,6 +252,10 @@ impl Starting {
         };
         shutdown.spawn("session.actor", |_| actor.run(reader_end, stops));
         Ok(Session(inner))
+    }
+
+    fn paced(&self) -> Paced<'_> {
+        Paced { engine: self.around.engine.as_ref(), sandbox: &self.sandbox.id, spec: &self.order.spec }
     }
 
     /// Waits for both connections and the first line. A sandbox that ends before is not waited for.
@@ -367,30 +369,12 @@ impl Starting {
                 let text = format!("it does not offer `{name}`, which plugin.yaml declares");
                 StartFailure::new("not-offered", text, None)
             }
+            Refused::Unpaced(error) => return error.into(),
             Refused::NotReading => StartFailure::new("protocol", "it does not read what it is sent".to_owned(), None),
         };
         let log = &self.around.log;
         let mut failure = failure.told(|text| log.mask_quoted(&log.mask(text)));
         failure.log_tail = tail(&mut self.printed);
         LaunchError::Plugin(Box::new(failure))
-    }
-}
-
-/// The last lines of a start.
-fn tail(printed: &mut broadcast::Receiver<Arc<LogLine>>) -> Vec<String> {
-    let mut lines = std::collections::VecDeque::new();
-    loop {
-        match printed.try_recv() {
-            Ok(line) => {
-                for text in line.text.lines() {
-                    lines.push_back(text.to_owned());
-                }
-                while lines.len() > TAIL_LINES {
-                    lines.pop_front();
-                }
-            }
-            Err(broadcast::error::TryRecvError::Lagged(_)) => {}
-            Err(_) => return lines.into(),
-        }
     }
 }

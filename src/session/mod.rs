@@ -22,6 +22,7 @@ mod instance_dir;
 mod launch;
 mod outbound;
 mod output;
+mod pace;
 mod plugin_log;
 mod quota;
 mod reader;

@@ -1,9 +1,13 @@
 //! Why a plugin did not start, in the words its author needs.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
 
 use super::instance_dir::PeerError;
-use super::{EndCause, SessionEnd};
+use super::{EndCause, LogLine, SessionEnd};
 use crate::domain::{Code, Refusal};
 use crate::protocol::{RemoteError, Violation};
 use crate::sandbox::SandboxError;
@@ -115,6 +119,9 @@ impl From<std::io::Error> for ConnectError {
     }
 }
 
+/// Lines of output that explain a failed start.
+const TAIL_LINES: usize = 20;
+
 /// How `initialize` failed.
 pub(super) enum Refused {
     Raised(RemoteError),
@@ -123,4 +130,25 @@ pub(super) enum Refused {
     Broken(Violation),
     Lacks(String),
     NotReading,
+    /// Its share of the processors cannot be set.
+    Unpaced(SandboxError),
+}
+
+/// The last lines of a start.
+pub(super) fn tail(printed: &mut broadcast::Receiver<Arc<LogLine>>) -> Vec<String> {
+    let mut lines = VecDeque::new();
+    loop {
+        match printed.try_recv() {
+            Ok(line) => {
+                for text in line.text.lines() {
+                    lines.push_back(text.to_owned());
+                }
+                while lines.len() > TAIL_LINES {
+                    lines.pop_front();
+                }
+            }
+            Err(broadcast::error::TryRecvError::Lagged(_)) => {}
+            Err(_) => return lines.into(),
+        }
+    }
 }

@@ -44,8 +44,9 @@ async fn a_plugin_that_is_killed_from_outside_is_soon_back_and_not_held_back() {
     let worst = (noticed.iter().max().copied(), active.iter().max().copied());
     let (noticed, active) = (median(&mut noticed), median(&mut active));
     println!("noticed after {noticed:?}, active after {active:?} (medians of {KILLS}); worst {worst:?}");
-    assert!(noticed < Duration::from_millis(200), "{noticed:?}");
-    assert!(active < Duration::from_millis(1_500), "{active:?}");
+    // Five times what is measured on a machine that does nothing else.
+    assert!(noticed < Duration::from_secs(1), "{noticed:?}");
+    assert!(active < Duration::from_secs(5), "{active:?}");
     served.result("probe", "execute", json!({})).await;
     served.end().await;
 }

@@ -119,7 +119,17 @@ async fn the_sandbox_and_its_plan_are_shown_as_docker_has_them() {
     assert_eq!((&sandbox["weaker"], &sandbox["isolation"]), (&json!([]), &json!("docker")), "{sandbox}");
     assert!(sandbox["report"].is_object() && sandbox["spec"].is_object());
     let (plan, made) = (&plan["body"]["HostConfig"], &found["HostConfig"]);
-    for same in ["CapDrop", "NanoCpus", "Memory", "MemorySwap", "PidsLimit", "ReadonlyRootfs", "NetworkMode", "Tmpfs"] {
+    for same in [
+        "CapDrop",
+        "NanoCpus",
+        "CpuShares",
+        "Memory",
+        "MemorySwap",
+        "PidsLimit",
+        "ReadonlyRootfs",
+        "NetworkMode",
+        "Tmpfs",
+    ] {
         assert!(!plan[same].is_null() && plan[same] == made[same], "{same}: {} and {}", plan[same], made[same]);
     }
     served.end().await;

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use plugbay::domain::Isolation;
+use plugbay::sandbox::Pace;
 use serde_json::{Value, json};
 
-use super::bench::{Bench, Started};
-use super::kind::{docker_is_there, kind};
+use super::bench::Bench;
+use super::kind::{docker_is_there, first_process, kind};
+use super::served::Served;
 
 const SCRIPT: &str = "#!/bin/sh\necho 1\n";
 
@@ -19,6 +21,7 @@ async fn docker_made_what_the_plan_says() {
     let Some(bench) = Bench::exec(SCRIPT) else { return };
     let planned = bench.engine.plan(&bench.spec).await.unwrap();
     let started = bench.start().await;
+    started.bench.engine.pace(&started.sandbox.id, &started.bench.spec, Pace::Usual).await.unwrap();
     let found = started.inspect();
     let (host, config, uid) = (&found["HostConfig"], &found["Config"], started.bench.spec.uid);
     for field in ["CapDrop", "Mounts", "Ulimits", "MaskedPaths", "Tmpfs", "SecurityOpt", "Memory", "NanoCpus"] {
@@ -139,9 +142,9 @@ async fn every_mount_is_known_and_as_closed_as_it_can_be() {
     assert!(!mountinfo.contains("docker.sock"));
 }
 
-/// The limit in force by the group of the first process, whichever version of cgroups the machine has.
-fn limit(started: &Started, controller: &str, first: &str, second: &str) -> String {
-    let groups = started.proc("cgroup");
+/// The limit in force by the group of a process, whichever version of cgroups the machine has.
+fn limit(process: i32, controller: &str, first: &str, second: &str) -> String {
+    let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap();
     let group = groups.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
         let (controllers, path) = rest.split_once(':')?;
@@ -159,12 +162,32 @@ async fn limits_are_in_force() {
     let Some(bench) = Bench::exec(SCRIPT) else { return };
     let started = bench.start().await;
     let memory = (320_u64 << 20).to_string();
-    assert_eq!(limit(&started, "memory", "memory.limit_in_bytes", "memory.max"), memory);
+    assert_eq!(limit(started.sandbox.pid, "memory", "memory.limit_in_bytes", "memory.max"), memory);
     // Under bubblewrap its own process is one more.
     let pids = if kind() == Isolation::Docker { "64" } else { "65" };
-    assert_eq!(limit(&started, "pids", "pids.max", "pids.max"), pids);
-    let quota = limit(&started, "cpu", "cpu.cfs_quota_us", "cpu.max");
-    assert!(["50000", "50000 100000"].contains(&quota.as_str()), "{quota}");
+    assert_eq!(limit(started.sandbox.pid, "pids", "pids.max", "pids.max"), pids);
+    for (pace, wanted) in [(None, "100000"), (Some(Pace::Usual), "50000"), (Some(Pace::Hurried), "100000")] {
+        if let Some(pace) = pace {
+            started.bench.engine.pace(&started.sandbox.id, &started.bench.spec, pace).await.unwrap();
+        }
+        assert_eq!(quota(started.sandbox.pid), wanted, "{pace:?}");
+    }
+}
+
+/// Microseconds of each tenth of a second.
+fn quota(process: i32) -> String {
+    let found = limit(process, "cpu", "cpu.cfs_quota_us", "cpu.max");
+    found.split(' ').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_that_answers_has_the_processors_of_its_limits() {
+    let Some(served) = Served::with("probe").await else { return };
+    let process = first_process(served.instance(), &served.container("probe").await);
+    assert_eq!(quota(process), "50000");
+    let shares = limit(process, "cpu", "cpu.shares", "cpu.weight");
+    assert!(["1024", "39"].contains(&shares.as_str()), "{shares}");
+    served.end().await;
 }
 
 #[tokio::test]

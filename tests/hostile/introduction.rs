@@ -20,8 +20,8 @@ use plugbay::egress::{Egress, Exit, SystemResolver};
 use plugbay::host::{Asker, Host, HostParts, Uplink, Web};
 use plugbay::protocol::{Initialize, PluginIdentity};
 use plugbay::sandbox::{
-    EngineFuture, EngineInfo, EntryPoint, FoundSandbox, Network, RunningSandbox, Sandbox, SandboxError, SandboxEvent,
-    SandboxExit, SandboxSpec, Usage,
+    EngineFuture, EngineInfo, EntryPoint, FoundSandbox, Network, Pace, RunningSandbox, Sandbox, SandboxError,
+    SandboxEvent, SandboxExit, SandboxSpec, Usage,
 };
 use plugbay::session::{LaunchError, LaunchOrder, PluginLog, SessionLimits, Surroundings, WayOut, launch};
 use plugbay::shutdown::Shutdown;
@@ -72,6 +72,10 @@ impl Sandbox for Impostor {
         });
         let (id, image, weaker) = ("x".to_owned(), String::new(), Vec::new());
         future::ready(Ok(RunningSandbox { id, pid: self.pid, image, weaker })).boxed()
+    }
+
+    fn pace<'a>(&'a self, _id: &'a str, _spec: &'a SandboxSpec, _pace: Pace) -> EngineFuture<'a, ()> {
+        future::ready(Ok(())).boxed()
     }
 
     fn check_report(&self, _spec: &SandboxSpec, _report: &Value) -> Result<(), SandboxError> {

@@ -232,11 +232,18 @@ async fn neighbours(client: &Client, messages: &str, taken: &mut [(&'static str,
     }
 }
 
+/// Shows all figures before one of them ends the test.
+fn show(taken: &mut [(&str, Taken)], alone: &mut [(&str, Taken)]) {
+    for ((what, taken), (_, alone)) in taken.iter_mut().zip(alone) {
+        let ((usual, slowest), (alone, _)) = (taken.figures(), alone.figures());
+        println!("    {what}: usually {usual:?}, at worst {slowest:?}, alone {alone:?}");
+    }
+}
+
 /// What takes long on a machine that is busy anyway may take a few times as long beside fourteen busy plugins.
 fn judge(taken: &mut [(&str, Taken)], alone: &mut [(&str, Taken)], (promised, at_worst): (Duration, Duration)) {
     for ((what, taken), (_, alone)) in taken.iter_mut().zip(alone) {
         let ((usual, slowest), (alone, _)) = (taken.figures(), alone.figures());
-        println!("    {what}: usually {usual:?}, at worst {slowest:?}, alone {alone:?}");
         let most = |promised: Duration| promised.max(alone * FEW);
         assert!(usual < most(promised) && slowest < most(at_worst), "{what}: usually {usual:?}, at worst {slowest:?}");
     }
@@ -301,6 +308,8 @@ pub(crate) async fn run() {
         neighbours(&world.client, &messages, &mut calling).await;
     }
     over.store(true, Ordering::Relaxed);
+    show(&mut operating, &mut alone);
+    show(&mut calling, &mut calling_alone);
     judge(&mut operating, &mut alone, (USUAL, SLOWEST));
     // Of these the neighbour makes many requests, one after the other.
     let (long, short) = calling.split_at_mut(2);

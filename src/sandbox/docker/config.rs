@@ -12,10 +12,10 @@ use std::collections::HashMap;
 
 use crate::domain::Digest;
 use crate::sandbox::inside::{
-    Binding, HOSTNAME, OOM_SCORE, PACKAGE_DIR, ULIMITS, bindings, entrypoint, environment, memory_bytes, nano_cpus,
-    pids,
+    Binding, HOSTNAME, OOM_SCORE, PACKAGE_DIR, Processors, ULIMITS, bindings, entrypoint, environment, memory_bytes,
+    pids, processors,
 };
-use crate::sandbox::{FolderAccess, SandboxSpec, seccomp};
+use crate::sandbox::{FolderAccess, Pace, SandboxSpec, seccomp};
 
 /// Says which service a container belongs to. Containers without it are never touched.
 pub(super) const INSTANCE_LABEL: &str = "plugbay.instance";
@@ -130,6 +130,7 @@ fn labels(spec: &SandboxSpec) -> HashMap<String, String> {
 fn host_config(spec: &SandboxSpec, machine: Machine, settings: &Settings) -> HostConfig {
     let texts = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
     let memory = memory_bytes(spec);
+    let (nano, shares) = numbers(processors(spec, machine.cpus, Pace::Usual));
     let tmp = format!("rw,noexec,nosuid,nodev,size={}m,nr_inodes=4096,mode=1777", spec.limits.tmp_mb);
     let ulimit = |(name, value): (&str, i64)| ResourcesUlimits {
         name: Some(name.to_owned()),
@@ -156,8 +157,8 @@ fn host_config(spec: &SandboxSpec, machine: Machine, settings: &Settings) -> Hos
         memory: Some(memory),
         // Memory and swap together. Docker warns of a limit it cannot set, even where there is no swap.
         memory_swap: Some(if machine.limits_swap { memory } else { -1 }),
-        nano_cpus: Some(nano_cpus(spec, machine.cpus)),
-        cpu_shares: Some(i64::try_from(spec.limits.cpu_shares).unwrap_or(i64::MAX)),
+        nano_cpus: Some(nano),
+        cpu_shares: Some(shares),
         pids_limit: Some(pids(spec)),
         ulimits: Some(ULIMITS.map(ulimit).to_vec()),
         mounts: Some(bindings(spec).into_iter().map(mount).collect()),
@@ -175,6 +176,11 @@ fn host_config(spec: &SandboxSpec, machine: Machine, settings: &Settings) -> Hos
         runtime: Some(settings.runtime.clone()),
         ..HostConfig::default()
     }
+}
+
+/// How Docker counts them.
+pub(super) fn numbers(Processors { nano, shares }: Processors) -> (i64, i64) {
+    (nano, i64::try_from(shares).unwrap_or(i64::MAX))
 }
 
 fn security_options(machine: Machine) -> Vec<String> {

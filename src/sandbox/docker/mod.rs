@@ -5,6 +5,7 @@
 mod client;
 mod config;
 mod inspect;
+mod pace;
 mod probe;
 mod usage;
 
@@ -34,7 +35,7 @@ use super::inside;
 use super::report::{self, Expected, ExpectedCgroup};
 use super::samples::Samples;
 use super::{
-    EngineFuture, EngineInfo, FoundSandbox, RunningSandbox, Sandbox, SandboxError, SandboxEvent, SandboxExit,
+    EngineFuture, EngineInfo, FoundSandbox, Pace, RunningSandbox, Sandbox, SandboxError, SandboxEvent, SandboxExit,
     SandboxSpec, Usage,
 };
 use crate::config::{CallLimits, SandboxConfig};
@@ -137,7 +138,12 @@ impl DockerEngine {
                 return Err(self.client.failed("make the container", trouble));
             }
         };
-        let started = self.start_created(&created.id, &created.warnings, &wanted).await;
+        let started = async {
+            self.prove(&created.id, &created.warnings, &wanted).await?;
+            self.set_pace(&created.id, spec, Pace::Hurried).await?;
+            self.start_proved(&created.id).await
+        };
+        let started = started.await;
         match started {
             Ok(pid) => Ok(RunningSandbox { id: created.id, pid, image: image_id, weaker: Vec::new() }),
             Err(error) => {
@@ -149,18 +155,14 @@ impl DockerEngine {
         }
     }
 
-    /// Proves that the container is the one asked for, and starts it.
-    async fn start_created(
-        &self,
-        id: &str,
-        warnings: &[String],
-        wanted: &inspect::Wanted,
-    ) -> Result<i32, SandboxError> {
+    /// Proves that the container is the one asked for.
+    async fn prove(&self, id: &str, warnings: &[String], wanted: &inspect::Wanted) -> Result<(), SandboxError> {
         let mut differences: Vec<String> = warnings.iter().map(|warning| format!("warning: {warning}")).collect();
         differences.extend(wanted.differences(&self.inspect(id).await.map_err(self.failed("show the container"))?));
-        if !differences.is_empty() {
-            return Err(SandboxError::Weaker { differences });
-        }
+        if differences.is_empty() { Ok(()) } else { Err(SandboxError::Weaker { differences }) }
+    }
+
+    async fn start_proved(&self, id: &str) -> Result<i32, SandboxError> {
         let start = self.client.ask(SLOW, async |docker| docker.start_container(id, None).await).await;
         start.map_err(self.failed("start the container"))?;
         let state = self.inspect(id).await.map_err(self.failed("show the container"))?.state.unwrap_or_default();
@@ -338,6 +340,10 @@ impl Sandbox for DockerEngine {
         self.start_sandbox(spec).boxed()
     }
 
+    fn pace<'a>(&'a self, id: &'a str, spec: &'a SandboxSpec, pace: Pace) -> EngineFuture<'a, ()> {
+        self.set_pace(id, spec, pace).boxed()
+    }
+
     fn check_report(&self, spec: &SandboxSpec, report: &Value) -> Result<(), SandboxError> {
         let Some((_, probed)) = self.last_probe() else {
             return Err(SandboxError::Weaker { differences: vec!["nothing is known about the engine yet".to_owned()] });
@@ -347,7 +353,8 @@ impl Sandbox for DockerEngine {
             memory: inside::memory_bytes(spec),
             limits_swap: machine.limits_swap,
             pids: inside::pids(spec),
-            nano_cpus: inside::nano_cpus(spec, machine.cpus),
+            // The shim looks while its plugin starts.
+            nano_cpus: inside::processors(spec, machine.cpus, Pace::Hurried).nano,
         };
         // A folder that is bound in has the flags of its disk; Docker can ask for no others.
         let expected = Expected { cgroup: Some(cgroup), data_is_noexec: false };

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::sandbox::inside::{memory_bytes, nano_cpus, pids};
+use crate::sandbox::inside::{Processors, memory_bytes, pids, processors};
 use crate::sandbox::samples::Counters;
-use crate::sandbox::{SandboxSpec, machine_has_swap};
+use crate::sandbox::{Pace, SandboxSpec, machine_has_swap};
 
 /// Where hierarchies are mounted, and what a sandbox sees of its own.
 pub(super) const TOP: &str = "/sys/fs/cgroup";
@@ -139,15 +139,22 @@ impl Group {
         for (_, folder) in &self.folders {
             fs::create_dir(folder)?;
         }
-        for (file, value) in limits(self.version, spec, cpus) {
-            match self.file(file) {
-                Some(path) => fs::write(path, value)?,
-                // Where swap is not counted there is none; see `Hierarchies::find`.
-                None if file.contains("swap") || file.contains("memsw") => {}
-                None => return Err(io::Error::new(io::ErrorKind::NotFound, format!("the cgroup has no `{file}`"))),
-            }
-        }
-        Ok(())
+        self.write(limits(self.version, spec))?;
+        self.pace(processors(spec, cpus, Pace::Hurried))
+    }
+
+    fn write(&self, values: Vec<(&'static str, String)>) -> io::Result<()> {
+        values.into_iter().try_for_each(|(file, value)| match self.file(file) {
+            Some(path) => fs::write(path, value),
+            // Where swap is not counted there is none; see `Hierarchies::find`.
+            None if file.contains("swap") || file.contains("memsw") => Ok(()),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("the cgroup has no `{file}`"))),
+        })
+    }
+
+    /// Gives it this much of the processors from now on.
+    pub(super) fn pace(&self, processors: Processors) -> io::Result<()> {
+        self.write(weights(self.version, processors))
     }
 
     /// A file of the group, in the hierarchy that has it.
@@ -230,23 +237,25 @@ impl Group {
 }
 
 /// What is written into which file, in this order.
-fn limits(version: u8, spec: &SandboxSpec, cpus: u32) -> Vec<(&'static str, String)> {
-    let quota = i128::from(nano_cpus(spec, cpus)) * i128::from(PERIOD_US) / 1_000_000_000;
-    let (memory, pids, shares) = (memory_bytes(spec).to_string(), pids_with_monitor(spec), spec.limits.cpu_shares);
+fn limits(version: u8, spec: &SandboxSpec) -> Vec<(&'static str, String)> {
+    let (memory, pids) = (memory_bytes(spec).to_string(), pids_with_monitor(spec).to_string());
+    if version == 2 {
+        return vec![("memory.max", memory), ("memory.swap.max", "0".to_owned()), ("pids.max", pids)];
+    }
+    vec![("memory.limit_in_bytes", memory.clone()), ("memory.memsw.limit_in_bytes", memory), ("pids.max", pids)]
+}
+
+/// The same of what it may have of the processors.
+fn weights(version: u8, Processors { nano, shares }: Processors) -> Vec<(&'static str, String)> {
+    let quota = i128::from(nano) * i128::from(PERIOD_US) / 1_000_000_000;
     if version == 2 {
         return vec![
-            ("memory.max", memory),
-            ("memory.swap.max", "0".to_owned()),
-            ("pids.max", pids.to_string()),
             ("cpu.max", format!("{quota} {PERIOD_US}")),
             // 2 to 262144 as 1 to 10000.
             ("cpu.weight", (1 + shares.saturating_sub(2).saturating_mul(9_999) / 262_142).to_string()),
         ];
     }
     vec![
-        ("memory.limit_in_bytes", memory.clone()),
-        ("memory.memsw.limit_in_bytes", memory),
-        ("pids.max", pids.to_string()),
         ("cpu.cfs_period_us", PERIOD_US.to_string()),
         ("cpu.cfs_quota_us", quota.to_string()),
         ("cpu.shares", shares.to_string()),
@@ -311,11 +320,11 @@ mod tests {
     /// Version 2 has nowhere been tried in whole; this is what is written there.
     #[test]
     fn both_versions_are_told_the_same_limits() {
-        let mut spec = spec();
-        spec.limits.cpu_shares = 1_024;
+        let spec = spec();
+        let of = |shares| Processors { nano: 500_000_000, shares };
         let text = |version| {
-            let lines = limits(version, &spec, 2).into_iter().map(|(file, value)| format!("{file} {value}"));
-            lines.collect::<Vec<_>>()
+            let values = limits(version, &spec).into_iter().chain(weights(version, of(1_024)));
+            values.map(|(file, value)| format!("{file} {value}")).collect::<Vec<_>>()
         };
         let memory = 320 << 20;
         let first = [
@@ -329,10 +338,8 @@ mod tests {
         assert_eq!(text(1), first);
         let memory = format!("memory.max {memory}");
         assert_eq!(text(2), [&memory, "memory.swap.max 0", "pids.max 65", "cpu.max 50000 100000", "cpu.weight 39"]);
-        spec.limits.cpu_shares = 2;
-        assert_eq!(limits(2, &spec, 2)[4].1, "1");
-        spec.limits.cpu_shares = 262_144;
-        assert_eq!(limits(2, &spec, 2)[4].1, "10000");
+        assert_eq!(weights(2, of(2))[1].1, "1");
+        assert_eq!(weights(2, of(262_144))[1].1, "10000");
     }
 
     #[test]

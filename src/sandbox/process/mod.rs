@@ -33,7 +33,7 @@ use super::inside;
 use super::report::{self, Expected, ExpectedCgroup};
 use super::samples::Samples;
 use super::{
-    EngineFuture, EngineInfo, FoundSandbox, RunningSandbox, Sandbox, SandboxError, SandboxEvent, SandboxExit,
+    EngineFuture, EngineInfo, FoundSandbox, Pace, RunningSandbox, Sandbox, SandboxError, SandboxEvent, SandboxExit,
     SandboxSpec, Usage,
 };
 use crate::config::{CallLimits, ProcessConfig, SandboxConfig};
@@ -180,6 +180,13 @@ impl ProcessEngine {
         Ok(())
     }
 
+    fn set_pace(&self, id: &str, spec: &SandboxSpec, pace: Pace) -> Result<(), SandboxError> {
+        const ACTION: &str = "give the sandbox its share of the processors";
+        let running = self.find(id, ACTION)?;
+        let Some(group) = &running.group else { return Ok(()) };
+        group.pace(inside::processors(spec, self.cpus, pace)).map_err(failed(ACTION))
+    }
+
     /// Sends a signal to every process of a sandbox.
     fn signal(&self, id: &str, signal: Signal, action: &'static str) -> Result<(), SandboxError> {
         let running = self.find(id, action)?;
@@ -234,7 +241,8 @@ impl ProcessEngine {
             memory: inside::memory_bytes(spec),
             limits_swap: hierarchies.limits_swap,
             pids: pids_with_monitor(spec),
-            nano_cpus: inside::nano_cpus(spec, self.cpus),
+            // The shim looks while its plugin starts.
+            nano_cpus: inside::processors(spec, self.cpus, Pace::Hurried).nano,
         });
         Expected { cgroup, data_is_noexec: true }
     }
@@ -298,6 +306,10 @@ impl Sandbox for ProcessEngine {
 
     fn start<'a>(&'a self, spec: &'a SandboxSpec) -> EngineFuture<'a, RunningSandbox> {
         self.start_sandbox(spec).boxed()
+    }
+
+    fn pace<'a>(&'a self, id: &'a str, spec: &'a SandboxSpec, pace: Pace) -> EngineFuture<'a, ()> {
+        std::future::ready(self.set_pace(id, spec, pace)).boxed()
     }
 
     fn check_report(&self, spec: &SandboxSpec, report: &Value) -> Result<(), SandboxError> {
