@@ -10,7 +10,7 @@ use super::openapi::{ChangeProblems, LookProblems, SendProblems};
 use super::permit::{Admin, NoBody, Permit};
 use super::problem::Problem;
 use super::{App, body, view};
-use crate::domain::{FieldError, ScopeSet, Timestamp};
+use crate::domain::{FieldError, RequestRate, ScopeSet, Timestamp};
 use crate::service::NewTokenRequest;
 use crate::wire::{NewToken, TokenCreated, TokenList, TokenView};
 
@@ -54,10 +54,12 @@ fn checked(new: NewToken, now: Timestamp) -> Result<NewTokenRequest, Problem> {
     if expires_at.is_some_and(|end| end <= now) {
         fields.0.push(FieldError::at("/expires_at", "expected a time to come"));
     }
+    let rate = new.rate.map(|rate| RequestRate::try_from(i64::from(rate))).transpose();
+    let rate = rate.map_err(|error| fields.0.push(FieldError::at("/rate", error.to_string()))).ok().flatten();
     fields.finish()?;
     let scopes =
         scopes.ok_or_else(|| Problem::fields(vec![FieldError::at("/scopes", "at least one scope is needed")]))?;
-    Ok(NewTokenRequest { label, scopes, plugins, expires_at })
+    Ok(NewTokenRequest { label, scopes, plugins, expires_at, rate })
 }
 
 /// Revokes a token at once.

@@ -89,7 +89,7 @@ const SERVER_SETTINGS: &[Setting] = &[
         "server.requests_per_second",
         Kind::Whole(0, 1_000_000),
         || json!(0),
-        "Requests per second and token; calls count for each plugin by themselves. More get 429 `rate-limited` with Retry-After. 0: no limit, as a host application sends all its users' calls with one token, and shares of `limits.in_flight` keep plugins apart.",
+        "Requests per second of a token without a rate of its own; calls count for each plugin by themselves. More get 429 `rate-limited` with Retry-After. 0: no limit, as a host application sends all its users' calls with one token, and shares of `limits.in_flight` keep plugins apart.",
     ),
 ];
 

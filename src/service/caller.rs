@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Service, ServiceError};
-use crate::domain::{Grants, NamePattern, Permission, PluginName, Scope, ScopeSet, TokenId};
+use crate::domain::{Grants, NamePattern, Permission, PluginName, RequestRate, Scope, ScopeSet, TokenId};
 use crate::store::audit::NewEntry;
 
 /// The holder of a token, for the length of one request.
@@ -15,6 +15,8 @@ pub struct Caller {
     pub scopes: ScopeSet,
     /// The plugins it is for; all when absent.
     pub plugins: Option<Vec<NamePattern>>,
+    /// Its requests per second; as configured when absent.
+    pub rate: Option<RequestRate>,
     /// The request.
     pub request_id: String,
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{Actor, Caller, Service, ServiceError};
-use crate::domain::{Digest, NamePattern, Scope, ScopeSet, Timestamp, TokenId, escape};
+use crate::domain::{Digest, NamePattern, RequestRate, Scope, ScopeSet, Timestamp, TokenId, escape};
 use crate::store::tokens::TokenRecord;
 use crate::store::{self, Store, StoreError, audit};
 
@@ -31,6 +31,8 @@ pub struct NewTokenRequest {
     pub plugins: Option<Vec<NamePattern>>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
+    /// Its requests per second; as configured when absent.
+    pub rate: Option<RequestRate>,
 }
 
 /// Every token that was ever made, by the hash of its secret.
@@ -74,6 +76,7 @@ impl TokenBook {
             token: held.record.id,
             scopes: held.record.scopes.clone(),
             plugins: held.record.plugins.clone(),
+            rate: held.record.rate,
             request_id: request_id.to_owned(),
         })
     }
@@ -137,7 +140,8 @@ impl Service {
         // The file comes first: a token in the database that nobody knows could not be replaced.
         self.data.write_admin_token(&secret)?;
         let scopes = ScopeSet::new([Scope::Admin]).expect("one scope is not none");
-        let request = NewTokenRequest { label: "first token".to_owned(), scopes, plugins: None, expires_at: None };
+        let label = "first token".to_owned();
+        let request = NewTokenRequest { label, scopes, plugins: None, expires_at: None, rate: None };
         self.store_token(&Actor::Service, &secret, request).await.map(|_| ())
     }
 
@@ -164,12 +168,15 @@ impl Service {
             label: request.label,
             scopes: request.scopes,
             plugins: request.plugins,
+            rate: request.rate,
             created_at: self.now(),
             expires_at: request.expires_at,
             last_used_at: None,
             revoked_at: None,
         };
-        let detail = json!({"token": record.id, "label": record.label, "scopes": record.scopes.as_slice()});
+        let rate = record.rate.map(RequestRate::get);
+        let detail =
+            json!({"token": record.id, "label": record.label, "scopes": record.scopes.as_slice(), "rate": rate});
         let mut tx = self.store.begin().await?;
         store::tokens::insert(&mut tx, &record).await?;
         audit::append(&mut tx, &self.audit_key, &self.entry(actor, "token.created", None, detail)).await?;

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use super::StoreError;
-use crate::domain::{Digest, NamePattern, Scope, ScopeSet, Timestamp, TokenId};
+use crate::domain::{Digest, NamePattern, RequestRate, Scope, ScopeSet, Timestamp, TokenId};
 
 /// A token as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct TokenRecord {
     pub scopes: ScopeSet,
     /// The plugins it is for; all when absent.
     pub plugins: Option<Vec<NamePattern>>,
+    /// Its requests per second; as configured when absent.
+    pub rate: Option<RequestRate>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it ends.
@@ -35,6 +37,7 @@ struct Row {
     label: String,
     scopes: String,
     plugins: Option<String>,
+    rate: Option<i64>,
     created_at: i64,
     expires_at: Option<i64>,
     last_used_at: Option<i64>,
@@ -48,12 +51,14 @@ impl TryFrom<Row> for TokenRecord {
         let bad = |found: String| StoreError::bad_row("tokens", &row.id, found);
         let time = |millis: i64| Timestamp::from_millis(millis).ok_or_else(|| bad(format!("time {millis}")));
         let scopes: Vec<Scope> = serde_json::from_str(&row.scopes).map_err(|error| bad(error.to_string()))?;
+        let rate = row.rate.map(RequestRate::try_from).transpose();
         let plugins = row.plugins.as_deref().map(serde_json::from_str).transpose();
         Ok(Self {
             id: row.id.parse().map_err(|error: crate::domain::IdError| bad(error.to_string()))?,
             secret: row.secret_sha256.parse().map_err(|error: crate::domain::DigestError| bad(error.to_string()))?,
             scopes: ScopeSet::new(scopes).ok_or_else(|| bad("no scopes".to_owned()))?,
             plugins: plugins.map_err(|error| bad(error.to_string()))?,
+            rate: rate.map_err(|error| bad(error.to_string()))?,
             created_at: time(row.created_at)?,
             expires_at: row.expires_at.map(time).transpose()?,
             last_used_at: row.last_used_at.map(time).transpose()?,
@@ -71,14 +76,16 @@ pub async fn insert(connection: &mut SqliteConnection, token: &TokenRecord) -> R
     let scopes = json(serde_json::to_string(token.scopes.as_slice()))?;
     let plugins = token.plugins.as_ref().map(|plugins| json(serde_json::to_string(plugins))).transpose()?;
     let (created_at, expires_at) = (token.created_at.as_millis(), token.expires_at.map(Timestamp::as_millis));
+    let rate = token.rate.map(RequestRate::get);
     sqlx::query!(
-        "INSERT INTO tokens (id, secret_sha256, label, scopes, plugins, created_at, expires_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO tokens (id, secret_sha256, label, scopes, plugins, rate, created_at, expires_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         id,
         secret,
         token.label,
         scopes,
         plugins,
+        rate,
         created_at,
         expires_at,
     )
@@ -91,7 +98,7 @@ pub async fn insert(connection: &mut SqliteConnection, token: &TokenRecord) -> R
 pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<TokenRecord>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, secret_sha256, label, scopes, plugins, created_at, expires_at, last_used_at, revoked_at
+        "SELECT id, secret_sha256, label, scopes, plugins, rate, created_at, expires_at, last_used_at, revoked_at
          FROM tokens
          ORDER BY id"
     )

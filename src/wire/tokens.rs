@@ -21,6 +21,10 @@ pub struct NewToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
     pub expires_at: Option<String>,
+    /// Requests per second; 0 for no limit, `server.requests_per_second` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 1_000_000, example = 50)]
+    pub rate: Option<u32>,
 }
 
 /// A token without its secret.
@@ -35,6 +39,8 @@ pub struct TokenView {
     pub scopes: Vec<String>,
     /// The plugins it is for; all when absent.
     pub plugins: Option<Vec<String>>,
+    /// Requests per second; 0 for no limit, `server.requests_per_second` when absent.
+    pub rate: Option<u32>,
     /// When it was made.
     #[schema(format = DateTime)]
     pub created_at: String,

@@ -53,7 +53,10 @@ fn a_token_is_alone_on_stdout_and_works_until_it_is_revoked() {
     let run = site.run_as(token, &["uninstall", "demo"]).failed(6, "The token lacks a scope");
     assert!(run.stderr.contains("`install`"), "{}", run.stderr);
 
+    assert_eq!(site.json(&["token", "create", "--scopes", "read", "--rate", "50"])["rate"], 50);
+    site.run(&["token", "create", "--scopes", "read", "--rate", "0"]).ok();
     let tokens = site.run(&["token", "list"]).ok().stdout;
+    assert!(["RATE", " 50/s ", " no limit ", " - "].iter().all(|text| tokens.contains(text)), "{tokens}");
     assert!(tokens.contains("first token") && tokens.contains("ci") && !tokens.contains(token), "{tokens}");
     let list = site.json(&["token", "list"]);
     let entry = list["tokens"].as_array().unwrap().iter().find(|entry| entry["label"] == "ci").unwrap();
@@ -87,6 +90,7 @@ fn a_missing_or_wrong_token_ends_with_six() {
     for arguments in [
         &["token", "create", "--scopes", "nonsense"][..],
         &["token", "create", "--scopes", "read", "--expires", "soon"],
+        &["token", "create", "--scopes", "read", "--rate", "1000001"],
     ] {
         let run = site.run(arguments);
         assert!(matches!(run.code, 2 | 4) && run.stderr.contains("fix: "), "{}{}", run.code, run.stderr);

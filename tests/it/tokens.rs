@@ -171,6 +171,72 @@ async fn a_token_that_is_too_fast_is_told_to_wait() {
     assert_eq!(limited[0].headers["retry-after"], "1");
 }
 
+async fn with_rate(app: &TestApp, rate: u32) -> (String, serde_json::Value) {
+    let body = json!({"label": format!("rate {rate}"), "scopes": ["read"], "rate": rate});
+    let created = app.post("/api/tokens", &body).await.expect(201);
+    (created["token"].as_str().unwrap().to_owned(), created)
+}
+
+/// How many of some requests sent at once were refused as too many.
+async fn refused_of(app: &TestApp, token: &str, count: usize) -> usize {
+    let answers = (0..count).map(|_| with(app, token, Method::GET, "/api/plugins"));
+    let answers = futures_util::future::join_all(answers).await;
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status.as_u16() != 200).collect();
+    for answer in &refused {
+        answer.expect_problem(429, "rate-limited");
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+    refused.len()
+}
+
+#[tokio::test]
+async fn a_token_with_a_rate_of_its_own_waits_alone() {
+    let app = TestApp::start().await;
+    let (slow, created) = with_rate(&app, 5).await;
+    assert_eq!(created["rate"], 5);
+    let other = app.token(&["read"], None).await;
+    let (of_slow, of_other) =
+        futures_util::future::join(refused_of(&app, &slow, 40), refused_of(&app, &other, 40)).await;
+    assert!(of_slow > 0, "40 requests at once of a token with rate 5");
+    assert_eq!(of_other, 0);
+    let listed = app.get("/api/tokens").await.expect(200);
+    let rates: Vec<_> = listed["tokens"].as_array().unwrap().iter().map(|token| &token["rate"]).collect();
+    assert_eq!(rates, [&json!(null), &json!(5), &json!(null)]);
+    // It is what was decided about the token, also after a restart.
+    let app = app.restart().await;
+    assert!(refused_of(&app, &slow, 40).await > 0);
+}
+
+#[tokio::test]
+async fn the_rate_of_a_token_goes_before_the_one_of_the_service() {
+    let app = TestApp::setup().with(|config| config.server.requests_per_second = 5).start().await;
+    let tokens = [with_rate(&app, 0).await.0, with_rate(&app, 1_000_000).await.0];
+    for token in &tokens {
+        assert_eq!(refused_of(&app, token, 100).await, 0);
+    }
+    let (slower, _) = with_rate(&app, 1).await;
+    assert!(refused_of(&app, &slower, 4).await >= 2);
+}
+
+#[tokio::test]
+async fn the_rate_of_a_token_is_in_the_audit_log() {
+    let app = TestApp::start().await;
+    with_rate(&app, 5).await;
+    let newest = app.get("/api/audit?limit=1").await.expect(200)["entries"][0].take();
+    assert_eq!((&newest["action"], &newest["detail"]["rate"]), (&json!("token.created"), &json!(5)));
+    let setup = app.stop().await;
+    let verdict = async || plugbay::startup::verify_audit(&setup.data(), None).await.map_err(|error| error.to_string());
+    assert!(verdict().await.is_ok());
+    for rate in ["0", "6", "NULL"] {
+        crate::support::database::run(&setup.data(), &format!("UPDATE tokens SET rate = {rate} WHERE rate = 5")).await;
+        let found = verdict().await.unwrap_err();
+        assert!(found.contains("of table `tokens` is not what row"), "{rate}: {found}");
+        let back = format!("UPDATE tokens SET rate = 5 WHERE rate IS {rate} AND label = 'rate 5'");
+        crate::support::database::run(&setup.data(), &back).await;
+        assert!(verdict().await.is_ok(), "{rate}");
+    }
+}
+
 #[tokio::test]
 async fn wrong_values_are_all_told() {
     let app = TestApp::start().await;
@@ -179,4 +245,7 @@ async fn wrong_values_are_all_told() {
     let pointers: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|error| &error["pointer"]).collect();
     assert_eq!(pointers, ["/label", "/scopes/1", "/plugins", "/expires_at"]);
     app.delete("/api/tokens/nonsense").await.expect_problem(404, "token-unknown");
+    let body = json!({"label": "x", "scopes": ["read"], "rate": 1_000_001});
+    let problem = app.post("/api/tokens", &body).await.expect_problem(422, "field-invalid");
+    assert_eq!(problem["errors"][0]["pointer"], "/rate");
 }

@@ -5,7 +5,7 @@ mod config;
 mod permissions;
 mod running;
 
-use crate::domain::{Growth, LastUpdate, Timestamp, TrustedKey};
+use crate::domain::{Growth, LastUpdate, RequestRate, Timestamp, TrustedKey};
 use crate::service::{
     AuditEntry, InstallOutcome, PluginView, Requirement, RollbackOutcome, Signed, TokenRecord, UpdateOutcome,
     UpdateStatus, VersionsView,
@@ -208,6 +208,7 @@ pub(super) fn token(token: &TokenRecord) -> wire::TokenView {
         label: token.label.clone(),
         scopes: texts(token.scopes.as_slice()),
         plugins: token.plugins.as_deref().map(texts),
+        rate: token.rate.map(RequestRate::get),
         created_at: token.created_at.to_string(),
         expires_at: token.expires_at.map(|time| time.to_string()),
         last_used_at: token.last_used_at.map(|time| time.to_string()),

@@ -14,7 +14,7 @@ use crate::wire::{NewToken, TokenCreated, TokenList, TokenView};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plugbay token create --label ci --scopes install --plugins 'acme-*' --expires 90d\n  \
-                        plugbay token list\n  plugbay token revoke token_0192…"
+                        plugbay token create --label app --scopes execute --rate 50\n  plugbay token list\n  plugbay token revoke token_0192…"
 )]
 pub(in crate::cli) struct TokenArguments {
     #[command(subcommand)]
@@ -37,6 +37,9 @@ enum TokenAction {
         /// When it ends: a while such as 90d, 12h, 30m, or a time (RFC 3339) [default: never]
         #[arg(long, value_name = "WHEN")]
         expires: Option<String>,
+        /// Requests per second; 0 for no limit [default: `server.requests_per_second` of the service]
+        #[arg(long, value_name = "N")]
+        rate: Option<u32>,
     },
     /// List tokens, revoked ones included
     List,
@@ -50,10 +53,11 @@ enum TokenAction {
 
 pub(in crate::cli) fn token(arguments: TokenArguments, context: &Context) -> Result<(), Failure> {
     match arguments.action {
-        TokenAction::Create { scopes, label, plugins, expires } => {
+        TokenAction::Create { scopes, label, plugins, expires, rate } => {
             let expires_at =
                 expires.as_deref().map(|text| moments::future("--expires", text, SystemClock.now())).transpose()?;
-            let new = NewToken { label, scopes, plugins, expires_at: expires_at.map(|time| time.to_string()) };
+            let expires_at = expires_at.map(|time| time.to_string());
+            let new = NewToken { label, scopes, plugins, expires_at, rate };
             let created: TokenCreated = Connection::open(context)?.post("/api/tokens", &new)?;
             // Alone on stdout, so that it can be taken into a variable.
             context
@@ -87,8 +91,13 @@ fn tokens_text(tokens: &TokenList) -> String {
             };
             let plugins = token.plugins.as_ref().map_or("all".to_owned(), |plugins| plugins.join(", "));
             let used = token.last_used_at.clone().unwrap_or_else(|| "never".to_owned());
-            [token.id.clone(), token.label.clone(), token.scopes.join(","), plugins, used, state]
+            let rate = match token.rate {
+                None => "-".to_owned(),
+                Some(0) => "no limit".to_owned(),
+                Some(rate) => format!("{rate}/s"),
+            };
+            [token.id.clone(), token.label.clone(), token.scopes.join(","), plugins, rate, used, state]
         })
         .collect();
-    table(["TOKEN", "LABEL", "SCOPES", "PLUGINS", "LAST USED", "STATE"], &rows)
+    table(["TOKEN", "LABEL", "SCOPES", "PLUGINS", "RATE", "LAST USED", "STATE"], &rows)
 }

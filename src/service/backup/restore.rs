@@ -334,6 +334,7 @@ async fn way_in(
         label: "made by restore".to_owned(),
         scopes: ScopeSet::new([Scope::Admin]).expect("one scope is not none"),
         plugins: None,
+        rate: None,
         created_at: now,
         expires_at: None,
         last_used_at: None,

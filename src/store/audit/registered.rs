@@ -25,6 +25,9 @@ struct Kind {
     key: &'static [&'static str],
     /// The other columns that decisions depend on. What changes by mere use is not among them.
     content: &'static [&'static str],
+    /// Such a column that came after the log began to list rows. It is part of the content where it has a value: rows
+    /// from before have none, and keep their hash.
+    later: Option<&'static str>,
 }
 
 /// Everything that says who may do what: what plugins keep is theirs.
@@ -33,11 +36,13 @@ const KINDS: &[Kind] = &[
         table: "tokens",
         key: &["id"],
         content: &["secret_sha256", "label", "scopes", "plugins", "created_at", "expires_at", "revoked_at"],
+        later: Some("rate"),
     },
     Kind {
         table: "keys",
         key: &["key_id"],
         content: &["public_key", "label", "names", "not_before", "not_after", "revoked_at", "reason", "added_at"],
+        later: None,
     },
     Kind {
         table: "grants",
@@ -59,11 +64,13 @@ const KINDS: &[Kind] = &[
             "ended_reason",
             "ended_note",
         ],
+        later: None,
     },
     Kind {
         table: "accepted_risks",
         key: &["plugin_id", "digest", "risk"],
         content: &["accepted_by", "label", "accepted_at", "note"],
+        later: None,
     },
     Kind {
         table: "plugins",
@@ -80,6 +87,7 @@ const KINDS: &[Kind] = &[
             "limits",
             "installed_at",
         ],
+        later: None,
     },
     Kind {
         table: "versions",
@@ -95,10 +103,11 @@ const KINDS: &[Kind] = &[
             "archive_bytes",
             "installed_at",
         ],
+        later: None,
     },
-    Kind { table: "floors", key: &["name"], content: &["version", "ever_signed"] },
-    Kind { table: "configs", key: &["plugin_id"], content: &["revision", "fields"] },
-    Kind { table: "secrets", key: &["plugin_id", "field"], content: &["revision", "nonce", "sealed"] },
+    Kind { table: "floors", key: &["name"], content: &["version", "ever_signed"], later: None },
+    Kind { table: "configs", key: &["plugin_id"], content: &["revision", "fields"], later: None },
+    Kind { table: "secrets", key: &["plugin_id", "field"], content: &["revision", "nonce", "sealed"], later: None },
 ];
 
 /// A row as the log lists it: table, key, and the hash of its content; none when it is gone.
@@ -129,13 +138,17 @@ impl Kind {
                 other => other.to_owned(),
             })
             .collect();
-        format!("JSON_ARRAY({})", columns.join(", "))
+        let columns = columns.join(", ");
+        match self.later {
+            None => format!("JSON_ARRAY({columns})"),
+            Some(later) => format!("IIF({later} IS NULL, JSON_ARRAY({columns}), JSON_ARRAY({columns}, {later}))"),
+        }
     }
 
     fn triggers(&self) -> String {
-        let Self { table, key, content } = self;
-        let differs: Vec<_> =
-            key.iter().chain(*content).map(|column| format!("OLD.{column} IS NOT NEW.{column}")).collect();
+        let Self { table, key, content, later } = self;
+        let columns = key.iter().chain(*content).chain(later);
+        let differs: Vec<_> = columns.map(|column| format!("OLD.{column} IS NOT NEW.{column}")).collect();
         let trigger = |event: &str, condition: &str, sides: &[&str]| {
             let note = |side: &&str| format!("INSERT INTO touched VALUES ('{table}', {}); ", self.key_text(side));
             let notes: String = sides.iter().map(note).collect();
@@ -237,5 +250,33 @@ impl Registered {
         }
         let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
         Ok(Some(format!("{}{rest}", found.join("; "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Missing, Store};
+
+    #[tokio::test]
+    async fn a_column_that_came_later_changes_no_hash_of_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let mut content = async |rate: &'static str| {
+            let insert = format!(
+                "INSERT INTO tokens (id, secret_sha256, label, scopes, created_at, rate)
+                 VALUES ('token_{rate}', '{rate}', 'x', '[]', 7, {rate})"
+            );
+            sqlx::query(AssertSqlSafe(insert)).execute(&mut *tx).await.unwrap();
+            let sql = format!("SELECT {} FROM tokens WHERE id = ?", Kind::of("tokens").unwrap().content_text());
+            let text = sqlx::query_scalar(AssertSqlSafe(sql)).bind(format!("token_{rate}"));
+            let text: String = text.fetch_one(&mut *tx).await.unwrap();
+            text
+        };
+        // As it was hashed when there were no rates.
+        assert_eq!(content("NULL").await, r#"["token_NULL","NULL","x","[]",null,7,null,null]"#);
+        assert_eq!(content("0").await, r#"["token_0","0","x","[]",null,7,null,null,0]"#);
+        assert_eq!(content("5").await, r#"["token_5","5","x","[]",null,7,null,null,5]"#);
     }
 }
