@@ -98,7 +98,7 @@ codes! {
     // The registry.
     PluginUnknown "plugin-unknown" NotFound "There is no such plugin" "plugbay list";
     PluginExists "plugin-exists" Conflict "The plugin is installed already" "use update, or install with --or-update";
-    VersionConflict "version-conflict" Conflict "This version was installed with other bytes" "raise `version` in plugin.yaml and pack again";
+    VersionConflict "version-conflict" Conflict "This version was installed with other bytes" "raise `version` in plugin.yaml and pack again; while you develop, plugbay serve --insecure-dev replaces it";
     DowngradeRefused "downgrade-refused" Conflict "A higher version has been served before" "install a higher version, or update with --allow-downgrade";
     UpdateRolledBack "update-rolled-back" Conflict "The new version does not work, and the one before serves" "mend the package by what it printed, and update again";
     VersionUnknown "version-unknown" NotFound "There is no such version to go back to" "plugbay show NAME lists the versions that are kept; `update.keep_versions` says how many";

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod kv;
 mod open;
 pub mod plugins;
+pub mod replaced;
 pub mod running;
 mod sealing;
 pub mod snapshots;

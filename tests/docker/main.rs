@@ -49,6 +49,7 @@ mod plugin_calls;
 mod pressure;
 mod process;
 mod refused;
+mod replaced;
 mod required_example;
 mod requires;
 mod served;

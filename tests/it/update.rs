@@ -1,5 +1,7 @@
 //! Updates: what serves at once, what waits, what is refused.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::app::TestApp;
@@ -41,7 +43,9 @@ async fn the_same_version_with_other_bytes_and_lower_versions_are_refused() {
     let author = Author::new();
     let app = installed(&author).await;
     let other = package(&format!("{}tags: [changed]\n", manifest("my-plugin", "1.0.0")));
-    app.upload(UPDATE, &other, Some(&author.sign(&other))).await.expect_problem(409, "version-conflict");
+    let refused = app.upload(UPDATE, &other, Some(&author.sign(&other))).await.expect_problem(409, "version-conflict");
+    let how = refused["how"].as_str().unwrap();
+    assert!(how.contains("`version` in plugin.yaml") && how.contains("--insecure-dev"), "{how}");
     let older = package(&manifest("my-plugin", "0.9.0"));
     let signature = author.sign(&older);
     app.upload(UPDATE, &older, Some(&signature)).await.expect_problem(409, "downgrade-refused");
@@ -120,4 +124,107 @@ async fn an_archive_of_another_plugin_is_refused() {
     app.upload(UPDATE, &other, Some(&author.sign(&other))).await.expect_problem(422, "field-invalid");
     app.upload("/api/plugins/nope/update", &other, None).await.expect_problem(404, "plugin-unknown");
     assert!(app.audit_actions().await.contains(&"plugin.update_refused".to_owned()));
+}
+
+/// An archive of 1.0.0 with a plugin.yaml of its own.
+fn edited(more: &str) -> Vec<u8> {
+    package(&format!("{}{more}", manifest("my-plugin", "1.0.0")))
+}
+
+async fn digest_of(app: &TestApp) -> serde_json::Value {
+    app.get("/api/plugins/my-plugin").await.expect(200)["digest"].take()
+}
+
+#[tokio::test]
+async fn for_development_the_same_version_is_replaced_and_can_be_gone_back_from() {
+    let app = TestApp::setup().unsigned().start().await;
+    let first = package(&manifest("my-plugin", "1.0.0"));
+    app.install(&first, None).await.expect(201);
+    let mut digests = vec![digest_of(&app).await];
+    for tag in ["one", "two", "three"] {
+        let updated = app.upload(UPDATE, &edited(&format!("tags: [{tag}]\n")), None).await.expect(200);
+        assert_eq!((&updated["status"], &updated["version"]), (&json!("updated"), &json!("1.0.0")), "{updated}");
+        let previous = updated["previous_version"].as_str().unwrap().to_owned();
+        assert!(previous.starts_with("1.0.0+replaced."), "{previous}");
+        let shown = app.get("/api/plugins/my-plugin").await.expect(200);
+        assert_eq!((&shown["version"], &shown["tags"]), (&json!("1.0.0"), &json!([tag])));
+        assert!(!digests.contains(&shown["digest"]));
+        digests.push(shown["digest"].clone());
+    }
+    let versions = app.get("/api/plugins/my-plugin/versions").await.expect(200);
+    assert_eq!((&versions["serving"], &versions["floor"]), (&json!("1.0.0"), &json!("1.0.0")));
+    // As many as `update.keep_versions` says, with their files and no others.
+    let kept = versions["versions"].as_array().unwrap().len();
+    assert_eq!(std::fs::read_dir(app.data().join("packages")).unwrap().count(), kept);
+    // Sent again it is there already, and bytes of before replace as others do.
+    let last = edited("tags: [three]\n");
+    assert_eq!(app.upload(UPDATE, &last, None).await.expect(200)["status"], "unchanged");
+    for archive in [&edited("tags: [two]\n"), &last, &edited("tags: [two]\n")] {
+        app.clock().advance(Duration::from_secs(1));
+        assert_eq!(app.upload(UPDATE, archive, None).await.expect(200)["status"], "updated");
+    }
+    assert_eq!(digest_of(&app).await, digests[2]);
+    let back = app.post("/api/plugins/my-plugin/rollback", &json!({})).await.expect(200);
+    assert!(back["version"].as_str().unwrap().starts_with("1.0.0+replaced."), "{back}");
+    assert_eq!(digest_of(&app).await, digests[3]);
+    // Going back sets no floor that the next edit would be below.
+    assert_eq!(app.upload(UPDATE, &edited("tags: [four]\n"), None).await.expect(200)["status"], "updated");
+    app.upload(UPDATE, &package(&manifest("my-plugin", "1.0.1")), None).await.expect(200);
+    app.restart().await.get("/api/audit/verify").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_replacement_that_asks_for_more_waits_and_is_replaced_in_turn() {
+    let app = TestApp::setup().unsigned().start().await;
+    app.install(&package(&manifest("my-plugin", "1.0.0")), None).await.expect(201);
+    let before = digest_of(&app).await;
+    for _ in 0..2 {
+        for tag in ["one", "two"] {
+            let more = edited(&format!("tags: [{tag}]\npermissions: [chat_access]\n"));
+            let waiting = app.upload(UPDATE, &more, None).await.expect(200);
+            assert_eq!(waiting["status"], "pending_approval", "{waiting}");
+            assert_eq!(waiting["permission_diff"]["added"], json!(["chat_access"]));
+            assert_eq!(app.upload(UPDATE, &more, None).await.expect(200)["status"], "unchanged");
+        }
+    }
+    let shown = app.get("/api/plugins/my-plugin").await.expect(200);
+    assert_eq!((&shown["digest"], &shown["pending"]["version"]), (&before, &json!("1.0.0")), "{shown}");
+    assert_eq!(std::fs::read_dir(app.data().join("packages")).unwrap().count(), 2);
+    app.post("/api/plugins/my-plugin/permissions/approve", &json!({"grant": ["chat_access"]})).await.expect(200);
+    let shown = app.get("/api/plugins/my-plugin").await.expect(200);
+    assert_eq!(
+        (&shown["version"], &shown["pending"], &shown["tags"]),
+        (&json!("1.0.0"), &json!(null), &json!(["two"]))
+    );
+    // What was granted goes over to bytes that ask for no more.
+    let other = edited("tags: [three]\npermissions: [chat_access]\n");
+    assert_eq!(app.upload(UPDATE, &other, None).await.expect(200)["status"], "updated");
+    let shown = app.get("/api/plugins/my-plugin").await.expect(200);
+    assert_eq!(shown["permissions"]["granted"], json!(["chat_access"]));
+    let newest = app.get("/api/audit?limit=1").await.expect(200)["entries"][0].take();
+    assert_eq!(newest["action"], "plugin.updated");
+    assert!(newest["detail"]["replaced"].as_str().is_some_and(|digest| digest.len() > 60), "{newest}");
+}
+
+#[tokio::test]
+async fn other_bytes_of_another_signer_or_of_an_older_version_replace_nothing_that_serves() {
+    let author = Author::new();
+    let app = TestApp::setup().with(|config| config.insecure_dev = true).start().await;
+    app.trust(&author).await;
+    let first = package(&manifest("my-plugin", "1.0.0"));
+    app.install(&first, Some(&author.sign(&first))).await.expect(201);
+    let before = digest_of(&app).await;
+    let other = edited("tags: [other]\n");
+    app.upload(UPDATE, &other, None).await.expect_problem(422, "signature-missing");
+    let stranger = Author::new();
+    app.trust(&stranger).await;
+    let waiting = app.upload(UPDATE, &other, Some(&stranger.sign(&other))).await.expect(200);
+    assert_eq!((&waiting["status"], &waiting["signer_changed"]), (&json!("pending_approval"), &json!(true)));
+    assert_eq!(digest_of(&app).await, before);
+    let newer = package(&manifest("my-plugin", "2.0.0"));
+    app.upload(UPDATE, &newer, Some(&author.sign(&newer))).await.expect(200);
+    app.upload(UPDATE, &other, Some(&author.sign(&other))).await.expect_problem(409, "downgrade-refused");
+    let allowed = format!("{UPDATE}?allow_downgrade=true");
+    let back = app.upload(&allowed, &other, Some(&author.sign(&other))).await.expect(200);
+    assert_eq!((&back["status"], &back["previous_version"]), (&json!("updated"), &json!("2.0.0")));
 }

@@ -83,6 +83,7 @@ impl Service {
             manifest,
             inherits: Inherits::Carried(carries),
             dropped: None,
+            set_aside: None,
             cause: Cause::Update,
         };
         let done = self.take_over(caller, change, &outcome).await;

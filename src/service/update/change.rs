@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::UpdateOutcome;
 use super::reinstated::reinstated;
+use super::replace::SetAside;
 use crate::domain::{DataId, Digest, LastUpdate, Manifest, PendingFor, SignatureStatus, Standing, UpdateState};
 use crate::service::approval::{Target, carry};
 use crate::service::install::version_detail;
@@ -62,6 +63,8 @@ pub(in crate::service) struct Change {
     pub(in crate::service) inherits: Inherits,
     /// A version that only waited, and is dropped.
     pub(in crate::service) dropped: Option<Version>,
+    /// A version that gives its number to this one. `plugin` names it as it is called once the change is recorded.
+    pub(in crate::service) set_aside: Option<SetAside>,
     pub(in crate::service) cause: Cause,
 }
 
@@ -69,6 +72,12 @@ impl Change {
     /// The version by its name, for people.
     pub(super) fn version(&self) -> &Version {
         &self.arrival.record().version
+    }
+
+    /// The version that serves, as it is called until the change is recorded.
+    pub(super) fn serving(&self) -> &Version {
+        let aside = self.set_aside.as_ref().filter(|aside| aside.to == self.plugin.serving);
+        aside.map_or(&self.plugin.serving, |aside| &aside.from)
     }
 
     fn target(&self) -> Target<'_> {
@@ -138,12 +147,7 @@ impl Service {
         plugin.updated_at = now;
         self.check_dependents_in(&mut tx, caller, &change.manifest).await?;
         self.claim_commands(&mut tx, &plugin, &change.manifest).await?;
-        if let Some(dropped) = &change.dropped {
-            store::plugins::delete_version(&mut tx, plugin.id, dropped).await?;
-        }
-        if let Arrival::New(new) = &change.arrival {
-            store::plugins::insert_version(&mut tx, new).await?;
-        }
+        make_room(&mut tx, change).await?;
         store::plugins::update(&mut tx, &plugin).await?;
         store::plugins::note_served(&mut tx, plugin.id, &plugin.serving, now).await?;
         self.take_decisions_over(&mut tx, caller, &plugin, change).await?;
@@ -155,15 +159,16 @@ impl Service {
             self.bind_to_update(&mut tx, plugin.id, &plugin.name, manifests).await?;
         }
         let signed = version.signature_status == SignatureStatus::Valid;
-        store::floors::raise(&mut tx, &plugin.name, &plugin.serving, signed).await?;
+        // By the number that the author gave it: what a version is called that was set aside is not below others of its rank.
+        store::floors::raise(&mut tx, &plugin.name, &change.manifest.version, signed).await?;
         store::configs::note_version(&mut tx, plugin.id).await?;
         store::snapshots::set(&mut tx, plugin.id, &snapshot).await?;
-        self.prune(&mut tx, &plugin).await?;
+        self.prune(&mut tx, &plugin, &snapshot.version).await?;
         let action = match change.cause {
             Cause::Update => "plugin.updated",
             Cause::Rollback(_) => "plugin.rolled_back",
         };
-        let mut detail = detail(version, outcome);
+        let mut detail = detail(change, outcome);
         if let Cause::Rollback(restored) = &change.cause {
             detail["data_of"] = json!(restored.as_ref().map(|snapshot| snapshot.taken_at));
         }
@@ -196,10 +201,16 @@ impl Service {
     }
 
     /// Forgets versions beyond those that are kept to go back to.
-    async fn prune(&self, tx: &mut WriteTransaction, plugin: &PluginRecord) -> Result<(), ServiceError> {
+    async fn prune(
+        &self,
+        tx: &mut WriteTransaction,
+        plugin: &PluginRecord,
+        before: &Version,
+    ) -> Result<(), ServiceError> {
         let mut versions = store::plugins::list_versions(tx, Some(plugin.id)).await?;
         versions.retain(|version| version.version != plugin.serving);
-        versions.sort_by_key(|version| std::cmp::Reverse(version.served_at));
+        // The one before comes first by its name: two may have begun to serve within one tick of the clock.
+        versions.sort_by_key(|version| (version.version != *before, std::cmp::Reverse(version.served_at)));
         let kept = self.config.update.keep_versions.saturating_sub(1);
         for old in versions.iter().skip(kept) {
             store::plugins::delete_version(tx, plugin.id, &old.version).await?;
@@ -222,15 +233,10 @@ impl Service {
         plugin.signer_changed = outcome.signer_changed;
         plugin.updated_at = self.now();
         let mut tx = self.store.begin().await?;
-        if let Some(dropped) = &change.dropped {
-            store::plugins::delete_version(&mut tx, plugin.id, dropped).await?;
-        }
-        if let Arrival::New(new) = &change.arrival {
-            store::plugins::insert_version(&mut tx, new).await?;
-        }
+        make_room(&mut tx, &change).await?;
         store::plugins::update(&mut tx, &plugin).await?;
         carry(&mut tx, &plugin, &change.target(), &caller.token.to_string(), plugin.updated_at).await?;
-        let detail = detail(version, outcome);
+        let detail = detail(&change, outcome);
         let entry = self.entry(&caller.into(), "plugin.update_pending", Some(&plugin.name), detail);
         audit::append(&mut tx, &self.audit_key, &entry).await?;
         tx.commit().await?;
@@ -238,9 +244,27 @@ impl Service {
     }
 }
 
+/// The rows of the versions: what goes, what gives up its number, what comes.
+async fn make_room(tx: &mut WriteTransaction, change: &Change) -> Result<(), ServiceError> {
+    let plugin = change.plugin.id;
+    if let Some(SetAside { from, to, digest }) = &change.set_aside {
+        store::replaced::rename(tx, plugin, *digest, (from, to)).await?;
+    }
+    if let Some(dropped) = &change.dropped {
+        store::plugins::delete_version(tx, plugin, dropped).await?;
+    }
+    if let Arrival::New(new) = &change.arrival {
+        store::plugins::insert_version(tx, new).await?;
+    }
+    Ok(())
+}
+
 /// What the audit log tells about a version that serves or waits.
-fn detail(version: &VersionRecord, outcome: &UpdateOutcome) -> Value {
-    let mut detail = version_detail(version);
+fn detail(change: &Change, outcome: &UpdateOutcome) -> Value {
+    let mut detail = version_detail(change.arrival.record());
+    if let Some(aside) = &change.set_aside {
+        detail["replaced"] = json!(aside.digest);
+    }
     detail["previous_version"] = json!(outcome.previous);
     detail["added"] = json!(outcome.growth.added);
     detail["signer_changed"] = json!(outcome.signer_changed);

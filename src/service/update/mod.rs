@@ -5,12 +5,14 @@
 //! change     a version that is to serve, and the rows that say so
 //! reinstated decisions of before that hold again with their version
 //! take_over  tries it on a copy of what the plugin keeps, then lets it answer in the place of the one before
+//! replace    other bytes under the number of a version that is known, for development
 //! rollback   an operator goes back to an earlier version
 //! undo       a version goes back by itself that proved bad in its first while
 //! ```
 
 mod change;
 mod reinstated;
+mod replace;
 mod rollback;
 mod take_over;
 mod undo;
@@ -28,6 +30,8 @@ use crate::domain::{Growth, PendingFor, PluginId, PluginRef, Scope, SignaturePol
 use crate::package::Signer;
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, StoreError};
+
+use replace::SetAside;
 
 pub(super) use change::{Arrival, Cause, Change, Inherits};
 pub use rollback::RollbackOutcome;
@@ -140,11 +144,12 @@ impl Service {
             warnings: candidate.warnings.clone(),
         };
         let known = versions.iter().find(|version| version.version == outcome.version);
-        if let Some(known) = known {
-            check_bytes(known, &candidate)?;
-            if known.version == plugin.serving || plugin.pending.as_ref() == Some(&known.version) {
-                return Ok(outcome);
-            }
+        let replaced = known.filter(|known| known.digest != candidate.archive.digest());
+        if let Some(replaced) = replaced {
+            self.check_replacement(replaced, &candidate)?;
+        } else if known.is_some() && [Some(&plugin.serving), plugin.pending.as_ref()].contains(&Some(&outcome.version))
+        {
+            return Ok(outcome);
         }
         self.check_floor(&candidate, floor.as_ref(), downgrade)?;
         self.check_dependents(caller, found, &candidate.manifest.version, &candidate.manifest.requires).await?;
@@ -152,7 +157,7 @@ impl Service {
         let carries = (!outcome.signer_changed).then_some(serving.digest);
         let mut serves = !outcome.signer_changed && outcome.growth.added.is_empty();
         let manifest = Arc::new(candidate.manifest.clone());
-        let arrival = match known {
+        let arrival = match known.filter(|_| replaced.is_none()) {
             Some(kept) => Arrival::Kept(kept.clone()),
             None => Arrival::New(self.publish(candidate, plugin.id).await?),
         };
@@ -169,10 +174,15 @@ impl Service {
         outcome.status = if serves { UpdateStatus::Updated } else { waits_for.into() };
         let waited = plugin.pending.take();
         // One that only waited is replaced; one that served stays among the versions kept.
-        let is_replaced = |old: &&VersionRecord| waited.as_ref() == Some(&old.version) && old.served_at.is_none();
-        let dropped = versions.iter().find(is_replaced).map(|old| old.version.clone());
+        let only_waited = |old: &&VersionRecord| waited.as_ref() == Some(&old.version) && old.served_at.is_none();
+        let dropped = versions.iter().find(only_waited).map(|old| old.version.clone());
+        let set_aside = replaced.filter(|old| !only_waited(old)).map(SetAside::of);
+        if let Some(aside) = set_aside.as_ref().filter(|aside| aside.from == plugin.serving) {
+            plugin.serving = aside.to.clone();
+            outcome.previous = aside.to.clone();
+        }
         let (inherits, cause) = (Inherits::Carried(carries), Cause::Update);
-        let change = Change { plugin, arrival, manifest, inherits, dropped, cause };
+        let change = Change { plugin, arrival, manifest, inherits, dropped, set_aside, cause };
         let done = if serves {
             self.take_over(caller, change, &outcome).await
         } else {
@@ -205,18 +215,4 @@ impl Service {
         // A plugin out of the token's reach is not told from one that does not exist.
         plugin.filter(|plugin| caller.may_see(&plugin.name)).ok_or_else(unknown)
     }
-}
-
-/// Refuses other bytes under the number of a version that is known.
-fn check_bytes(known: &VersionRecord, candidate: &Candidate) -> Result<(), ServiceError> {
-    let (found, manifest) = (candidate.archive.digest(), &candidate.manifest);
-    if known.digest == found {
-        return Ok(());
-    }
-    Err(ServiceError::VersionConflict {
-        name: manifest.name.clone(),
-        version: manifest.version.clone(),
-        known: known.digest.to_string(),
-        found: found.to_string(),
-    })
 }

@@ -93,6 +93,7 @@ impl Service {
             manifest,
             inherits: Inherits::Reinstated,
             dropped,
+            set_aside: None,
             cause: Cause::Rollback(snapshot),
         };
         self.take_over(caller, change, &outcome).await?;

@@ -282,11 +282,14 @@ impl Service {
     /// Writes down that a version does not serve, and says why.
     async fn roll_back(&self, change: &Change, setback: Setback) -> ServiceError {
         let name = &change.plugin.name;
-        let (version, serving) = (change.version(), &change.plugin.serving);
+        let (version, serving) = (change.version(), change.serving());
+        let replaces = if version == serving { "what replaces " } else { "" };
         let (problem, reason, text) = match setback {
             Setback::Version(failure) => {
-                let detail =
-                    format!("`{name}` stays at {serving}: {version} was started beside it, and {}", failure.text);
+                let detail = format!(
+                    "`{name}` stays at {serving}: {replaces}{version} was started beside it, and {}",
+                    failure.text
+                );
                 let problem = PluginProblem {
                     reason: Some(failure.reason),
                     exit_code: failure.exit_code,
