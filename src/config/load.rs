@@ -12,7 +12,7 @@ use super::kind::Kind;
 use super::settings::{Setting, settings};
 use super::{Config, ConfigError, Environment, Overrides, substitute};
 use crate::domain::yaml::{self, Limits, Mistakes, Node, Place, Scalar, Style};
-use crate::domain::{FieldError, SignaturePolicy, nearest};
+use crate::domain::{AllowedHost, FieldError, SignaturePolicy, nearest};
 
 /// Bytes of a configuration file.
 const MAX_FILE_BYTES: usize = 256 * 1024;
@@ -234,6 +234,9 @@ fn check(config: &Config, allow_plain_http: bool, mistakes: &mut Vec<FieldError>
     }
     if config.security.signatures == SignaturePolicy::Off && !config.insecure_dev {
         fail("security.signatures", "`off` lets anyone's code run here; it is allowed with --insecure-dev on a loopback address only, otherwise set `required`".to_owned());
+    }
+    for mistake in config.egress.allow_private.iter().filter_map(AllowedHost::mistake_for_plugins) {
+        fail("egress.allow_private", mistake);
     }
     for above in config.sandbox.defaults.above(&config.sandbox.ceiling) {
         let key = above.pointer.trim_start_matches("/resources/");

@@ -206,7 +206,7 @@ const SETTINGS: &[Setting] = &[
         "egress.allow_private",
         Kind::Hosts,
         || json!([]),
-        "Hosts that plugins may reach although their addresses are private, each with or without a port, once they were granted by name. Every public host never includes them. Others: 403 `private-address` from the proxy.",
+        "Hosts that plugins may reach although their addresses are private, each with or without a port, once they were granted by name. This machine is `host.plugbay.internal:PORT`. Every public host never includes them. Others: 403 `private-address` from the proxy.",
     ),
     setting(
         "egress.deny",

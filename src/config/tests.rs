@@ -93,6 +93,17 @@ fn every_mistake_is_told_at_once() {
 }
 
 #[test]
+fn what_plugins_reach_on_this_machine_has_its_name_and_a_port() {
+    for host in ["localhost:9099", "127.0.0.1", "'[::1]:9099'", "host.plugbay.internal"] {
+        let text = format!("egress: {{ allow_private: [{host}] }}");
+        let found = mistakes(&text, &Environment::default(), Overrides::default());
+        assert!(found.len() == 1 && found[0].contains("`host.plugbay.internal:"), "{host}: {found:?}");
+    }
+    let good = "egress: { allow_private: ['host.plugbay.internal:11434', ollama.internal] }";
+    assert_eq!(load_with(good, &Environment::default(), Overrides::default()).unwrap().egress.allow_private.len(), 2);
+}
+
+#[test]
 fn safety_is_given_up_only_on_purpose() {
     let none = Environment::default();
     let public = "server: { listen: '0.0.0.0:8000' }";

@@ -29,6 +29,7 @@ mod requires;
 mod scope;
 mod status;
 mod text;
+mod this_machine;
 mod time;
 mod word;
 pub mod yaml;
@@ -71,6 +72,7 @@ pub use status::{Isolation, PendingFor, PluginState, PluginStatus, Quarantine, Q
 pub(crate) use text::is_invisible;
 pub(crate) use text::{entry, printable};
 pub use text::{escape, nearest};
+pub use this_machine::THIS_MACHINE;
 pub use time::{Clock, ManualClock, SystemClock, TimeError, Timestamp};
 pub use word::Word;
 pub(crate) use word::words;

@@ -101,6 +101,11 @@ impl NetworkRule {
         self.port
     }
 
+    /// The same for another host.
+    pub(super) fn with_host(&self, host: NetworkHost) -> Self {
+        Self { host, ..self.clone() }
+    }
+
     /// Tells whether it covers hosts of anybody who wants one, such as `*.com`: as good as every public host.
     pub fn is_for_strangers(&self) -> bool {
         matches!(&self.host, NetworkHost::Below(parent) if can_register_below(parent))

@@ -1,7 +1,7 @@
 //! One connection out: decided by name, resolved, decided by address, dialled at exactly that address, and held to what
 //! its first bytes say.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -18,12 +18,16 @@ use super::policy::{Refused, check_foreign};
 use super::proxy::answer_of;
 use super::relay::{Limits, Upstream, relay};
 use super::{Egress, EgressError, Exit, Incoming, Target, TargetHost};
+use crate::domain::THIS_MACHINE;
 
 /// How long a plugin may take to send what is looked at.
 const FIRST_BYTES: Duration = Duration::from_secs(5);
 
 /// The first byte of TLS.
 const TLS: u8 = 22;
+
+/// Where servers of this machine listen that are for it alone.
+const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 4;
@@ -85,6 +89,8 @@ impl Egress {
         let at_port = |address: IpAddr| SocketAddr::new(address, target.port());
         let name = match target.host() {
             TargetHost::Address(address) => return Ok(vec![at_port(*address)]),
+            // No resolver is asked, so nothing else can be what the operator listed under this name.
+            TargetHost::Name(name) if name == THIS_MACHINE => return Ok(LOOPBACK.map(at_port).into()),
             TargetHost::Name(name) => name.clone(),
         };
         let limit = self.config.connect_timeout;

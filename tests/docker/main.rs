@@ -59,5 +59,6 @@ mod streams;
 mod storms;
 mod surroundings;
 mod switching;
+mod this_machine;
 mod updates;
 mod volumes;

@@ -353,3 +353,21 @@ async fn grants_end_with_an_audit_row_and_not_without_a_warning() {
     let records = app.get("/api/plugins/my-plugin/permissions").await.expect(200)["records"].take();
     assert_eq!((&records[0]["ended"], &records[0]["ended_by"]), (&json!("expired"), &json!("service")));
 }
+
+#[tokio::test]
+async fn a_grant_for_the_sandbox_itself_is_refused_with_the_line_to_write_instead() {
+    let app = TestApp::setup().unsigned().start().await;
+    let asks = format!("{}permissions: [network_access]\n", manifest("my-plugin", "1.0.0"));
+    app.install(&package(&asks), None).await.expect(201);
+    let path = "/api/plugins/my-plugin/permissions/approve";
+    for rule in
+        ["localhost:8080", "http://x.localhost:80", "http://plugin:80", "tcp://127.0.0.1:5432", "tcp://[::1]:5432"]
+    {
+        let body = json!({"grant": [{"permission": "network_access", "scope": [rule]}]});
+        let problem = app.post(path, &body).await.expect_problem(422, "field-invalid");
+        let error = problem["errors"][0]["message"].as_str().unwrap();
+        assert!(error.contains("host.plugbay.internal:"), "{rule}: {error}");
+    }
+    let body = json!({"grant": [{"permission": "network_access", "scope": ["http://host.plugbay.internal:8080"]}]});
+    app.post(path, &body).await.expect(200);
+}

@@ -68,7 +68,7 @@ fn read_root(fields: &Fields<'_>, mistakes: &Mistakes, origin: Origin) -> Option
         build: line("build"),
         dependencies: read_lines(fields, "dependencies", text::dependency),
         requires: read_requires(fields, name.as_ref()),
-        network: read_network(fields, &declared),
+        network: read_network(fields, &declared, origin),
         access: read_access(fields, &declared),
         resources: fields.get("resources").map(|place| read_resources(&place)).unwrap_or_default(),
         config_schema: fields.get("config_schema").and_then(|place| config::read(&place, mistakes, origin)),
@@ -187,7 +187,7 @@ fn read_requires(fields: &Fields<'_>, own: Option<&PluginName>) -> BTreeMap<Plug
     found
 }
 
-fn read_network(fields: &Fields<'_>, declared: &[Permission]) -> Vec<NetworkRule> {
+fn read_network(fields: &Fields<'_>, declared: &[Permission], origin: Origin) -> Vec<NetworkRule> {
     let Some(place) = fields.get("network") else { return Vec::new() };
     let Some(inner) = place.fields(fields::names(NETWORK)) else { return Vec::new() };
     if !declared.contains(&Permission::NetworkAccess) {
@@ -198,7 +198,15 @@ fn read_network(fields: &Fields<'_>, declared: &[Permission]) -> Vec<NetworkRule
     if items.is_empty() && matches!(&allow.node().value, yaml::Value::List(_)) {
         allow.fail("no hosts are listed; name some, or remove `network` to ask for every public host");
     }
-    each_once(items.into_iter().filter_map(|place| Some((place.parse()?, place))).collect())
+    let rules: Vec<(NetworkRule, _)> = items.into_iter().filter_map(|place| Some((place.parse()?, place))).collect();
+    for (rule, place) in rules.iter().filter(|_| origin == Origin::Package) {
+        if let Some(instead) = rule.meant_for_this_machine() {
+            place.fail(format!(
+                "`{rule}` is the sandbox itself, whatever is granted; for this machine write `{instead}`"
+            ));
+        }
+    }
+    each_once(rules)
 }
 
 fn read_access(fields: &Fields<'_>, declared: &[Permission]) -> BTreeMap<Permission, Vec<String>> {

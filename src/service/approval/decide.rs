@@ -1,7 +1,8 @@
 //! From what an administrator wrote to the units that are decided on. Nothing here reads or writes.
 
 use crate::domain::{
-    Asked, Code, Decision, Digest, FieldError, Manifest, PermissionRequest, PermissionUnit, Risk, Standing, Timestamp,
+    Asked, Code, Decision, Digest, FieldError, Manifest, NetworkRule, Permission, PermissionRequest, PermissionUnit,
+    Risk, Standing, Timestamp,
 };
 use crate::service::{PluginProblem, ServiceError};
 use crate::store::grants::{AcceptedRisk, GrantRecord};
@@ -29,6 +30,7 @@ impl Decisions {
             let detail = format!("`{}` is a part of what is asked for; grant the other parts instead", part.request());
             return Err(PluginProblem::new(Code::PermissionNotRequested, detail).into());
         }
+        refuse_the_sandbox(&asked, &decisions.granted)?;
         let both = decisions.granted.iter().find(|unit| decisions.denied.iter().any(|denied| denied.overlaps(unit)));
         if let Some(unit) = both {
             let message = format!("`{}` is both granted and denied", unit.request());
@@ -46,6 +48,19 @@ impl Decisions {
     pub(super) fn is_empty(&self) -> bool {
         self.granted.is_empty() && self.denied.is_empty()
     }
+}
+
+/// Refuses a part of what is asked for that would do nothing. What an older package asks for by name is granted as it is.
+fn refuse_the_sandbox(asked: &[Asked], granted: &[PermissionUnit]) -> Result<(), ServiceError> {
+    let narrowed = granted.iter().filter(|unit| !asked.iter().any(|asked| asked.unit == **unit));
+    for unit in narrowed.filter(|unit| unit.permission == Permission::NetworkAccess) {
+        let Some(rule) = unit.part.as_deref().and_then(|part| part.parse::<NetworkRule>().ok()) else { continue };
+        if let Some(instead) = rule.meant_for_this_machine() {
+            let message = format!("`{rule}` is the sandbox itself for the plugin; this machine is `{instead}` there");
+            return Err(ServiceError::FieldInvalid { fields: vec![FieldError::at("/grant", message)] });
+        }
+    }
+    Ok(())
 }
 
 /// The units that requests name; a word stands for all that is asked for of its permission.

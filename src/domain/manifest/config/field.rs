@@ -111,6 +111,9 @@ pub(super) fn read_secret(fields: &Fields<'_>, origin: Origin) -> Option<Secret>
         if origin == Origin::Package && rule.is_for_strangers() {
             place.fail(format!("anybody can have a host that `{rule}` covers; name the hosts that the secret is for"));
         }
+        if let Some(instead) = rule.meant_for_this_machine().filter(|_| origin == Origin::Package) {
+            place.fail(format!("nothing is sent to `{rule}`, the sandbox itself; for this machine write `{instead}`"));
+        }
         hosts.push(rule);
     }
     let deliver = inner.get("deliver").and_then(|place| place.boolean()).unwrap_or(true);

@@ -88,6 +88,17 @@ fn permissions_hosts_and_access_fit_together() {
         assert_mistake(&network(rule), "/network/allow/0", "");
     }
     assert_mistake(&network("a.example, 'A.example:443'"), "/network/allow/1", "twice");
+    for (rule, instead) in [
+        ("localhost", "`host.plugbay.internal:443`"),
+        ("'http://localhost:9099'", "`http://host.plugbay.internal:9099`"),
+        ("'*.localhost'", "`host.plugbay.internal:443`"),
+        ("'tcp://127.0.0.1:5432'", "`tcp://host.plugbay.internal:5432`"),
+        ("'tcp://[::1]:5432'", "`tcp://host.plugbay.internal:5432`"),
+    ] {
+        assert_mistake(&network(rule), "/network/allow/0", instead);
+        // A version that came in before goes on as it is.
+        assert!(Manifest::parse_accepted(with(&network(rule)).as_bytes()).is_ok(), "{rule}");
+    }
     assert_mistake(&network(""), "/network/allow", "no hosts");
     assert_mistake("access: { database_read: [chat] }", "/access/database_read", "not asked for");
     assert_mistake("permissions: [database_read]\naccess: { database_read: [] }", "/access/database_read", "no names");
