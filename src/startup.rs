@@ -1,7 +1,7 @@
 //! Builds every part from the configuration, wires them, and stops them in order.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -132,10 +132,22 @@ impl Running {
     }
 }
 
-/// Runs a service until the process is asked to stop by SIGTERM or SIGINT.
-pub async fn serve(config: Config) -> Result<(), StartupError> {
+/// A service that was started for the first time.
+#[derive(Debug)]
+pub struct FirstStart {
+    /// The file with the first token.
+    pub token: PathBuf,
+    /// Where the service answers.
+    pub address: SocketAddr,
+}
+
+/// Runs a service until the process is asked to stop by SIGTERM or SIGINT. A first start is told before.
+pub async fn serve(config: Config, greet: impl FnOnce(&FirstStart)) -> Result<(), StartupError> {
     raise_file_limit();
     let running = Running::start(config).await?;
+    if let Some(token) = running.service.first_token() {
+        greet(&FirstStart { token, address: running.address() });
+    }
     let shutdown = running.shutdown();
     let listen = |kind| signal(kind).map_err(|source| StartupError::Process { action: "listen for signals", source });
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);

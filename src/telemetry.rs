@@ -39,6 +39,11 @@ pub fn init(logging: LoggingConfig) {
     installed.ok();
 }
 
+/// Whether log lines are for a person at a terminal.
+pub fn has_reader(logging: LoggingConfig) -> bool {
+    std::io::stderr().is_terminal() && logging.format != LogFormat::Json
+}
+
 /// Lines for people. What they say may come from a plugin, a caller or a host, so every value is escaped on its way in.
 fn text_layer<S, W>(terminal: bool, writer: W) -> impl Layer<S>
 where

@@ -73,8 +73,25 @@ pub(super) fn serve(arguments: ServeArguments, context: &Context) -> Result<(), 
         .max_blocking_threads(threads)
         .build()
         .map_err(|error| Failure::io("start the runtime", &error))?;
-    runtime.block_on(startup::serve(config))?;
+    let is_greeted = telemetry::has_reader(config.logging) && !context.output.is_json();
+    runtime.block_on(startup::serve(config, |first| {
+        if is_greeted {
+            context.output.message(&greeting(first));
+        }
+    }))?;
     // Blocking work of a second, impatient signal is not waited for.
     runtime.shutdown_background();
     Ok(())
+}
+
+/// Where the token is, where to read on, and what to type next.
+fn greeting(first: &startup::FirstStart) -> String {
+    let token = std::path::absolute(&first.token).unwrap_or_else(|_no_current_folder| first.token.clone());
+    let data = token.parent().unwrap_or(&token).display();
+    let (token, address) = (token.display(), first.address);
+    format!(
+        "The first token is in {token}; the command line finds it there.\n\
+         Every route of the API is at http://{address}/docs.\n\
+         Next, in another terminal: export PLUGBAY_URL=http://{address} PLUGBAY_DATA_DIR={data}; plugbay doctor"
+    )
 }

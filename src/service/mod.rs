@@ -40,7 +40,7 @@ mod uplink;
 mod verification;
 mod volumes;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -130,6 +130,8 @@ pub struct Service {
     uplink_requests: Mutex<Option<mpsc::Receiver<Uplink>>>,
     volumes: Volumes,
     verified: AtomicBool,
+    /// The first token was made at this start.
+    is_new: AtomicBool,
     shutdown: Shutdown,
     started_at: Timestamp,
 }
@@ -143,6 +145,11 @@ impl Service {
     /// Our database, for what has tables of its own above.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The file with the first token, if it was made at this start.
+    pub fn first_token(&self) -> Option<std::path::PathBuf> {
+        self.is_new.load(Ordering::Acquire).then(|| self.data.admin_token())
     }
 
     /// The time now.

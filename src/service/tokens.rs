@@ -142,7 +142,9 @@ impl Service {
         let scopes = ScopeSet::new([Scope::Admin]).expect("one scope is not none");
         let label = "first token".to_owned();
         let request = NewTokenRequest { label, scopes, plugins: None, expires_at: None, rate: None };
-        self.store_token(&Actor::Service, &secret, request).await.map(|_| ())
+        self.store_token(&Actor::Service, &secret, request).await?;
+        self.is_new.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// Makes a token; its secret is returned once and kept nowhere.

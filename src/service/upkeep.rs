@@ -111,6 +111,7 @@ impl Service {
             checks: Checks::new(),
             volumes,
             verified: AtomicBool::new(false),
+            is_new: AtomicBool::new(false),
             shutdown,
         });
         service.begin_chain_and_clear_up(chain_begun).await?;

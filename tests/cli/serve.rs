@@ -219,3 +219,51 @@ fn a_connection_past_the_cap_takes_the_place_of_an_idle_one() {
     assert_eq!(read_all(&mut second, Duration::from_secs(5)).statuses(), [200]);
     assert!(read_all(&mut first, Duration::from_secs(5)).closed);
 }
+
+/// Starts the service on a terminal, waits until it answers, and stops it. What the terminal showed.
+fn first_screen(folder: &Path, flags: &str) -> String {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let program = env!("CARGO_BIN_EXE_plugbay");
+    let line = format!(
+        "{program} serve --listen {address} {flags} & until {program} list >/dev/null 2>&1; do :; done; kill $!; wait $!"
+    );
+    let mut command = command(folder, "script");
+    command.env("PLUGBAY_URL", format!("http://{address}")).env("PLUGBAY_DATA_DIR", "data").env("NO_COLOR", "1");
+    command.stdin(std::process::Stdio::null());
+    let run = finish(&command.args(["-qec", &format!("sh -c '{line}'"), "/dev/null"]).output().unwrap()).ok();
+    run.stdout.replace(&address.to_string(), "ADDRESS")
+}
+
+#[test]
+fn a_first_start_on_a_terminal_says_where_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let screen = first_screen(folder.path(), "--data-dir data");
+    let token = fs::read_to_string(folder.path().join("data/admin.token")).unwrap();
+    let greeting: Vec<_> =
+        screen.lines().map(str::trim).skip_while(|line| !line.contains("admin.token")).take(3).collect();
+    let data = fs::canonicalize(folder.path().join("data")).unwrap();
+    assert_eq!(
+        greeting,
+        [
+            format!("The first token is in {}/admin.token; the command line finds it there.", data.display()),
+            "Every route of the API is at http://ADDRESS/docs.".to_owned(),
+            format!(
+                "Next, in another terminal: export PLUGBAY_URL=http://ADDRESS PLUGBAY_DATA_DIR={}; plugbay doctor",
+                data.display()
+            ),
+        ],
+        "{screen}"
+    );
+    assert!(!screen.contains(token.trim()), "{screen}");
+    // Only once, and only for people.
+    let again = first_screen(folder.path(), "--data-dir data");
+    assert!(again.contains("Listening") && !again.contains("admin.token"), "{again}");
+    for (nth, flags) in ["--json", "--quiet", "--config json.yaml"].into_iter().enumerate() {
+        let other = tempfile::tempdir().unwrap();
+        fs::write(other.path().join("json.yaml"), "logging: { format: json }\n").unwrap();
+        let screen = first_screen(other.path(), &format!("--data-dir data {flags}"));
+        assert!(screen.contains("Listening") && !screen.contains("admin.token"), "{nth}: {screen}");
+    }
+}
