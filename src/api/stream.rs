@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, CONTENT_ENCODING};
+use actix_web::http::header::CACHE_CONTROL;
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::{self, StreamExt as _};
@@ -18,6 +18,9 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A comment, which clients pass over.
 pub(super) const COMMENT: &str = ": still here\n\n";
 
+/// How nginx and its like are told not to collect an answer before they pass it on.
+const ACCEL_BUFFERING: &str = "x-accel-buffering";
+
 /// One event.
 pub(super) fn event(name: &str, data: &str) -> Bytes {
     // A line break would end the data; JSON can do without.
@@ -30,8 +33,8 @@ pub(super) fn response(events: impl Stream<Item = Bytes> + 'static) -> HttpRespo
     HttpResponse::Ok()
         .content_type("text/event-stream")
         .insert_header((CACHE_CONTROL, "no-store"))
-        // Compressed, it would be held back until enough has come together.
-        .insert_header((CONTENT_ENCODING, "identity"))
+        // Proxies that know this header pass on what comes at once; the others are told by their configuration.
+        .insert_header((ACCEL_BUFFERING, "no"))
         .streaming(events.map(Ok::<_, std::convert::Infallible>))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING};
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -113,7 +113,6 @@ pub(super) async fn backup(permit: Permit<Admin>, _body: NoBody, app: Data<App>)
         .content_type("application/x-tar")
         .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{file_name}\"")))
         .insert_header((CACHE_CONTROL, "no-store"))
-        .insert_header((CONTENT_ENCODING, "identity"))
         .streaming(pieces))
 }
 

@@ -52,6 +52,8 @@ async fn chunks_come_when_they_are_made_and_not_at_the_end() {
     let began = Instant::now();
     let body = json!({"method": "steps", "context": {"to": 5, "pause": 0.3}});
     let mut response = request.json(&body).send().await.unwrap();
+    assert_eq!(response.headers()["x-accel-buffering"], "no");
+    assert_eq!(response.headers().get("content-encoding"), None);
     let first = response.chunk().await.unwrap().unwrap();
     assert!(began.elapsed() < Duration::from_millis(300), "{:?}: {first:?}", began.elapsed());
     while response.chunk().await.unwrap().is_some() {}

@@ -16,6 +16,7 @@ mod connections;
 mod data_dir;
 mod databases;
 mod download;
+mod event_streams;
 mod fixtures;
 mod idempotency;
 mod install;
