@@ -17,7 +17,7 @@ use crate::service::{Service, ServiceError, VerifiedAudit, remove_abandoned};
 use crate::shutdown::{DrainTimeout, Shutdown};
 use crate::store::audit::Head;
 
-pub use crate::service::{LostSecret, RestoreOrder, Restored, momentary_folder, write_sdk};
+pub use crate::service::{LostSecret, MissingLibraries, RestoreOrder, Restored, momentary_folder, write_sdk};
 
 /// How long everything may take to stop; a second signal does not wait.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);

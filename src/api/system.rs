@@ -10,8 +10,8 @@ use super::openapi::{ChangeProblems, LookProblems, OpenProblems};
 use super::permit::{Admin, NoBody, Permit, Read, authenticate};
 use super::problem::Problem;
 use super::{App, view};
-use crate::domain::{Chain, Code, PluginName, PluginState, PluginStatus, Scope, SignaturePolicy};
-use crate::service::{BackupStream, Caller, EngineInfo, EngineReport, EngineState};
+use crate::domain::{Chain, Code, Isolation, PluginName, PluginState, PluginStatus, Scope, SignaturePolicy};
+use crate::service::{BackupStream, Caller, EngineInfo, EngineReport, EngineState, MissingLibraries};
 use crate::wire::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 
 /// Tells that the process answers.
@@ -78,6 +78,7 @@ pub(super) async fn system(permit: Permit<Read>, _body: NoBody, app: Data<App>) 
             doctor
         },
     })
+            doctor.extend(absent_libraries(&app));
 }
 
 /// What each engine can do here. Only the one in use is needed, and that is a check of its own.
@@ -147,6 +148,14 @@ async fn checks(app: &App) -> Vec<Check> {
         how: None,
     };
     let engine = match app.service.engine_state() {
+/// Libraries of the machine that the process engine's plugins look for. Most of them need none.
+fn absent_libraries(app: &App) -> Option<Check> {
+    let is_process = app.service.isolation() == Some(Isolation::Process);
+    let missing = is_process.then(MissingLibraries::find).flatten();
+    let how = Some(MissingLibraries::HOW.to_owned());
+    missing.map(|missing| Check { check: "libraries".to_owned(), ok: true, detail: missing.to_string(), how })
+}
+
         EngineState::Up(info) => Check { check: "engine".to_owned(), ok: true, detail: engine_text(&info), how: None },
         EngineState::Away { text, how, .. } => {
             Check { check: "engine".to_owned(), ok: false, detail: text, how: Some(how) }

@@ -24,7 +24,7 @@ use serde_json::Value;
 pub use crate::domain::FolderAccess;
 pub use auto::AutoEngine;
 pub use docker::DockerEngine;
-pub use process::{Place, ProcessEngine};
+pub use process::{MissingLibraries, Place, ProcessEngine};
 pub use runtime::{RuntimeFiles, RuntimeFilesError};
 pub use spec::{EntryPoint, FolderMount, Network, SandboxSpec};
 pub use volume::{DataMount, DataQuota, Measured, VolumeError, VolumeLease, VolumeOrder, Volumes};

@@ -58,7 +58,7 @@ use crate::store::{BackupKey, SealingKey, Store};
 
 // What lower layers return and callers pass on, so that the API names this layer alone.
 pub use crate::package::Upload;
-pub use crate::sandbox::{DataQuota, EngineInfo, SandboxSpec, Usage};
+pub use crate::sandbox::{DataQuota, EngineInfo, MissingLibraries, SandboxSpec, Usage};
 pub use crate::session::{Delivery, HealthReport, LogLine, StreamEvent};
 pub use crate::store::audit::{Entry as AuditEntry, Filter as AuditFilter};
 pub use crate::store::grants::{AcceptedRisk, GrantRecord};

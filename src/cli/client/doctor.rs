@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::connection::Connection;
 use crate::cli::Context;
 use crate::cli::failure::{Failure, Local};
+use crate::startup::MissingLibraries;
 use crate::wire::{Check, System};
 
 /// Where Docker listens unless told otherwise.
@@ -54,7 +55,9 @@ pub(in crate::cli) fn doctor(_arguments: &DoctorArguments, context: &Context) ->
 /// Without a service only this machine can be looked at.
 fn alone(mut failure: Failure, context: &Context) -> Failure {
     let docker = context.environment.get("PLUGBAY__SANDBOX__DOCKER_HOST").unwrap_or(DOCKER_SOCKET);
-    let checks = [check_docker(docker.strip_prefix("unix://").unwrap_or(docker)), check_process(Path::new(BUBBLEWRAP))];
+    let docker = check_docker(docker.strip_prefix("unix://").unwrap_or(docker));
+    let mut checks = vec![docker, check_process(Path::new(BUBBLEWRAP))];
+    checks.extend(MissingLibraries::find().as_ref().map(check_libraries));
     let text: Vec<_> = checks.iter().map(check_text).collect();
     context.output.result(&text.join("\n"), &Alone { failure: &failure, doctor: &checks });
     failure.shown = context.output.is_json();
@@ -97,8 +100,19 @@ fn check_process(bubblewrap: &Path) -> Check {
     }
 }
 
+/// A warning: nothing but some wheels of plugins under bubblewrap needs them.
+fn check_libraries(missing: &MissingLibraries) -> Check {
+    let how = Some(MissingLibraries::HOW.to_owned());
+    Check { check: "libraries".to_owned(), ok: true, detail: missing.to_string(), how }
+}
+
 fn check_text(check: &Check) -> String {
-    let mark = if check.ok { "ok     " } else { "missing" };
+    // What is fine and still has a way out is a warning.
+    let mark = match (check.ok, &check.how) {
+        (true, None) => "ok     ",
+        (true, Some(_)) => "warning",
+        (false, _) => "missing",
+    };
     let how = check.how.as_ref().map(|how| format!("\n        {how}")).unwrap_or_default();
     format!("{mark} {}: {}{how}", check.check, check.detail)
 }

@@ -7,6 +7,7 @@
 
 mod bpf;
 mod cgroup;
+mod libraries;
 mod numbers;
 mod plan;
 mod probe;
@@ -24,6 +25,8 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+
+pub use libraries::MissingLibraries;
 
 use cgroup::{Group, pids_with_monitor};
 use probe::{Asked, Probed};
