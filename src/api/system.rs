@@ -6,6 +6,10 @@ use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_DISPOSITION}
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, Object, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
+
 use super::openapi::{ChangeProblems, LookProblems, OpenProblems};
 use super::permit::{Admin, NoBody, Permit, Read, authenticate};
 use super::problem::Problem;
@@ -74,11 +78,11 @@ pub(super) async fn system(permit: Permit<Read>, _body: NoBody, app: Data<App>) 
             doctor.extend(engines(&app).await);
             doctor.extend(ending_grants(&app, &permit.0).await);
             doctor.extend(shared_databases(&app));
+            doctor.extend(absent_libraries(&app));
             doctor.extend(changed_rows(&app, &permit.0));
             doctor
         },
     })
-            doctor.extend(absent_libraries(&app));
 }
 
 /// What each engine can do here. Only the one in use is needed, and that is a check of its own.
@@ -100,9 +104,22 @@ fn engine_text(info: &EngineInfo) -> String {
     }
 }
 
+/// The bytes of a tar, for the description alone.
+pub(super) enum Archive {}
+
+impl PartialSchema for Archive {
+    fn schema() -> RefOr<Schema> {
+        let binary = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        Object::builder().schema_type(Type::String).format(Some(binary)).into()
+    }
+}
+
+impl ToSchema for Archive {}
+
 /// Streams a backup: everything but keys and tokens, consistent, as a tar. One at a time.
 #[utoipa::path(post, path = "/api/system/backup", operation_id = "createBackup", tag = "system",
-    responses((status = 200, description = "The backup; complete when its last entry is manifest.json", content_type = "application/x-tar"),
+    responses((status = 200, description = "The backup; complete when its last entry is manifest.json",
+        body = inline(Archive), content_type = "application/x-tar"),
         ChangeProblems))]
 pub(super) async fn backup(permit: Permit<Admin>, _body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
     let BackupStream { file_name, pieces } = app.service.begin_backup(&permit.0).await?;
@@ -131,6 +148,14 @@ fn shared_databases(app: &App) -> Option<Check> {
     (!notices.is_empty()).then(|| Check { check: "databases".to_owned(), ok: true, detail: notices.join("; "), how })
 }
 
+/// Libraries of the machine that the process engine's plugins look for. Most of them need none.
+fn absent_libraries(app: &App) -> Option<Check> {
+    let is_process = app.service.isolation() == Some(Isolation::Process);
+    let missing = is_process.then(MissingLibraries::find).flatten();
+    let how = Some(MissingLibraries::HOW.to_owned());
+    missing.map(|missing| Check { check: "libraries".to_owned(), ok: true, detail: missing.to_string(), how })
+}
+
 /// Rows that were not written by the service, found when it started. They may name plugins that the token is not for.
 fn changed_rows(app: &App, caller: &Caller) -> Option<Check> {
     let how = Some("look at what changed them, and at `plugbay audit verify`; restore a backup from before".to_owned());
@@ -148,14 +173,6 @@ async fn checks(app: &App) -> Vec<Check> {
         how: None,
     };
     let engine = match app.service.engine_state() {
-/// Libraries of the machine that the process engine's plugins look for. Most of them need none.
-fn absent_libraries(app: &App) -> Option<Check> {
-    let is_process = app.service.isolation() == Some(Isolation::Process);
-    let missing = is_process.then(MissingLibraries::find).flatten();
-    let how = Some(MissingLibraries::HOW.to_owned());
-    missing.map(|missing| Check { check: "libraries".to_owned(), ok: true, detail: missing.to_string(), how })
-}
-
         EngineState::Up(info) => Check { check: "engine".to_owned(), ok: true, detail: engine_text(&info), how: None },
         EngineState::Away { text, how, .. } => {
             Check { check: "engine".to_owned(), ok: false, detail: text, how: Some(how) }

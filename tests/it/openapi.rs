@@ -96,3 +96,22 @@ async fn a_browser_finds_a_page_and_a_program_the_description() {
     let described = send(app.bare(Method::GET, "/")).await.expect(200);
     assert_eq!(described["info"]["title"], "plugbay");
 }
+
+#[tokio::test]
+async fn every_answer_with_a_media_type_has_a_schema() {
+    let document = TestApp::start().await.get("/api/openapi.json").await.expect(200);
+    let mut checked = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            for (status, answer) in operation["responses"].as_object().into_iter().flatten() {
+                for (kind, content) in answer["content"].as_object().into_iter().flatten() {
+                    assert!(content["schema"].is_object(), "{method} {path} {status} {kind}");
+                    checked += 1;
+                }
+            }
+        }
+    }
+    assert!(checked > 100, "{checked}");
+    let backup = &document["paths"]["/api/system/backup"]["post"]["responses"]["200"]["content"];
+    assert_eq!(backup["application/x-tar"]["schema"], serde_json::json!({"type": "string", "format": "binary"}));
+}
