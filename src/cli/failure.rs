@@ -156,7 +156,7 @@ impl Failure {
 
     /// Somebody pressed Ctrl-C.
     pub(super) fn interrupted() -> Self {
-        Self { how: None, ..Self::local(Local::Interrupted, "by Ctrl-C", "") }
+        Self { how: None, ..Self::local(Local::Interrupted, "ended by Ctrl-C", "") }
     }
 
     /// Reading or writing failed.
@@ -240,6 +240,11 @@ impl Failure {
     pub(super) fn about(self, plugin: &str) -> Self {
         let how = self.how.map(|how| how.replace(" NAME", &format!(" {plugin}")));
         Self { how, ..self }
+    }
+
+    /// Whether the detail is a sentence of this program or the service that needs no title. A plugin's words do.
+    pub(super) fn stands_alone(&self) -> bool {
+        !self.detail.is_empty() && &*self.code != Local::PluginFailed.as_str()
     }
 
     /// Somebody pressed Ctrl-C.

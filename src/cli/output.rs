@@ -22,6 +22,15 @@ pub(super) enum Format {
     Json,
 }
 
+/// Who sees messages and errors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    /// A person at a terminal.
+    Person,
+    /// A pipe or a file.
+    Unknown,
+}
+
 /// How to write.
 #[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one question about the terminal")]
@@ -30,6 +39,7 @@ pub(super) struct Output {
     quiet: bool,
     progress: bool,
     color: bool,
+    reader: Reader,
     /// A terminal shows the outcome.
     terminal: bool,
     /// It can be written anew.
@@ -52,6 +62,7 @@ impl Output {
             quiet,
             progress,
             color: is_terminal && !refused && !is_dumb,
+            reader: if is_terminal { Reader::Person } else { Reader::Unknown },
             terminal,
             live,
             closed: Arc::default(),
@@ -134,10 +145,14 @@ impl Output {
     }
 
     fn failure_text(&self, failure: &Failure) -> String {
-        let mut lines = vec![format!("{}: {}", self.painted("31", "error"), failure.title)];
-        if failure.errors.is_empty() {
-            lines = vec![format!("{}: {}", lines[0], entry(&failure.detail, UNDER_HEAD))];
-        }
+        let detail = entry(&failure.detail, UNDER_HEAD);
+        let text = match (failure.errors.is_empty(), self.reader) {
+            (false, _) => failure.title.to_string(),
+            // Detail and title say the same thing twice to a person; programs that search the text know the title.
+            (true, Reader::Person) if failure.stands_alone() => detail,
+            (true, Reader::Person | Reader::Unknown) => format!("{}: {detail}", failure.title),
+        };
+        let mut lines = vec![format!("{}: {text}", self.painted("31", "error"))];
         lines.extend(failure.errors.iter().map(|error| format!("  {}", entry(&error.to_string(), UNDER_HEAD))));
         lines.extend(plugin_lines(&failure.plugin));
         if let Some(how) = &failure.how {
@@ -230,10 +245,15 @@ mod tests {
         failure.plugin.reason = Some(FORGED.to_owned());
         failure.plugin.log_tail = vec![FORGED.to_owned()];
         let (format, closed) = (Format::Text, Arc::default());
-        let output =
-            Output { format, quiet: false, progress: false, color: false, terminal: false, live: false, closed };
-        for errors in [Vec::new(), vec![crate::domain::FieldError::at("/x", FORGED)]] {
+        let (quiet, progress, color, terminal, live) = (false, false, false, false, false);
+        let mut output = Output { format, quiet, progress, color, reader: Reader::Unknown, terminal, live, closed };
+        for (errors, reader) in [
+            (Vec::new(), Reader::Unknown),
+            (Vec::new(), Reader::Person),
+            (vec![crate::domain::FieldError::at("/x", FORGED)], Reader::Person),
+        ] {
             failure.errors = errors;
+            output.reader = reader;
             let text = output.failure_text(&failure);
             assert!(!text.contains('\u{1b}'), "{text:?}");
             let begun: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();

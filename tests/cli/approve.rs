@@ -133,3 +133,13 @@ fn an_install_that_is_approved_is_one_outcome() {
     assert_eq!(done["name"], "demo");
     assert_eq!(site.run(&["install", &archive, "--yes"]).code, 2, "--yes is about --approve");
 }
+
+#[test]
+fn on_a_terminal_an_error_is_its_detail_alone() {
+    let site = Site::start();
+    let shown = site.on_a_terminal("show nope", "").stdout;
+    assert!(shown.contains("error: there is no plugin `nope`"), "{shown}");
+    assert!(!shown.contains("There is no such plugin"), "{shown}");
+    site.json_failure(&["show", "nope"], 3, "plugin-unknown");
+    assert_eq!(site.run(&["show", "nope", "--json"]).json()["title"], "There is no such plugin");
+}

@@ -219,5 +219,5 @@ fn colours_need_a_terminal_that_wants_them() {
     assert!(in_terminal(None).contains("\u{1b}[31;1merror\u{1b}[0m"));
     assert!(in_terminal(Some("")).contains('\u{1b}'));
     let plain = in_terminal(Some("1"));
-    assert!(plain.contains("error: There is no such plugin") && !plain.contains('\u{1b}'), "{plain}");
+    assert!(plain.contains("error: there is no plugin `nobody`") && !plain.contains('\u{1b}'), "{plain}");
 }
