@@ -172,7 +172,7 @@ codes! {
     PluginUnresponsive "plugin-unresponsive" BadGateway "The plugin did not react" "end work soon after a call is cancelled, and answer health requests";
     PluginTimeout "plugin-timeout" GatewayTimeout "The plugin did not answer in time" "ask with a longer timeout_ms, or raise `resources.timeout_seconds` in plugin.yaml";
     PluginBusy "plugin-busy" Unavailable "The plugin has too many calls waiting" "wait as long as Retry-After says, or raise `resources.max_concurrency` in plugin.yaml";
-    BreakerOpen "breaker-open" Unavailable "The plugin failed too often in a row" "wait as long as Retry-After says; plugbay logs NAME shows why it fails; POST /api/plugins/NAME/breaker/reset lets calls through at once";
+    BreakerOpen "breaker-open" Unavailable "The plugin failed too often in a row" "wait as long as Retry-After says; plugbay logs NAME shows why it fails; plugbay enable NAME lets calls through at once";
     PluginRestarting "plugin-restarting" Unavailable "The plugin is being restarted" "wait as long as Retry-After says";
     PluginStopping "plugin-stopping" Unavailable "The plugin is being stopped" "enable it again";
     EngineUnavailable "engine-unavailable" Unavailable "Nothing that runs plugins answers" "start Docker: systemctl start docker; or install it: apt-get install docker.io; or set sandbox.engine: process";

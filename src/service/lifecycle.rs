@@ -117,7 +117,10 @@ impl Service {
                 return Err(error);
             }
             if engine_away {
-                return Err(self.engine_problem().into());
+                let mut problem = self.engine_problem();
+                let (name, why) = (&plugin.name, &problem.detail);
+                problem.detail = format!("`{name}` is enabled and starts as soon as the engine answers: {why}");
+                return Err(problem.into());
             }
         }
         Ok(StatusChange { plugin, state: member.state(), before, also: Vec::new() })

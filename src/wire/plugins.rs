@@ -113,6 +113,10 @@ pub struct Updated {
     pub permission_diff: PermissionDiff,
     /// The new version comes from another signer.
     pub signer_changed: bool,
+    /// Until when the new version is watched: it goes back by itself if it fails before. `null` where it is not.
+    #[serde(default)]
+    #[schema(format = DateTime)]
+    pub watched_until: Option<String>,
     /// What could be better about the package.
     pub warnings: Vec<String>,
 }

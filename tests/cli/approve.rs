@@ -135,6 +135,59 @@ fn an_install_that_is_approved_is_one_outcome() {
 }
 
 #[test]
+fn show_tells_what_was_decided_and_taken_back_one_line_each() {
+    let site = Site::start();
+    let wants = "permissions: [chat_access]\noptional_permissions: [network_access, filesystem_read, database_read]\n\
+                 network: { allow: [a.example, b.example] }\n\
+                 access: { filesystem_read: [docs], database_read: [chat] }\n";
+    let archive = site.pack("1.0.0", wants);
+    site.run(&["install", &archive, "--trust", "author.pub"]).ok();
+    site.run(&["approve", "demo", "--grant", "chat_access", "--note", "ticket 42"]).ok();
+    site.run(&["approve", "demo", "--deny", "filesystem_read", "--note", "not here\u{1b}[2J"]).ok();
+    let grant = ["approve", "demo", "--grant", "network_access", "--accept-risk", "data-egress"];
+    site.run(&grant).ok();
+    let shown = site.run(&["show", "demo"]).ok().stdout;
+    assert!(shown.contains("\nmay use      network_access, database_read (chat)\n"), "{shown}");
+    site.run(&["revoke", "demo", "network_access:a.example", "--note", "incident 7"]).ok();
+    let shown = site.run(&["show", "demo"]).ok().stdout;
+    let lines: Vec<&str> = shown.lines().collect();
+    let found = |head: &str| lines.iter().filter(|line| line.starts_with(head)).copied().collect::<Vec<_>>();
+    assert_eq!(found("may use "), ["may use      network_access, database_read (chat)"], "{shown}");
+    let granted = found("granted ");
+    assert_eq!(granted[0], "granted      chat_access by first token: ticket 42", "{shown}");
+    assert!(granted[1].starts_with("granted      network_access (b.example:443) by first token"), "{shown}");
+    assert_eq!(found("denied "), ["denied       filesystem_read (docs) by first token: not here\\u{1b}[2J"], "{shown}");
+    let revoked = found("revoked ");
+    assert!(revoked[0].starts_with("revoked      network_access (a.example:443) at 2"), "{shown}");
+    assert!(revoked.len() == 1 && revoked[0].ends_with(": incident 7"), "{shown}");
+    site.run(&["revoke", "demo", "network_access"]).ok();
+    let shown = site.run(&["show", "demo"]).ok().stdout;
+    assert!(
+        shown.contains("\nmay use      database_read (chat)\n") && !shown.contains("\ngranted      network_access"),
+        "{shown}"
+    );
+    // Granted again it is no longer among what was taken back.
+    site.run(&grant).ok();
+    let shown = site.run(&["show", "demo"]).ok().stdout;
+    assert!(shown.contains("may use      network_access, database_read (chat)"), "{shown}");
+    assert!(!shown.contains("\nrevoked "), "{shown}");
+}
+
+#[test]
+fn an_update_says_how_long_it_is_watched() {
+    let site = Site::start();
+    let first = site.pack("1.0.0", "");
+    site.run(&["install", &first, "--trust", "author.pub"]).ok();
+    let second = site.pack("1.1.0", "");
+    let updated = site.run(&["update", "demo", &second]).ok().stdout;
+    let until = site.json(&["show", "demo"])["last_update"]["watched_until"].as_str().unwrap().to_owned();
+    let expected =
+        format!("updated demo from 1.0.0 to 1.1.0\nwatched     until {until}; it goes back by itself if it fails\n");
+    assert_eq!(updated, expected);
+    assert_eq!(site.json(&["update", "demo", &second])["watched_until"], json!(null));
+}
+
+#[test]
 fn on_a_terminal_an_error_is_its_detail_alone() {
     let site = Site::start();
     let shown = site.on_a_terminal("show nope", "").stdout;

@@ -117,6 +117,11 @@ async fn one_crash_counts_once_and_an_operator_closes_it_at_once() {
 
     // Enabling it anew is a new beginning too; a caller who gives up says nothing about the plugin.
     served.fail(3).await;
+    let open = served.call("asker", "execute", json!({})).await.expect_problem(503, "breaker-open");
+    assert!(open["how"].as_str().unwrap().contains("plugbay enable asker lets calls through at once"), "{open}");
+    served.enable("asker").await.expect(200);
+    served.call("asker", "execute", json!({})).await.expect(200);
+    served.fail(3).await;
     served.disable("asker").await.expect(200);
     served.enable("asker").await.expect(200);
     served.call("asker", "execute", json!({})).await.expect(200);

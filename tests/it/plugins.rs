@@ -1,8 +1,9 @@
 //! Looking plugins up, and uninstalling them.
 
+use reqwest::Method;
 use serde_json::json;
 
-use crate::support::app::TestApp;
+use crate::support::app::{TestApp, send};
 use crate::support::author::{Author, manifest, package};
 
 async fn with_plugins(names: &[&str]) -> TestApp {
@@ -104,4 +105,15 @@ async fn an_uninstalled_plugin_is_gone_and_its_name_gets_a_new_id() {
     older.expect_problem(409, "downgrade-refused");
     let again = app.install(&archive, None).await.expect(201);
     assert_ne!(again["plugin_id"], id);
+}
+
+#[tokio::test]
+async fn what_is_enabled_while_the_engine_is_away_is_said_to_start_once_it_answers() {
+    let app = TestApp::setup().unsigned().without_engine().start_unready().await;
+    app.install(&package(&manifest("my-plugin", "1.0.0")), None).await.expect(201);
+    let problem = send(app.request(Method::POST, "/api/plugins/my-plugin/enable")).await;
+    let problem = problem.expect_problem(503, "engine-unavailable");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.starts_with("`my-plugin` is enabled and starts as soon as the engine answers: "), "{detail}");
+    assert_eq!(app.get("/api/plugins/my-plugin").await.expect(200)["status"], "enabled");
 }

@@ -141,6 +141,7 @@ pub(super) fn updated(outcome: &UpdateOutcome) -> wire::Updated {
         previous_version: outcome.previous.to_string(),
         permission_diff: diff(&outcome.growth),
         signer_changed: outcome.signer_changed,
+        watched_until: outcome.watched_until.map(|time| time.to_string()),
         warnings: outcome.warnings.clone(),
     }
 }

@@ -257,7 +257,12 @@ fn installed_text(installed: &Installed) -> String {
 
 pub(super) fn updated_text(name: &str, updated: &Updated) -> String {
     match updated.status.as_str() {
-        "updated" => format!("updated {name} from {} to {}", updated.previous_version, updated.version),
+        "updated" => {
+            let watched = updated.watched_until.as_ref();
+            let watched = watched.map(|end| format!("\nwatched     until {end}; it goes back by itself if it fails"));
+            let (before, version) = (&updated.previous_version, &updated.version);
+            format!("updated {name} from {before} to {version}{}", watched.unwrap_or_default())
+        }
         "unchanged" => format!("{name} {} is there already", updated.version),
         "pending_config" => format!(
             "{name} {} waits for a configuration that it accepts, {} serves on\nsee         plugbay config get {name}",

@@ -6,6 +6,7 @@ mod backup;
 mod config;
 mod connection;
 mod consent;
+mod decisions;
 mod doctor;
 mod enable;
 mod exec;

@@ -5,13 +5,15 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 
-use super::connection::{Connection, query, segment};
+use super::connection::{Connection, plugin_path, query, segment};
+use super::decisions::Decisions;
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::table;
 use crate::cli::shown::{entry, printable};
 use crate::wire::{
-    FailureView, GrantView, LastUpdateView, PermissionItem, PluginDetail, PluginList, PluginSummary, RequirementView,
+    FailureView, LastUpdateView, PermissionItem, PermissionsShown, PluginDetail, PluginList, PluginSummary,
+    RequirementView,
 };
 
 /// Where `show` writes what it knows.
@@ -89,11 +91,16 @@ pub(in crate::cli) fn show(arguments: &ShowArguments, context: &Context) -> Resu
     for warning in &plugin.warnings {
         context.output.warning(warning);
     }
-    context.output.result(&detail_text(&plugin), &plugin);
+    if context.output.is_json() {
+        context.output.result("", &plugin);
+        return Ok(());
+    }
+    let shown: PermissionsShown = connection.get(&plugin_path(&plugin.summary.name, "/permissions"))?;
+    context.output.result(&detail_text(&plugin, &Decisions::of(&plugin, &shown)), &plugin);
     Ok(())
 }
 
-fn detail_text(plugin: &PluginDetail) -> String {
+fn detail_text(plugin: &PluginDetail, decisions: &Decisions<'_>) -> String {
     let summary = &plugin.summary;
     let items = |items: &[PermissionItem]| items.iter().map(permission_text).collect::<Vec<_>>().join(", ");
     let signer = match (&plugin.signed_by.label, &plugin.signed_by.key_id) {
@@ -148,9 +155,10 @@ fn detail_text(plugin: &PluginDetail) -> String {
         ("signature", Some(format!("{}, by {signer}", summary.signature))),
         ("digest", Some(plugin.digest.clone())),
         ("needs", Some(items(&summary.permissions.required))),
-        ("may use", Some(items(&summary.permissions.optional))),
-        ("granted", Some(plugin.grants.iter().map(grant_text).collect::<Vec<_>>().join(", "))),
-        ("denied", Some(items(&summary.permissions.denied))),
+        ("may use", Some(items(&decisions.may_use()))),
+        ("granted", Some(each_line("granted", &decisions.granted(TEXT_COLUMN)))),
+        ("denied", Some(each_line("denied", &decisions.denied(TEXT_COLUMN)))),
+        ("revoked", Some(each_line("revoked", &decisions.revoked(TEXT_COLUMN)))),
         ("open", open),
         ("missing", missing),
         ("requires", Some(plugin.requires.iter().map(requirement_text).collect::<Vec<_>>().join(", "))),
@@ -175,7 +183,11 @@ fn detail_text(plugin: &PluginDetail) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A while in its two largest units.
+/// Several lines under the same head, of which the first one is written by the caller.
+fn each_line(head: &str, lines: &[String]) -> String {
+    lines.join(&format!("\n{head:12} "))
+}
+
 /// One line about what became of an update.
 fn update_text(update: &LastUpdateView) -> String {
     let LastUpdateView { version, previous_version, status, .. } = update;
@@ -192,6 +204,7 @@ fn update_text(update: &LastUpdateView) -> String {
     }
 }
 
+/// A while in its two largest units.
 fn uptime_text(seconds: f64) -> String {
     let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
     let (days, hours, minutes) = (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60);
@@ -201,13 +214,6 @@ fn uptime_text(seconds: f64) -> String {
         (0, _, _) => format!("{hours} h {minutes} min"),
         _ => format!("{days} d {hours} h"),
     }
-}
-
-/// A grant with who decided and until when.
-fn grant_text(grant: &GrantView) -> String {
-    let scope = if grant.scope.is_empty() { String::new() } else { format!(" ({})", grant.scope.join(", ")) };
-    let until = grant.expires_at.as_ref().map(|end| format!(" until {end}")).unwrap_or_default();
-    format!("{}{scope} by {}{until}", grant.permission, printable(&grant.label))
 }
 
 /// A plugin that is required, and what is there for it.

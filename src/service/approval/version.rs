@@ -76,7 +76,7 @@ impl Service {
             return Err(ServiceError::TaskDied { name: "approval" });
         };
         let (manifest, older) = (self.manifests.get(version)?, self.manifests.get(docket.serving()?)?);
-        let outcome = outcome_of(plugin, UpdateStatus::Updated, &manifest, &older);
+        let mut outcome = outcome_of(plugin, UpdateStatus::Updated, &manifest, &older);
         let change = Change {
             plugin: docket.plugin.clone(),
             arrival: Arrival::Kept(version.clone()),
@@ -94,7 +94,8 @@ impl Service {
         for version in &docket.versions {
             self.forget_content(version.digest).await?;
         }
-        done.map(|()| outcome)
+        outcome.watched_until = done?;
+        Ok(outcome)
     }
 
     async fn drop_pending(&self, docket: &Docket) -> Result<(), ServiceError> {
@@ -167,6 +168,7 @@ fn outcome_of(plugin: &PluginRecord, status: UpdateStatus, manifest: &Manifest, 
         previous: plugin.serving.clone(),
         growth: manifest.growth(older),
         signer_changed: plugin.signer_changed,
+        watched_until: None,
         warnings: manifest.warnings(),
     }
 }

@@ -24,7 +24,7 @@ impl Admitted {
                 let detail = format!("`{name}` failed {failures} times in a row; it is tried again after a while");
                 let how = format!(
                     "wait as long as Retry-After says; plugbay logs {name} shows why it fails; \
-                     POST /api/plugins/{name}/breaker/reset lets calls through at once"
+                     plugbay enable {name} lets calls through at once"
                 );
                 Err(PluginProblem::new(Code::BreakerOpen, detail).with_how(how).retry_after(wait).into())
             }

@@ -26,7 +26,7 @@ use super::approval::Target;
 use super::configuration::Ground;
 use super::install::Candidate;
 use super::{Caller, Incoming, Service, ServiceError};
-use crate::domain::{Growth, PendingFor, PluginId, PluginRef, Scope, SignaturePolicy};
+use crate::domain::{Growth, PendingFor, PluginId, PluginRef, Scope, SignaturePolicy, Timestamp};
 use crate::package::Signer;
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, StoreError};
@@ -82,6 +82,8 @@ pub struct UpdateOutcome {
     pub growth: Growth,
     /// It comes from another signer.
     pub signer_changed: bool,
+    /// Until when it can go back by itself, if it is watched.
+    pub watched_until: Option<Timestamp>,
     /// What could be better about the package.
     pub warnings: Vec<String>,
 }
@@ -141,6 +143,7 @@ impl Service {
             previous: plugin.serving.clone(),
             growth,
             signer_changed: self.signer_changed(&candidate, &serving),
+            watched_until: None,
             warnings: candidate.warnings.clone(),
         };
         let known = versions.iter().find(|version| version.version == outcome.version);
@@ -186,13 +189,13 @@ impl Service {
         let done = if serves {
             self.take_over(caller, change, &outcome).await
         } else {
-            self.record_pending(caller, change, waits_for, &outcome).await
+            self.record_pending(caller, change, waits_for, &outcome).await.map(|()| None)
         };
         // What was replaced, or came in vain.
         for digest in versions.iter().map(|version| version.digest).chain([version.digest]) {
             self.forget_content(digest).await?;
         }
-        done?;
+        outcome.watched_until = done?;
         Ok(outcome)
     }
 

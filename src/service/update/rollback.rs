@@ -81,6 +81,7 @@ impl Service {
             previous: plugin.serving.clone(),
             growth,
             signer_changed: false,
+            watched_until: None,
             warnings: Vec::new(),
         };
         let only_waited =

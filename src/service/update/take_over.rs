@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::{Change, UpdateOutcome};
-use crate::domain::{Chain, Code, DataId, LastUpdate, PluginRef, PluginStatus, Refusal as _, UpdateState};
+use crate::domain::{Chain, Code, DataId, LastUpdate, PluginRef, PluginStatus, Refusal as _, Timestamp, UpdateState};
 use crate::service::approval::permissions_problem;
 use crate::service::fleet::{EngineState, FirstStart, Member, Reach, StartError, Subject, Successor, Up};
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
@@ -71,13 +71,13 @@ impl Candidate<'_> {
 }
 
 impl Service {
-    /// Lets a version serve. To be called under the plugin's lock.
+    /// Lets a version serve. To be called under the plugin's lock. Tells until when it is watched, if it is.
     pub(in crate::service) async fn take_over(
         self: &Arc<Self>,
         caller: &Caller,
         change: Change,
         outcome: &UpdateOutcome,
-    ) -> Result<(), ServiceError> {
+    ) -> Result<Option<Timestamp>, ServiceError> {
         let member = self.member(change.plugin.id, &change.plugin.name);
         let former = store::snapshots::find(&mut *self.store.reader().await?, change.plugin.id).await?;
         let former = former.map(|snapshot| DataId { generation: snapshot.generation, ..change.plugin.data() });
@@ -93,7 +93,7 @@ impl Service {
         }
         member.reset_breaker();
         info!(plugin.name = %plugin.name, "`{}` is {} now", plugin.name, plugin.serving);
-        Ok(())
+        Ok(plugin.last_update.map(|last| last.watched_until).filter(|end| *end > plugin.updated_at))
     }
 
     /// Nothing runs that calls could go to.
