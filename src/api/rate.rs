@@ -10,7 +10,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 
 use super::problem::Problem;
-use crate::domain::{PluginId, TokenId};
+use crate::domain::{PluginId, RequestRate, TokenId};
 use crate::service::Caller;
 
 /// Whose requests are counted together. Calls count for their plugin: a host application with one token floods one plugin
@@ -36,7 +36,7 @@ impl Rates {
 
     /// Takes one request out of its bucket.
     pub(super) fn admit(&self, caller: &Caller, called: Option<PluginId>) -> Result<(), Problem> {
-        let rate = caller.rate.map_or(self.usual, |own| own.per_second());
+        let rate = caller.rate.map_or(self.usual, RequestRate::per_second);
         let Some(per_second) = rate else { return Ok(()) };
         self.limiter(per_second).check_key(&(caller.token, called)).map_err(|refused| {
             let wait: Duration = refused.wait_time_from(DefaultClock::default().now());

@@ -17,7 +17,7 @@ const DIGITS: usize = 12;
 pub(in crate::service) struct SetAside {
     /// The number.
     pub(super) from: Version,
-    /// What the version is called from then on: equal in rank, as SemVer has it.
+    /// What the version is called from then on: equal in rank, as build metadata has none.
     pub(super) to: Version,
     /// Its bytes.
     pub(super) digest: Digest,
