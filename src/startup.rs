@@ -13,11 +13,13 @@ use crate::api::{self, Bound, ServerError};
 use crate::config::Config;
 use crate::domain::{Clock, Code, Refusal, SignaturePolicy, SystemClock};
 use crate::egress::{Resolver, SystemResolver};
-use crate::service::{Service, ServiceError, VerifiedAudit, remove_abandoned};
+use crate::service::{Service, ServiceError, Surroundings, VerifiedAudit, remove_abandoned};
 use crate::shutdown::{DrainTimeout, Shutdown};
 use crate::store::audit::Head;
 
-pub use crate::service::{LostSecret, MissingLibraries, RestoreOrder, Restored, momentary_folder, write_sdk};
+pub use crate::service::{
+    HostStandIn, LostSecret, MissingLibraries, NotedRequest, RestoreOrder, Restored, momentary_folder, write_sdk,
+};
 
 /// How long everything may take to stop; a second signal does not wait.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -80,8 +82,18 @@ pub struct Running {
 impl Running {
     /// Opens everything. Nothing answers until [`Running::run`].
     pub async fn start(config: Config) -> Result<Self, StartupError> {
+        Self::start_usual(config, None).await
+    }
+
+    /// Opens a service for a trial, in which `stand_in` answers what plugins ask for. The one way to such a service.
+    pub async fn start_trial(config: Config, stand_in: Arc<HostStandIn>) -> Result<Self, StartupError> {
+        Self::start_usual(config, Some(stand_in)).await
+    }
+
+    async fn start_usual(config: Config, stand_in: Option<Arc<HostStandIn>>) -> Result<Self, StartupError> {
         remove_abandoned(&config).await;
-        Self::start_with(config, Arc::new(SystemClock), Arc::new(SystemResolver::default())).await
+        let (clock, resolver) = (Arc::new(SystemClock), Arc::new(SystemResolver::default()));
+        Self::open(config, Surroundings { clock, resolver, stand_in }).await
     }
 
     /// As [`Running::start`], with a clock that tests can move, and names that lead where tests want.
@@ -90,11 +102,15 @@ impl Running {
         clock: Arc<dyn Clock>,
         resolver: Arc<dyn Resolver>,
     ) -> Result<Self, StartupError> {
+        Self::open(config, Surroundings { clock, resolver, stand_in: None }).await
+    }
+
+    async fn open(config: Config, surroundings: Surroundings) -> Result<Self, StartupError> {
         // The platform's verifier asks for a process-wide provider; the second service of a test finds it set.
         rustls::crypto::ring::default_provider().install_default().ok();
         let shutdown = Shutdown::default();
         let bound = api::bind(config.server.listen)?;
-        let service = Service::open(config, clock, resolver, shutdown.clone()).await?;
+        let service = Service::open(config, surroundings, shutdown.clone()).await?;
         Ok(Self { service, bound, shutdown })
     }
 

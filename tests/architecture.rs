@@ -257,6 +257,37 @@ fn allowed_imports_are_not_found() {
     }
 }
 
+/// Where what answers plugins in a trial may be named. `serve`, the API and the configuration are not among them, so
+/// that no service can be made to answer by it.
+const OF_TRIALS: [&str; 7] = [
+    "cli/trial/",
+    "host/mod.rs",
+    "host/stand_in/",
+    "service/fleet/order.rs",
+    "service/mod.rs",
+    "service/upkeep.rs",
+    "startup.rs",
+];
+
+#[test]
+fn only_a_trial_brings_in_what_answers_for_the_service() {
+    let src = root().join("src");
+    let (mut named, mut started) = (Vec::new(), Vec::new());
+    for path in files(&src, &[".rs"]) {
+        let file = path.strip_prefix(&src).unwrap().to_string_lossy().into_owned();
+        let code = code_of(&fs::read_to_string(&path).unwrap());
+        let is_listed = OF_TRIALS.iter().any(|listed| file.starts_with(listed));
+        if code.contains("StandIn") && !is_listed {
+            named.push(file.clone());
+        }
+        if code.contains("start_trial(") {
+            started.push(file);
+        }
+    }
+    assert_eq!(named, Vec::<String>::new());
+    assert_eq!(started, ["cli/trial/service.rs", "startup.rs"]);
+}
+
 #[test]
 fn hand_written_files_stay_short() {
     let endings = [".rs", ".py", ".sh", ".go", ".cjs", ".sql"];

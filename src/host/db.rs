@@ -36,16 +36,28 @@ pub(super) struct Execute {
     _call: Option<IgnoredAny>,
 }
 
+impl Query {
+    pub(super) fn need(&self) -> Need<'_> {
+        Need::Database(&self.name, Access::Read)
+    }
+}
+
+impl Execute {
+    pub(super) fn need(&self) -> Need<'_> {
+        Need::Database(&self.name, Access::Write)
+    }
+}
+
 impl Host {
     pub(super) async fn db_query(&self, query: Query, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+        self.require(query.need())?;
         let Query { name, sql, params, .. } = query;
-        self.require(Need::Database(&name, Access::Read))?;
         self.run(&name, Work::Query(Statement { sql, params }), deadline).await
     }
 
     pub(super) async fn db_execute(&self, execute: Execute, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+        self.require(execute.need())?;
         let Execute { name, sql, params, statements, .. } = execute;
-        self.require(Need::Database(&name, Access::Write))?;
         let work = match (sql, params, statements) {
             (Some(sql), params, None) => Work::Execute(Statement { sql, params }),
             (None, None, Some(statements)) => Work::Transaction(statements),

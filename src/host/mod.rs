@@ -15,6 +15,7 @@ mod kv;
 mod need;
 mod placeholder;
 mod plugins;
+mod stand_in;
 mod uplink;
 mod web;
 
@@ -28,6 +29,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use error::HostError;
+pub use stand_in::{NotedRequest, StandIn};
 pub use uplink::{Asking, MAX_DEPTH, PluginCall, Refused, Uplink, UplinkSender};
 pub use web::Web;
 
@@ -60,6 +62,8 @@ pub struct HostParts {
     pub web: Web,
     /// How requests end.
     pub meters: Arc<HostMeters>,
+    /// What answers in a trial; nothing in a service.
+    pub stand_in: Option<Arc<StandIn>>,
 }
 
 /// The plugin that asks, with what it has at the moment of each request.
@@ -105,7 +109,7 @@ impl HostParts {
     ) -> Self {
         let (databases, web) = (Databases::for_testing(), Web::for_testing(folder, &denials));
         let (uplink, meters) = (Uplink::nowhere(), Arc::default());
-        Self { store, clock, databases, denials, kv_bytes: 1 << 20, web, uplink, meters }
+        Self { store, clock, databases, denials, kv_bytes: 1 << 20, web, uplink, meters, stand_in: None }
     }
 }
 
@@ -154,6 +158,13 @@ impl Host {
 
     /// Answers a request.
     pub async fn answer(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
+        match &self.parts.stand_in {
+            None => self.act(asked).await,
+            Some(stand_in) => self.answer_in_trial(stand_in, asked).await,
+        }
+    }
+
+    async fn act(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
         let Asked { function, params, origin, deadline, .. } = asked;
         match function {
             "kv.get" => self.kv_get(read(params)?).await,

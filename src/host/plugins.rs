@@ -33,6 +33,14 @@ pub(super) struct Nothing {
     _call: Option<IgnoredAny>,
 }
 
+impl Execute {
+    /// The plugin to call.
+    pub(super) fn plugin(&self) -> Result<PluginName, HostError> {
+        let not_a_name = |_| HostError::Invalid { rule: format!("`{}` is no name", escape(&self.name)) };
+        self.name.parse().map_err(not_a_name)
+    }
+}
+
 impl Host {
     pub(super) async fn plugins_execute(
         &self,
@@ -40,10 +48,8 @@ impl Host {
         origin: Origin,
         deadline: Instant,
     ) -> Result<Box<RawValue>, HostError> {
-        let Execute { name, method, context, .. } = execute;
-        let plugin: PluginName = name
-            .parse()
-            .map_err(|_not_a_name| HostError::Invalid { rule: format!("`{}` is no name", escape(&name)) })?;
+        let plugin = execute.plugin()?;
+        let Execute { method, context, .. } = execute;
         self.require(Need::Plugin(&plugin))?;
         let refused = |code, rule| Err(HostError::Refused { code, rule });
         if origin.depth >= MAX_DEPTH {

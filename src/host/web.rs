@@ -76,6 +76,10 @@ impl Host {
     /// Takes note of a request that did not leave, and tells the plugin. What it says may come from a host.
     pub(super) fn not_sent(&self, error: &EgressError, hidden: &Reflected) -> HostError {
         let Denial { rule, text, how, is_by_rule } = error.denial(self.asker.name.as_str());
+        let how = match error {
+            EgressError::NotGranted { wanted, .. } => self.way_to(&format!("{}:{wanted}", Permission::NetworkAccess)),
+            _ => how,
+        };
         let (text, how) = (hidden.mask_text(&text), hidden.mask_text(&how));
         let denial = Denial { rule, text: text.clone(), how: how.clone(), is_by_rule };
         self.parts.web.egress.note_denial(&self.asker.exit, denial);

@@ -49,14 +49,15 @@ use crate::config::Config;
 use crate::databases::Databases;
 use crate::denials::{Denials, Report};
 use crate::domain::{Clock, Timestamp};
-use crate::egress::Egress;
-use crate::host::{Uplink, UplinkSender};
+use crate::egress::{Egress, Resolver};
+use crate::host::{StandIn, Uplink, UplinkSender};
 use crate::sandbox::Volumes;
 use crate::shutdown::Shutdown;
 use crate::store::audit::AuditKey;
 use crate::store::{BackupKey, SealingKey, Store};
 
 // What lower layers return and callers pass on, so that the API names this layer alone.
+pub use crate::host::{NotedRequest, StandIn as HostStandIn};
 pub use crate::package::Upload;
 pub use crate::sandbox::{DataQuota, EngineInfo, MissingLibraries, SandboxSpec, Usage};
 pub use crate::session::{Delivery, HealthReport, LogLine, StreamEvent};
@@ -90,6 +91,17 @@ pub use registry::{Listing, PluginView, VersionsView};
 pub use requires::{Dependents, Requirement};
 pub use tokens::{NewTokenRequest, TokenBook};
 pub use update::{Downgrade, RollbackOutcome, UpdateOutcome, UpdateStatus};
+
+/// What a service takes from around it. Tests and trials put something else in the place of some of it.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where names lead.
+    pub resolver: Arc<dyn Resolver>,
+    /// What answers plugins in a trial.
+    pub stand_in: Option<Arc<StandIn>>,
+}
 
 /// Callers that look at the disk at one time.
 const LOOKS: usize = 64;
@@ -129,6 +141,8 @@ pub struct Service {
     /// Taken by the task that answers them.
     uplink_requests: Mutex<Option<mpsc::Receiver<Uplink>>>,
     volumes: Volumes,
+    /// What answers plugins in a trial; nothing in a service.
+    stand_in: Option<Arc<StandIn>>,
     verified: AtomicBool,
     /// The first token was made at this start.
     is_new: AtomicBool,

@@ -17,12 +17,12 @@ use super::fleet::Fleet;
 use super::idempotency::InFlight;
 use super::name_locks::NameLocks;
 use super::registry::ManifestCache;
-use super::{Actor, DataDir, DataDirError, Service, ServiceError, TokenBook};
+use super::{Actor, DataDir, DataDirError, Service, ServiceError, Surroundings, TokenBook};
 use crate::config::Config;
 use crate::databases::Databases;
 use crate::denials::Denials;
-use crate::domain::{Chain, Clock};
-use crate::egress::{Egress, Resolver};
+use crate::domain::Chain;
+use crate::egress::Egress;
 use crate::host::Uplink;
 use crate::sandbox::{Place, RuntimeFiles, Volumes};
 use crate::shutdown::Shutdown;
@@ -42,10 +42,10 @@ impl Service {
     /// Opens data directory and database, and makes the first token if there is none.
     pub async fn open(
         config: Config,
-        clock: Arc<dyn Clock>,
-        resolver: Arc<dyn Resolver>,
+        surroundings: Surroundings,
         shutdown: Shutdown,
     ) -> Result<Arc<Self>, ServiceError> {
+        let Surroundings { clock, resolver, stand_in } = surroundings;
         let data = DataDir::open(&config.server.data_dir)?;
         let was_used = data.master_key_file().exists() || data.admin_token().exists();
         let missing = if was_used { Missing::Refuse } else { Missing::Create };
@@ -110,6 +110,7 @@ impl Service {
             manifests: ManifestCache::default(),
             checks: Checks::new(),
             volumes,
+            stand_in,
             verified: AtomicBool::new(false),
             is_new: AtomicBool::new(false),
             shutdown,

@@ -58,6 +58,7 @@ mod soft_quota;
 mod streams;
 mod storms;
 mod surroundings;
+mod trial;
 mod switching;
 mod this_machine;
 mod updates;

@@ -174,7 +174,8 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
     let (uplink, _requests) = Uplink::channel();
     let web = Web::new(egress, &config);
     let meters = Arc::default();
-    let parts = HostParts { store, clock: clock.clone(), databases, denials, kv_bytes: 0, web, uplink, meters };
+    let parts =
+        HostParts { store, clock: clock.clone(), databases, denials, kv_bytes: 0, web, uplink, meters, stand_in: None };
     let host = Host::new(asker, parts);
     let way_out = WayOut(Arc::new(|_, _| unreachable!("it has no network access")));
     let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown, way_out, data: None };

@@ -59,7 +59,7 @@ pub(in crate::cli) struct RevokeArguments {
 }
 
 /// A permission as it is written on the command line: `database_read`, or `database_read:chat,crm`.
-fn item(text: &str) -> PermissionItem {
+pub(in crate::cli) fn item(text: &str) -> PermissionItem {
     match text.split_once(':') {
         None => PermissionItem::Whole(text.to_owned()),
         Some((permission, scope)) => PermissionItem::Scoped {

@@ -119,26 +119,34 @@ struct ErrorLine<'a> {
 }
 
 fn stream(call: RequestBuilder, connection: &Connection, output: &Output) -> Result<(), Failure> {
+    follow(call, connection, |event| match take(event, output)? {
+        // Hanging up cancels the call.
+        None if output.is_closed() => Ok(Some(Ok(()))),
+        ended => Ok(ended),
+    })?
+}
+
+/// Makes a call and gives every event of its answer to `take`, until that has the outcome.
+pub(in crate::cli) fn follow<T>(
+    call: RequestBuilder,
+    connection: &Connection,
+    mut take: impl FnMut(&Event) -> Result<Option<T>, Failure>,
+) -> Result<T, Failure> {
     let mut parser = Parser::default();
     let mut outcome = None;
     connection.stream(call.header(ACCEPT, "text/event-stream"), |piece| {
         let events = parser.push(piece).map_err(|_too_long| unreadable("it is too long"))?;
         for event in events {
-            if let Some(end) = take(&event, output)? {
-                outcome = Some(end);
-                return Ok(ControlFlow::Break(()));
-            }
-            if output.is_closed() {
-                // Hanging up cancels the call.
-                outcome = Some(Ok(()));
+            outcome = take(&event)?;
+            if outcome.is_some() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    outcome.unwrap_or_else(|| {
+    outcome.ok_or_else(|| {
         let detail = format!("{} ended the answer before its result", connection.url());
-        Err(Failure::local(Local::Unreachable, detail, "look into the service's log, then try again"))
+        Failure::local(Local::Unreachable, detail, "look into the service's log, then try again")
     })
 }
 
@@ -198,13 +206,14 @@ impl Serialize for JsonLine {
     }
 }
 
-fn progress_text(progress: &ProgressEvent) -> String {
+pub(in crate::cli) fn progress_text(progress: &ProgressEvent) -> String {
     let percent = progress.percent.map(|percent| format!("{percent:3.0} %"));
     let message = progress.message.as_deref().map(printable);
     [percent, message].into_iter().flatten().collect::<Vec<_>>().join("  ")
 }
 
-fn read<T: serde::de::DeserializeOwned>(event: &Event) -> Result<T, Failure> {
+/// What an event says.
+pub(in crate::cli) fn read<T: serde::de::DeserializeOwned>(event: &Event) -> Result<T, Failure> {
     serde_json::from_str(&event.data).map_err(|error| unreadable(&format!("{}: {error}", event.name)))
 }
 

@@ -5,11 +5,11 @@ const MAX_EVENT_BYTES: usize = 64 * 1024 * 1024;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Event {
+pub(in crate::cli) struct Event {
     /// Its name, `message` when it has none.
-    pub(super) name: String,
+    pub(in crate::cli) name: String,
     /// What it says.
-    pub(super) data: String,
+    pub(in crate::cli) data: String,
 }
 
 /// An event is longer than is read.

@@ -122,7 +122,7 @@ fn parts(item: &PermissionItem) -> (&str, &[String]) {
 }
 
 /// A permission as it is written after `--grant`.
-pub(super) fn flag_text(item: &PermissionItem) -> String {
+pub(in crate::cli) fn flag_text(item: &PermissionItem) -> String {
     match parts(item) {
         (word, []) => word.to_owned(),
         (word, scope) => format!("{word}:{}", scope.join(",")),

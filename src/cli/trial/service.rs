@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -9,12 +10,13 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
+use super::fake_host;
 use crate::cli::Context;
 use crate::cli::client::Connection;
 use crate::cli::failure::{Failure, Local};
-use crate::config::{Config, EngineChoice, LogLevel, Overrides};
-use crate::domain::SignaturePolicy;
-use crate::startup::{Running, StartupError, momentary_folder};
+use crate::config::{Config, LogLevel, Overrides};
+use crate::domain::{Manifest, SignaturePolicy};
+use crate::startup::{HostStandIn, Running, StartupError, momentary_folder};
 use crate::telemetry;
 use crate::wire::System;
 
@@ -34,17 +36,18 @@ pub(super) struct Service {
 
 impl Service {
     /// Starts it with the configuration of this machine's service, if there is one, but on a free port and in a folder
-    /// of its own.
-    pub(super) fn start(engine: Option<EngineChoice>, context: &Context) -> Result<Self, Failure> {
+    /// of its own. Resources are made for what the plugin asks for; those of this machine are left alone.
+    pub(super) fn start(manifest: &Manifest, stand_in: Arc<HostStandIn>, context: &Context) -> Result<Self, Failure> {
         let folder = momentary_folder().map_err(|error| Failure::io("make a temporary folder", &error))?;
-        let config = config(folder.path(), engine)?;
+        let mut config = config(folder.path())?;
+        config.resources = fake_host::resources(manifest, folder.path())?;
         telemetry::init(config.logging);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::io("start the runtime", &error))?;
         let token = config.server.data_dir.join("admin.token");
-        let running = runtime.block_on(Running::start(config))?;
+        let running = runtime.block_on(Running::start_trial(config, stand_in))?;
         let url = format!("http://{}", running.address());
         let shutdown = running.shutdown();
         let task = runtime.spawn(running.run());
@@ -86,9 +89,9 @@ impl Service {
     }
 }
 
-fn config(folder: &Path, engine: Option<EngineChoice>) -> Result<Config, Failure> {
+fn config(folder: &Path) -> Result<Config, Failure> {
     let listen = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let overrides = Overrides { listen, engine, insecure_dev: true, ..Overrides::default() };
+    let overrides = Overrides { listen, insecure_dev: true, ..Overrides::default() };
     let mut config = Config::load(overrides)?.in_folder(folder);
     config.security.signatures = SignaturePolicy::Off;
     config.storage.min_free_bytes = 0;

@@ -70,14 +70,7 @@ impl Egress {
     pub async fn fetch(&self, exit: &Exit, request: WebRequest) -> Result<WebAnswer, EgressError> {
         let held = self.place(exit)?;
         let address = request.address.clone();
-        let spoken = exit.decide(address.target()).map_err(|error| match error {
-            EgressError::NotGranted { but, .. } => EgressError::NotGranted { wanted: address.rule(), but },
-            other => other,
-        })?;
-        // Raw bytes to a host are another grant than what the service says there in its own words.
-        if !(if address.is_tls() { spoken.tls } else { spoken.http }) {
-            return Err(EgressError::NotGranted { wanted: address.rule(), but: String::new() });
-        }
+        let spoken = spoken_for(exit, &address)?;
         let exchange = async {
             let upstream = self.open(exit, &held, address.target().clone()).await?;
             self.send(upstream, Some(exit), request).await
@@ -89,6 +82,11 @@ impl Egress {
             }
             answer = exchange => answer,
         }
+    }
+
+    /// Tells whether the plugin may have a request made to this address. The name is looked at, and not looked up.
+    pub fn may_fetch(exit: &Exit, address: &WebAddress) -> Result<(), EgressError> {
+        spoken_for(exit, address).map(drop)
     }
 
     /// Makes a request to a place that the operator wrote down, wherever that is. It takes a place of the plugin's.
@@ -200,6 +198,19 @@ impl Egress {
             never = moving => match never {},
         }
     }
+}
+
+/// What the plugin may speak with the host of the address, if that is what the address asks for.
+fn spoken_for(exit: &Exit, address: &WebAddress) -> Result<Spoken, EgressError> {
+    let spoken = exit.decide(address.target()).map_err(|error| match error {
+        EgressError::NotGranted { but, .. } => EgressError::NotGranted { wanted: address.rule(), but },
+        other => other,
+    })?;
+    // Raw bytes to a host are another grant than what the service says there in its own words.
+    if if address.is_tls() { spoken.tls } else { spoken.http } {
+        return Ok(spoken);
+    }
+    Err(EgressError::NotGranted { wanted: address.rule(), but: String::new() })
 }
 
 fn length_of(response: &Response<IncomingBody>) -> Option<u64> {

@@ -35,14 +35,20 @@ pub(super) struct Request<'a> {
     _call: Option<IgnoredAny>,
 }
 
+impl Request<'_> {
+    pub(super) fn need(&self) -> Need<'_> {
+        Need::Api(&self.name)
+    }
+}
+
 impl Host {
     pub(super) async fn api_request(
         &self,
         request: Request<'_>,
         deadline: Instant,
     ) -> Result<Box<RawValue>, HostError> {
+        self.require(request.need())?;
         let Request { name, method, path, body, .. } = request;
-        self.require(Need::Api(&name))?;
         let unknown = || {
             let how = format!("the operator names it under resources.apis.{} in plugbay.yaml", escape(&name));
             self.refuse("api-unknown", format!("there is no API `{}`", escape(&name)), how)

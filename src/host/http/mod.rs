@@ -17,7 +17,7 @@ use super::placeholder::names_secret;
 use super::web::Shown;
 use super::{Host, HostError, web};
 use crate::domain::{HttpMethod, Reflected};
-use crate::egress::{EgressError, WebAddress, WebAnswer, WebRequest};
+use crate::egress::{Egress, EgressError, WebAddress, WebAnswer, WebRequest};
 
 /// Redirects that are followed for one request.
 const MAX_REDIRECTS: usize = 5;
@@ -68,6 +68,15 @@ impl Host {
         let answer = self.within("http.fetch", deadline, followed).await?;
         let shown = Shown::of(answer, &hidden)?;
         self.fitting(super::json(&Value::Object(shown.fields())))
+    }
+
+    /// Refuses what would not be sent, without sending anything.
+    pub(super) fn check_fetch(&self, fetch: Fetch) -> Result<(), HostError> {
+        let secrets = self.asker.secrets.load_full();
+        let hidden = self.hidden(&secrets);
+        let request = self.read_fetch(fetch, &hidden)?;
+        request.headers.fill(self, &secrets, &request.address)?;
+        Egress::may_fetch(&self.asker.exit, &request.address).map_err(|error| self.not_sent(&error, &hidden))
     }
 
     fn read_fetch(&self, fetch: Fetch, hidden: &Reflected) -> Result<Request, HostError> {
