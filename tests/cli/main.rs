@@ -9,6 +9,7 @@ mod backup;
 mod client;
 mod client_access;
 mod config;
+mod index;
 mod init;
 mod pack;
 mod running;

@@ -5,7 +5,7 @@ use super::*;
 const MANIFEST: &str = "name: demo\nversion: 1.0.0\nmain: main.py\ndependencies: [\"greet>=1.0\"]\n";
 
 /// A plugin that depends on `greet`, with a wheel of it in `wheels/`.
-fn with_wheel() -> tempfile::TempDir {
+pub(super) fn with_wheel() -> tempfile::TempDir {
     let pip = shell(Path::new("."), "python3 -m pip --version");
     assert_eq!(pip.code, 0, "this test needs pip: apt-get install python3-pip");
     let base = plugin(MANIFEST);

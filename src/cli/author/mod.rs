@@ -1,6 +1,7 @@
 //! Commands for authors: from an empty folder to a signed archive. None of them needs a service.
 
 mod archive;
+mod index;
 mod init;
 mod keygen;
 mod keys;
@@ -15,6 +16,7 @@ mod unit_tests;
 mod validate;
 mod vendor;
 mod verify;
+mod wheels;
 
 pub(super) use archive::{read_archived_manifest, read_name as read_archive_name};
 pub(super) use init::{InitArguments, init};

@@ -12,7 +12,8 @@ use tempfile::{NamedTempFile, TempDir};
 use super::archive;
 use super::listing;
 use super::source;
-use super::vendor::{self, Target};
+use super::vendor::{self, KeptWheels, Target};
+use super::wheels::WheelCache;
 use crate::cli::Context;
 use crate::cli::failure::{Failure, Local};
 use crate::config::Environment;
@@ -45,10 +46,21 @@ pub(in crate::cli) struct PackArguments {
 pub(in crate::cli) struct Vendoring {
     /// The Python that dependencies are vendored for
     #[arg(long, default_value = "3.11", value_name = "3.N")]
-    python: Target,
+    pub(super) python: Target,
     /// Take dependencies from this folder of wheels, without any network
     #[arg(long, value_name = "DIR")]
-    find_links: Option<PathBuf>,
+    pub(super) find_links: Option<PathBuf>,
+    /// Ask the index although the wheels of the last time are kept, and keep what it gives; so does `PLUGBAY_NO_CACHE=1`
+    #[arg(long)]
+    no_cache: bool,
+}
+
+impl Vendoring {
+    /// The wheels of the last time, and whether they may be taken.
+    fn kept(&self, environment: &Environment) -> KeptWheels {
+        let is_refused = environment.get("PLUGBAY_NO_CACHE").is_some_and(|value| !matches!(value, "" | "0"));
+        KeptWheels { cache: WheelCache::find(environment), may_be_taken: !self.no_cache && !is_refused }
+    }
 }
 
 /// A plugin that was packed.
@@ -145,7 +157,12 @@ fn vendored_copy(
     }
     let copy = tempfile::tempdir().map_err(|error| Failure::io("make a temporary folder", &error))?;
     source::copy_folder(folder, copy.path())?;
-    vendor::vendor(&wishes, copy.path(), &vendoring.python, vendoring.find_links.as_deref(), &context.output)?;
+    vendor::vendor(
+        &vendor::Choice::new(&wishes, vendoring)?,
+        copy.path(),
+        &vendoring.kept(&context.environment),
+        context,
+    )?;
     Ok(Some(copy))
 }
 
