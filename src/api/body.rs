@@ -37,7 +37,7 @@ pub(super) struct BodyLimits {
 }
 
 /// Bytes of a mebibyte, as `limits.upload_mb` counts.
-const MEBIBYTE: u64 = 1024 * 1024;
+pub(super) const MEBIBYTE: u64 = 1024 * 1024;
 
 impl BodyLimits {
     /// For uploads of at most this size.

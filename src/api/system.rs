@@ -13,7 +13,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::openapi::{ChangeProblems, LookProblems, OpenProblems};
 use super::permit::{Admin, NoBody, Permit, Read, authenticate};
 use super::problem::Problem;
-use super::{App, view};
+use super::{App, body, view};
 use crate::domain::{Chain, Code, Isolation, PluginName, PluginState, PluginStatus, Scope, SignaturePolicy};
 use crate::service::{BackupStream, Caller, EngineInfo, EngineReport, EngineState, MissingLibraries};
 use crate::wire::{Check, Health, HealthWord, PluginHealth, Readiness, System};
@@ -72,6 +72,7 @@ pub(super) async fn system(permit: Permit<Read>, _body: NoBody, app: Data<App>) 
             SignaturePolicy::Required => "required".to_owned(),
             SignaturePolicy::Off => "off".to_owned(),
         },
+        upload_mb: Some(config.limits.upload_bytes / body::MEBIBYTE),
         started_at: app.service.started_at().to_string(),
         doctor: {
             let mut doctor = checks(&app).await;

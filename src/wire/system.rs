@@ -63,6 +63,10 @@ pub struct System {
     /// `required` or `off`.
     #[schema(example = "required")]
     pub signatures: String,
+    /// MiB that an archive may have to be installed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 64)]
+    pub upload_mb: Option<u64>,
     /// When it was started.
     #[schema(format = DateTime)]
     pub started_at: String,

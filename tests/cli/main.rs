@@ -17,6 +17,7 @@ mod scripted;
 mod secrets;
 mod serve;
 mod sign;
+mod upload;
 mod validate;
 mod vendor;
 

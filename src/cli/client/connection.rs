@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Method, RequestBuilder, Response};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -200,6 +200,13 @@ impl Connection {
         let text = response.text().await.unwrap_or_default();
         Err(match serde_json::from_str::<ProblemBody>(&text) {
             Ok(problem) => in_words_of_commands(Failure::of_problem(problem), retry_after),
+            // Every refusal of a service is a problem; this one was never asked.
+            Err(_not_a_problem) if status == StatusCode::PAYLOAD_TOO_LARGE => {
+                let detail = format!("a proxy in front of {} refuses bodies of this size", self.url);
+                let how =
+                    "raise its limit to one MiB more than `limits.upload_mb`: `client_max_body_size 65m;` in nginx";
+                Failure::local(Local::Failed, detail, how)
+            }
             Err(_not_a_problem) => {
                 let detail = format!("{} answered {status} without a problem that can be read", self.url);
                 Failure::local(Local::Failed, detail, "check that PLUGBAY_URL names a plugbay service")

@@ -10,10 +10,17 @@ use tokio_util::io::ReaderStream;
 use super::connection::Connection;
 use crate::cli::Context;
 use crate::cli::failure::Failure;
-use crate::wire::InstallFromUrl;
+use crate::domain::Code;
+use crate::wire::{InstallFromUrl, System};
 
 /// Bytes read from the file at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Bytes from which on the service is asked how many it takes. Less is sent as fast as that is asked.
+const ASKED_FROM_BYTES: u64 = 8 * MEBIBYTE;
+
+/// Bytes of a mebibyte, as `limits.upload_mb` counts.
+const MEBIBYTE: u64 = 1024 * 1024;
 
 /// An archive to send.
 pub(in crate::cli) enum Source {
@@ -58,6 +65,7 @@ impl Source {
                 Ok(request.json(&InstallFromUrl { url: archive, signature_url: signature, sha256: None }))
             }
             Self::File { archive, signature } => {
+                check_size(&archive, connection)?;
                 let form = Form::new().part("file", file_part(&archive, context)?);
                 Ok(request.multipart(match signature {
                     Some(text) => form.text("signature", text),
@@ -66,6 +74,22 @@ impl Source {
             }
         }
     }
+}
+
+/// Refuses an archive that the service would not take, before it is sent. Only a service that tells its limit is believed;
+/// any other one refuses by itself.
+fn check_size(path: &Path, connection: &Connection) -> Result<(), Failure> {
+    let bytes = std::fs::metadata(path).map_err(|error| Failure::read(path, &error))?.len();
+    if bytes < ASKED_FROM_BYTES {
+        return Ok(());
+    }
+    let told = connection.get::<System>("/api/system").ok().and_then(|system| system.upload_mb);
+    let Some(most) = told.filter(|most| bytes > most.saturating_mul(MEBIBYTE)) else { return Ok(()) };
+    let found = bytes.div_ceil(MEBIBYTE);
+    let shown = path.display();
+    let detail = format!("`{shown}` has {found} MiB; {} takes {most} MiB (`limits.upload_mb`)", connection.url());
+    let how = "make the package smaller, or ask the operator to raise `limits.upload_mb` in plugbay.yaml";
+    Err(Failure::refused(Code::ArchiveTooLarge, detail).with_how(how))
 }
 
 fn file_part(path: &Path, context: &Context) -> Result<Part, Failure> {
