@@ -102,3 +102,71 @@ fn an_entry_point_that_is_yet_to_be_built_leads_to_pack() {
     let lazy = plugin("name: demo\nversion: 1.0.0\nmain: prog\nbuild: \"true\"\n");
     plugbay(lazy.path(), &["pack", "demo"]).failed(4, "`build` did not make it");
 }
+
+#[test]
+fn an_entry_point_that_cannot_run_is_found_without_running_it() {
+    let head = "name: demo\nversion: 1.0.0\nmain: main.py\n";
+    let validate = |more: &str, main: &str| {
+        let base = plugin(&format!("{head}{more}"));
+        let ran = base.path().join("ran");
+        fs::write(base.path().join("demo/main.py"), main.replace("RAN", ran.to_str().unwrap())).unwrap();
+        let run = plugbay(base.path(), &["validate", "demo"]);
+        assert!(!ran.exists(), "the code was run");
+        // What may be needed at once is packed all the same, with a word about it.
+        let packed = plugbay(base.path(), &["pack", "demo"]).ok();
+        assert_eq!(run.code == 4, packed.stderr.contains("main.py"), "{}{}", run.stderr, packed.stderr);
+        run
+    };
+    let open = "open('RAN', 'w')\n";
+    let run = validate("class: Plugin\n", &format!("{open}class P:\n    pass\n"));
+    run.failed(4, "line 4, column 8: /class: `main.py` has no class `Plugin`; it has P");
+    let run = validate("", &format!("{open}class P:\n    def execute(self context):\n        pass\n"));
+    assert!(run.failed(4, "line 3, column ").stderr.contains("not valid Python: "));
+    validate("", "a = '\0'\n").failed(4, "not valid Python");
+    for (more, main) in
+        [("runtime: stdio\n", "print(1)\n"), ("runtime: exec\n", "\n#!/bin/sh\n"), ("runtime: exec\n", "")]
+    {
+        validate(more, main).failed(4, "line 3, column 7: /main: `main.py` is no program of Linux");
+    }
+    validate("runtime: exec\n", "#!/bin/sh\r\necho 1\r\n").failed(4, "carriage return");
+    validate("runtime: exec\n", "#!/bin/sh\necho 1\n").ok();
+    // Where a class comes from elsewhere, only Python itself could tell.
+    for main in [
+        "from other import Plugin\n",
+        "from other import *\n",
+        "import other\nPlugin = other.make()\n",
+        "globals()['Plugin'] = type('Plugin', (), {})\n",
+        "try:\n    class Plugin: pass\nexcept Exception: pass\n",
+        "def __getattr__(name): ...\n",
+    ] {
+        validate("class: Plugin\n", main).ok();
+    }
+    validate("class: Plugin\n", &format!("x = {}1\n", "-".repeat(500_000))).ok();
+}
+
+#[test]
+fn mistakes_say_what_to_write_instead() {
+    let told = |manifest: &str, part: &str| {
+        let base = plugin(&format!("name: demo\nversion: 1.0.0\nmain: main.py\n{manifest}"));
+        let run = plugbay(base.path(), &["validate", "demo"]).failed(4, "error: ");
+        assert!(run.stderr.contains(part), "{manifest}: {}", run.stderr);
+    };
+    told("description: Does this: that\n", "stands in quotes");
+    told("resources: { memory_mb: \"512\" }\n", "found the text \"512\"; remove the quotes");
+    told("resources: { timeout: 30 }\n", "did you mean `timeout_seconds`?");
+    let schema = "name: demo\nversion: 1.0.0\nmain: main.py\nconfig_schema: { greet: { type: string } }\n";
+    let base = plugin(schema);
+    for (config, part) in [
+        ("greet: x\ngret: hi\n", "line 2, column 1: /gret: unknown key `gret`; did you mean `greet`? (in config.yaml)"),
+        ("colour: red\n", "unknown key `colour`; config_schema has greet"),
+    ] {
+        fs::write(base.path().join("demo/config.yaml"), config).unwrap();
+        let run = plugbay(base.path(), &["validate", "demo"]).failed(4, "error: ");
+        assert!(run.stderr.contains(part), "{}", run.stderr);
+    }
+    let open = "permissions: [network_access]\nnetwork: { allow: [\"*.com\", \"*.example.com\"] }\n";
+    let base = plugin(&format!("name: demo\nversion: 1.0.0\nmain: main.py\n{open}"));
+    let run = plugbay(base.path(), &["validate", "demo"]).ok();
+    assert_eq!(run.stderr.matches("anybody can register").count(), 1, "{}", run.stderr);
+    assert!(run.stderr.contains("`*.com"), "{}", run.stderr);
+}

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::entry;
 use crate::cli::failure::Failure;
 use crate::domain::{
     ArchiveLimits, Clock as _, Code, DeclaredMain, Digest, FieldError, Manifest, PluginName, Refusal, Runtime,
@@ -82,7 +83,16 @@ pub(super) fn check_folder(folder: &Path, build: Build) -> Result<Checked, Failu
             return Err(failure.without_circle());
         }
     };
-    let mistakes = mistakes_in_config(folder, &manifest, &packed)?;
+    let mut mistakes = mistakes_in_config(folder, &manifest, &packed)?;
+    let mut doubts = match &main {
+        // What `build` makes is made anew before it is packed.
+        Some(main) if missing.is_none() && !main.is_built => entry::look(folder, main, &manifest),
+        _ => Vec::new(),
+    };
+    // What Python here says of a file is not the last word: it stops `validate`, and nothing that may be needed at once.
+    if build == Build::ToCome {
+        mistakes.append(&mut doubts);
+    }
     match missing {
         Some((missing, how)) => {
             let failure = Failure::invalid(Code::EntrypointMissing, vec![missing]).with_errors(mistakes);
@@ -91,11 +101,15 @@ pub(super) fn check_folder(folder: &Path, build: Build) -> Result<Checked, Failu
                 None => failure,
             });
         }
-        None if !mistakes.is_empty() => return Err(Failure::invalid(Code::ManifestInvalid, mistakes).without_circle()),
+        None if !mistakes.is_empty() => {
+            let failure = Failure::invalid(Code::ManifestInvalid, Vec::new()).with_errors(mistakes);
+            return Err(failure.without_circle());
+        }
         None => {}
     }
     let files = package::pack(folder, &mut io::sink(), &options(&manifest, 0))?.files;
-    let warnings = warnings(&manifest, &files);
+    let mut warnings = warnings(&manifest, &files);
+    warnings.extend(doubts.iter().map(ToString::to_string));
     Ok(Checked { manifest, warnings })
 }
 

@@ -1,6 +1,7 @@
 //! Commands for authors: from an empty folder to a signed archive. None of them needs a service.
 
 mod archive;
+mod entry;
 mod index;
 mod init;
 mod keygen;

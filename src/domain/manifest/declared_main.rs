@@ -12,12 +12,18 @@ pub struct DeclaredMain {
     /// Whether there is a `build` that may make it.
     pub is_built: bool,
     mark: Option<Mark>,
+    class: Option<Mark>,
 }
 
 impl DeclaredMain {
     /// A mistake about it, with its place.
     pub fn mistake(&self, message: impl Into<String>) -> FieldError {
         Place::blame(self.mark, "/main", message)
+    }
+
+    /// A mistake about the class that it should have.
+    pub fn class_mistake(&self, message: impl Into<String>) -> FieldError {
+        Place::blame(self.class, "/class", message)
     }
 }
 
@@ -29,6 +35,7 @@ impl Manifest {
         let Entry { node, .. } = find("main")?;
         let Value::Scalar(scalar) = &node.value else { return None };
         let path = text::entry_point(&scalar.text).ok()?;
-        Some(DeclaredMain { path, is_built: find("build").is_some(), mark: node.mark })
+        let class = find("class").and_then(|entry| entry.node.mark);
+        Some(DeclaredMain { path, is_built: find("build").is_some(), mark: node.mark, class })
     }
 }

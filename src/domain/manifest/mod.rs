@@ -161,6 +161,11 @@ impl Manifest {
         if !self.dependencies.is_empty() && self.runtime != Runtime::Python {
             warnings.push(format!("`dependencies` are ignored: the runtime is {}", self.runtime));
         }
+        for rule in &self.network {
+            if rule.is_for_strangers() {
+                warnings.push(format!("`{rule}` under `network.allow` is for hosts that anybody can register"));
+            }
+        }
         let listens = !self.hooks.is_empty() || !self.commands.is_empty();
         if listens && !self.declares(Permission::ChatAccess) {
             warnings.push("hooks and commands are never called without the permission `chat_access`".to_owned());

@@ -184,7 +184,7 @@ impl<'a> Place<'a> {
             && scalar.text.bytes().all(|byte| byte.is_ascii_digit())
             && (scalar.text == "0" || !scalar.text.starts_with('0'));
         if !is_whole {
-            self.expected("a whole number");
+            self.expected_unquoted("a whole number", scalar);
             return None;
         }
         self.within(scalar.text.parse().ok(), &range)
@@ -194,10 +194,20 @@ impl<'a> Place<'a> {
     pub fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
         let scalar = self.scalar("a number")?;
         if scalar.style == Style::Quoted || Plain::of(&scalar.text) != Plain::Number {
-            self.expected("a number");
+            self.expected_unquoted("a number", scalar);
             return None;
         }
         self.within(scalar.text.parse().ok(), &range)
+    }
+
+    /// Notes that something else was expected. A text that would be right without its quotes looks right in a message.
+    fn expected_unquoted(&self, what: &str, scalar: &Scalar) {
+        let meaning = Plain::of(&scalar.text);
+        if scalar.style == Style::Quoted && matches!(meaning, Plain::Number | Plain::Boolean(_)) {
+            let text = escape(&scalar.text);
+            return self.fail(format!("expected {what}, found the text \"{text}\"; remove the quotes"));
+        }
+        self.expected(what);
     }
 
     fn within<T: PartialOrd + Display>(&self, value: Option<T>, range: &RangeInclusive<T>) -> Option<T> {
@@ -214,7 +224,7 @@ impl<'a> Place<'a> {
         match Plain::of(&scalar.text) {
             Plain::Boolean(value) if scalar.style != Style::Quoted => Some(value),
             _ => {
-                self.expected("true or false");
+                self.expected_unquoted("true or false", scalar);
                 None
             }
         }
@@ -362,10 +372,17 @@ impl<'a> Fields<'a> {
 /// Says that `found` is not known, and what was probably meant.
 fn unknown(what: &str, found: &str, known: &[&str]) -> String {
     let shown = escape(found);
-    match nearest(found, known.iter().copied()) {
+    match nearest(found, known.iter().copied()).or_else(|| with_unit(found, known)) {
         Some(meant) => format!("unknown {what} `{shown}`; did you mean `{meant}`?"),
         None => format!("unknown {what} `{shown}`; expected {}", list_of(known)),
     }
+}
+
+/// The one key that is `found` with its unit, such as `timeout_seconds`: the unit is what is forgotten.
+fn with_unit<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
+    let is_longer = |key: &&&str| key.strip_prefix(found).is_some_and(|rest| rest.starts_with('_'));
+    let mut longer = known.iter().filter(is_longer).copied();
+    longer.next().filter(|_| longer.next().is_none())
 }
 
 fn list_of(known: &[&str]) -> String {

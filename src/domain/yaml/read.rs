@@ -97,7 +97,15 @@ fn scan_error(found: &ScanError) -> FieldError {
     let mark = Mark { line: found.marker().line() as u64, column: found.marker().col() as u64 + 1 };
     let message = match found.kind() {
         ErrorKind::RecursionLimitExceeded => "lists and maps are nested too deep".to_owned(),
-        kind => format!("not valid YAML: {}", escape(&kind.to_string())),
+        kind => {
+            let text = kind.to_string();
+            let hint = if text.contains("mapping values are not allowed") {
+                "; a text with `: ` in it stands in quotes"
+            } else {
+                ""
+            };
+            format!("not valid YAML: {}{hint}", escape(&text))
+        }
     };
     error(mark, "", message)
 }

@@ -1,11 +1,12 @@
 //! `config.yaml`: the configuration that a package brings along.
 
+use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 
 use super::Checker;
-use crate::domain::escape;
 use crate::domain::manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError};
 use crate::domain::yaml::{self, Limits, Mistakes, Place};
+use crate::domain::{escape, nearest};
 
 impl Manifest {
     /// Reads the content of config.yaml and checks each value against the manifest's schema. What it leaves out may still
@@ -56,12 +57,30 @@ impl Manifest {
             Err(why) => return root.fail(why.to_string()),
         };
         for error in errors {
-            let is_missing = matches!(error.kind(), jsonschema::error::ValidationErrorKind::Required { .. });
-            if !is_missing {
-                root.find(error.instance_path().as_str()).fail(escape(&error.masked().to_string()));
+            let place = root.find(error.instance_path().as_str());
+            match error.kind() {
+                ValidationErrorKind::Required { .. } => {}
+                ValidationErrorKind::AdditionalProperties { unexpected } => {
+                    // Only the top level is known by name here; what is below it may be described by a reference.
+                    let known = schema.names().filter(|_| place.pointer().is_empty());
+                    let known: Vec<&str> = known.collect();
+                    for name in unexpected {
+                        place.fail_key(name, unknown_key(name, &known));
+                    }
+                }
+                _ => place.fail(escape(&error.masked().to_string())),
             }
         }
     }
+}
+
+fn unknown_key(name: &str, known: &[&str]) -> String {
+    let hint = match nearest(name, known.iter().copied()) {
+        Some(meant) => format!("; did you mean `{meant}`?"),
+        None if known.is_empty() => String::new(),
+        None => format!("; config_schema has {}", escape(&known.join(", "))),
+    };
+    format!("unknown key `{}`{hint}", escape(name))
 }
 
 #[cfg(test)]
@@ -78,7 +97,7 @@ mod tests {
         assert_eq!(manifest.read_config(b"port: 80\n").unwrap()["port"], 80);
         let error = manifest.read_config(b"port: x\nkey: hunter2\ncolour: red\n").unwrap_err();
         let pointers: Vec<_> = error.fields().iter().map(|field| field.pointer.as_str()).collect();
-        assert_eq!(pointers, ["", "/port", "/key"]);
+        assert_eq!(pointers, ["/port", "/key", "/colour"]);
         assert!(error.to_string().starts_with("config.yaml has 3 mistakes"), "{error}");
         assert!(manifest.read_config(b"[]").is_err());
     }

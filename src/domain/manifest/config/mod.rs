@@ -61,6 +61,11 @@ impl ConfigSchema {
         names.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
+    /// The names of its fields.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.properties().into_iter().flatten().map(|(name, _)| name.as_str())
+    }
+
     fn properties(&self) -> Option<&Map<String, Value>> {
         self.schema.get("properties")?.as_object()
     }
