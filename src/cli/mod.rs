@@ -11,6 +11,7 @@ mod failure;
 mod moments;
 mod output;
 mod restore;
+mod schema;
 mod serve;
 mod shown;
 mod trial;
@@ -117,6 +118,8 @@ enum Command {
     /// Write the OpenAPI document to stdout
     #[command(after_help = "Example: plugbay openapi > openapi.json")]
     Openapi,
+    /// Write the JSON Schema of plugin.yaml or plugbay.yaml to stdout
+    Schema(schema::SchemaArguments),
     /// Write the completions of a shell to stdout
     #[command(after_help = "Example: plugbay completions bash > ~/.local/share/bash-completion/completions/plugbay")]
     Completions {
@@ -209,6 +212,10 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
             let document = serde_json::to_value(crate::startup::openapi())
                 .map_err(|error| Failure::io("write the document", &error.into()))?;
             context.output.result(&format!("{document:#}"), &document);
+            Ok(())
+        }
+        Command::Schema(arguments) => {
+            schema::schema(&arguments, context);
             Ok(())
         }
         Command::Completions { shell } => {

@@ -55,3 +55,27 @@ fn templates_are_listed() {
     let json = plugbay(base.path(), &["init", "--list", "--json"]).ok().json();
     assert_eq!(json["templates"][0]["name"], "python");
 }
+
+#[test]
+fn editors_find_the_schema_and_it_does_not_travel() {
+    let base = demo();
+    let manifest = fs::read_to_string(base.path().join("demo/plugin.yaml")).unwrap();
+    let named = manifest.lines().next().unwrap().strip_prefix("# yaml-language-server: $schema=").unwrap();
+    let written = fs::read_to_string(base.path().join("demo").join(named)).unwrap();
+    let shown = plugbay(base.path(), &["schema", "plugin"]).ok();
+    assert_eq!(written, shown.stdout);
+    assert_eq!(
+        shown.json(),
+        serde_json::from_str::<serde_json::Value>(include_str!("../../openapi/plugin.schema.json")).unwrap()
+    );
+    let config = plugbay(base.path(), &["schema", "config", "--json"]).ok().json();
+    assert_eq!(
+        config,
+        serde_json::from_str::<serde_json::Value>(include_str!("../../openapi/config.schema.json")).unwrap()
+    );
+    assert_eq!(plugbay(base.path(), &["schema", "token"]).code, 2);
+    plugbay(base.path(), &["pack", "demo", "-o", "a.tar.gz"]).ok();
+    assert!(!shell(base.path(), "tar -tzf a.tar.gz").ok().stdout.contains(".plugbay"));
+    let readme = fs::read_to_string(base.path().join("demo/README.md")).unwrap();
+    assert!(readme.contains("plugbay test .") && !readme.contains("unittest discover"));
+}

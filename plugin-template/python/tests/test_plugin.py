@@ -1,4 +1,4 @@
-"""Runs the plugin without a service: `python3 -m unittest discover tests`, or pytest."""
+"""Runs the plugin without a service: `plugbay test . --no-sandbox`, or pytest."""
 
 from __future__ import annotations
 

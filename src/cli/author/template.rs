@@ -2,8 +2,13 @@
 
 use rust_embed::RustEmbed;
 
+use crate::domain::plugin_schema;
+
 /// The name a template uses wherever the plugin's own belongs.
 const PLACEHOLDER: &str = "my-plugin";
+
+/// What editors check plugin.yaml with: its first line names it.
+const SCHEMA: &str = ".plugbay/plugin.schema.json";
 
 #[derive(RustEmbed)]
 #[folder = "plugin-template"]
@@ -34,6 +39,8 @@ impl Template {
                 Some((path.strip_prefix(&prefix)?.replace(PLACEHOLDER, name), filled(content, name)))
             })
             .collect();
+        let schema = format!("{:#}\n", plugin_schema());
+        files.push((SCHEMA.to_owned(), schema.into_bytes()));
         files.sort_unstable();
         files
     }
