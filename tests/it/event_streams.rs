@@ -14,7 +14,11 @@ async fn proxies_are_told_to_pass_events_on_at_once() {
         let response = app.request(Method::GET, path).send().await.unwrap();
         let headers = response.headers();
         assert_eq!(headers[CONTENT_TYPE], "text/event-stream", "{path}");
-        assert_eq!(headers.get("x-accel-buffering").map(|value| value.as_bytes()), Some(&b"no"[..]), "{path}");
+        assert_eq!(
+            headers.get("x-accel-buffering").map(reqwest::header::HeaderValue::as_bytes),
+            Some(&b"no"[..]),
+            "{path}"
+        );
         assert_eq!(headers["cache-control"], "no-store", "{path}");
         assert_eq!(headers.get(CONTENT_ENCODING), None, "{path}: it names codings alone");
     }
