@@ -18,6 +18,12 @@ pub enum StoreError {
         /// What was found.
         found: String,
     },
+    /// Something stands in the database, or is gone, that only a migration makes.
+    #[error("the database was changed past the service: {object} is not as a migration made it")]
+    SchemaChanged {
+        /// Its kind and name, escaped.
+        object: String,
+    },
     /// The schema is newer than this program.
     #[error("database `{}` has schema {found}, which this version of plugbay does not know", path.display())]
     SchemaNewer {
@@ -98,13 +104,19 @@ impl From<sqlx::Error> for StoreError {
 impl Refusal for StoreError {
     fn code(&self) -> Code {
         match self {
-            Self::Corrupt { .. } => Code::DatabaseCorrupt,
+            Self::Corrupt { .. } | Self::SchemaChanged { .. } => Code::DatabaseCorrupt,
             Self::SchemaNewer { .. } => Code::SchemaNewer,
             Self::Refused { code, .. } => *code,
             Self::Query(sqlx::Error::PoolTimedOut) => Code::DatabaseBusy,
             Self::SecretUnreadable { .. } => Code::SecretUnreadable,
             Self::Exists | Self::BadRow { .. } | Self::Seal(_) | Self::Migrate(_) | Self::Query(_) => Code::Internal,
         }
+    }
+
+    fn how(&self) -> Option<String> {
+        matches!(self, Self::SchemaChanged { .. }).then(|| {
+            "restore a backup: somebody who can write to the data directory may have changed more than this".to_owned()
+        })
     }
 }
 

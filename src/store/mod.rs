@@ -18,6 +18,7 @@ mod open;
 pub mod plugins;
 pub mod replaced;
 pub mod running;
+mod schema;
 mod sealing;
 pub mod snapshots;
 pub mod tokens;

@@ -10,9 +10,9 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 use super::audit::{self, HeadFile};
 use super::turns::Turns;
-use super::{Store, StoreError, Writer};
+use super::{Store, StoreError, Writer, schema};
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Marks a database as plugbay's, in `PRAGMA application_id`.
 const APPLICATION_ID: i64 = 0x706c_7562;
@@ -59,6 +59,7 @@ impl Store {
             check_whole(&mut connection, path).await?;
         }
         migrate(&mut connection, path).await?;
+        schema::refuse_strangers(&mut connection).await?;
         connection.close().await?;
 
         let pool = |connections: u32| {

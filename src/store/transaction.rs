@@ -5,8 +5,8 @@ use std::ops::{Deref, DerefMut};
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection};
 
-use super::StoreError;
 use super::audit::HeadFile;
+use super::{StoreError, schema};
 
 /// Changes that are kept together by [`WriteTransaction::commit`], or undone together when it is dropped.
 ///
@@ -27,6 +27,11 @@ impl WriteTransaction {
         let mut transaction = Self { connection, open: true, head_file, head: None };
         // IMMEDIATE: a transaction that reads first and writes later would fail on a locked database half-way.
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *transaction.connection).await?;
+        if let Err(error) = schema::refuse_triggers(&mut transaction.connection).await {
+            sqlx::query("ROLLBACK").execute(&mut *transaction.connection).await?;
+            transaction.open = false;
+            return Err(error);
+        }
         Ok(transaction)
     }
 

@@ -10,9 +10,10 @@ use crate::backup::service;
 use crate::support::author::{manifest, package};
 use crate::support::database;
 
-/// What makes the copy of the database take a while.
-const BALLAST: &str = "CREATE TABLE ballast AS WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number \
-                       WHERE n < 1000) SELECT n, randomblob(200000) AS bytes FROM number";
+/// What makes the copy of the database take a while: answers that are kept for a long time.
+const BALLAST: &str = "WITH RECURSIVE number (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM number WHERE n < 1000) \
+                       INSERT INTO idempotency (token_id, route, key, fingerprint, status, body, created_at) \
+                       SELECT 'ballast', '/', n, '', 200, hex(randomblob(100000)), 9000000000000000 FROM number";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writers_do_not_wait_until_the_database_is_copied() {
