@@ -165,6 +165,10 @@ fn type_of(value: &Value) -> &'static str {
 /// Mistakes that are told of one value.
 const MAX_ERRORS: usize = 100;
 
+/// Steps of a check up to which all mistakes are looked for; beyond, the first one is told. The validator makes all of them
+/// before it gives the first, some hundred bytes for each step at the most.
+const MAX_COLLECTED_STEPS: u64 = 20_000;
+
 /// A compiled schema.
 struct Checker<'a> {
     schema: &'a Value,
@@ -184,8 +188,8 @@ impl<'a> Checker<'a> {
     }
 
     /// What is wrong with the value. Refuses to look where that would take too long.
-    fn errors<'v>(&'v self, value: &'v Value) -> Result<impl Iterator<Item = ValidationError<'v>>, TooMuchWork> {
-        Ok(self.errors_within(&mut Budget::new(self.schema), value)?.take(MAX_ERRORS))
+    fn errors<'v>(&'v self, value: &'v Value) -> Result<Vec<ValidationError<'v>>, TooMuchWork> {
+        self.errors_within(&mut Budget::new(self.schema), value)
     }
 
     /// The same for one of several values that share a budget.
@@ -193,9 +197,11 @@ impl<'a> Checker<'a> {
         &'v self,
         budget: &mut Budget<'_>,
         value: &'v Value,
-    ) -> Result<jsonschema::ErrorIterator<'v>, TooMuchWork> {
-        budget.spend(value)?;
-        Ok(self.validator.iter_errors(value))
+    ) -> Result<Vec<ValidationError<'v>>, TooMuchWork> {
+        if budget.spend(value)? > MAX_COLLECTED_STEPS {
+            return Ok(self.validator.validate(value).err().into_iter().collect());
+        }
+        Ok(self.validator.iter_errors(value).take(MAX_ERRORS).collect())
     }
 }
 

@@ -129,12 +129,12 @@ fn check_defaults(config: &ConfigSchema, place: &Place<'_>, strip: &str) {
     for (name, default) in config.defaults() {
         let pointer = format!("/{}", yaml::pointer_token(&name));
         let instance = Value::Object(Map::from_iter([(name, default)]));
-        let mut errors = match checker.errors_within(&mut budget, &instance) {
+        let errors = match checker.errors_within(&mut budget, &instance) {
             Ok(errors) => errors,
             Err(why) => return place.fail(format!("the defaults are not checked: {why}")),
         };
         // Other fields are missing here on purpose; only what is said about this one counts.
-        if let Some(error) = errors.find(|error| error.instance_path().as_str().starts_with(&pointer)) {
+        if let Some(error) = errors.into_iter().find(|error| error.instance_path().as_str().starts_with(&pointer)) {
             let at = format!("/properties{pointer}/default");
             place
                 .find(at.strip_prefix(strip).unwrap_or(&at))

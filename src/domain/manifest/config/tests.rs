@@ -160,6 +160,12 @@ fn large_values_are_checked_and_large_work_is_not() {
     // Mistakes are told, and not all that there are.
     let schema = parse("x: { type: array, items: { type: integer } }").unwrap();
     assert_eq!(schema.check(&json!({"x": vec!["y"; 5_000]})).invalid.len(), 100);
+    // Where all of them would take much memory, the first one.
+    assert_eq!(schema.check(&json!({"x": vec!["y"; 50_000]})).invalid.len(), 1);
+    let names: Vec<String> = (0..300).map(|n| format!("n{n}")).collect();
+    let schema =
+        parse(&format!("x: {{ type: array, items: {{ type: object, required: [{}] }} }}", names.join(", "))).unwrap();
+    assert_eq!(schema.check(&json!({"x": vec![json!({}); 500]})).invalid.len(), 1);
 }
 
 #[test]

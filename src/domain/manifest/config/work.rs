@@ -8,8 +8,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-/// Steps that one check may take. A step of the validator takes a microsecond and leaves a mistake of 200 bytes at the
-/// most.
+/// Steps that one check may take. A step of the validator takes a microsecond at the most.
 const MAX_STEPS: u64 = 400_000;
 
 /// Sizes of a compiled pattern, and the steps that each byte of a text then costs: a pattern of a megabyte may be at
@@ -39,9 +38,11 @@ impl<'a> Budget<'a> {
         Self { root: schema, left: MAX_STEPS, patterns: HashMap::new() }
     }
 
-    /// Takes what it costs to check the value with the schema.
-    pub(super) fn spend(&mut self, value: &Value) -> Result<(), TooMuchWork> {
-        self.check(self.root, value)
+    /// Takes what it costs to check the value with the schema, and tells how many steps that is.
+    pub(super) fn spend(&mut self, value: &Value) -> Result<u64, TooMuchWork> {
+        let before = self.left;
+        self.check(self.root, value)?;
+        Ok(before - self.left)
     }
 
     fn take(&mut self, steps: u64) -> Result<(), TooMuchWork> {
