@@ -5,7 +5,7 @@
 //! how far a guess is right. Where a text is cut, as much is left out as a secret could begin there, whatever it is.
 
 use std::collections::VecDeque;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use secrecy::ExposeSecret as _;
@@ -47,10 +47,12 @@ impl Redactor {
         let mut present = Vec::<Form>::new();
         for value in config.secrets().values() {
             let value = value.expose_secret();
-            // As a JSON or Python string would show it, and each line of what has several.
+            // As JSON and Python show texts, and each line of what has several.
             let quoted = Zeroizing::new(Value::from(value).to_string());
             let inner = quoted.get(1..quoted.len() - 1).unwrap_or_default();
-            let all = [value, inner].into_iter().chain(value.lines()).chain(value.lines().map(str::trim));
+            let [shown, shown_in_single] = shown_by_python(value);
+            let all = [value, inner, &shown, &shown_in_single];
+            let all = all.into_iter().chain(value.lines()).chain(value.lines().map(str::trim));
             for form in all.filter(|form| form.len() >= Forms::SHORTEST) {
                 present.push(Arc::new(Zeroizing::new(form.as_bytes().to_vec())));
             }
@@ -124,6 +126,25 @@ impl Redactor {
     pub fn mask_fields(&self, fields: Map<String, Value>) -> Map<String, Value> {
         fields.into_iter().map(|(name, value)| (self.mask(&name), self.mask_value(value))).collect()
     }
+}
+
+/// What `repr` makes of a text, between double quotes and between single ones. Exceptions show their arguments so.
+fn shown_by_python(value: &str) -> [Zeroizing<String>; 2] {
+    let mut shown = Zeroizing::new(String::with_capacity(value.len()));
+    for character in value.chars() {
+        match character {
+            '\\' => shown.push_str("\\\\"),
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            control if control.is_ascii_control() => {
+                write!(shown, "\\x{:02x}", u32::from(control)).expect("texts can be written to");
+            }
+            other => shown.push(other),
+        }
+    }
+    let in_single = Zeroizing::new(shown.replace('\'', "\\'"));
+    [shown, in_single]
 }
 
 #[cfg(test)]
@@ -200,5 +221,14 @@ mod tests {
         }
         assert_eq!(found.mask_quoted("no `abc`; 1… of 2"), "no `abc`… of 2");
         assert_eq!(Redactor::default().mask_quoted("no `abc…`"), "no `abc…`");
+    }
+
+    #[test]
+    fn a_secret_as_python_shows_it_is_masked() {
+        let redactor = Redactor::default().with(&config(&[("key", "pa\\ss'w\"rd\n-1234\x07")]));
+        for shown in [r#"'pa\\ss\'w"rd\n-1234\x07'"#, r#""pa\\ss'w"rd\n-1234\x07""#] {
+            let masked = redactor.mask(shown);
+            assert!(masked.contains("[redacted]") && !masked.contains("1234"), "{masked}");
+        }
     }
 }

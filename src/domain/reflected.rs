@@ -77,13 +77,24 @@ impl Reflected {
     }
 }
 
-/// What a server reads out of `Basic VALUE`: name and password together, and the password alone.
+/// What a server reads out of a value: what follows a scheme such as `Bearer`, the values of cookies, and name and password
+/// of `Basic`.
 fn credentials_in(value: &str) -> Vec<Zeroizing<String>> {
+    let value = value.trim();
+    let after_scheme = value.split_once(char::is_whitespace).map(|(_, rest)| rest.trim());
+    let pairs = value.split([';', ',', '&', ' ']).filter_map(|pair| pair.split_once('='));
+    let of_pairs = pairs.map(|(_, value)| value.trim().trim_matches('"'));
+    let parts = after_scheme.into_iter().chain(of_pairs).map(|part| Zeroizing::new(part.to_owned()));
+    let basic = [Some(value), after_scheme].into_iter().flatten().flat_map(basic_credentials);
+    parts.chain(basic).filter(|text| text.len() >= Reflected::SHORTEST).collect()
+}
+
+/// Name and password together, and the password alone.
+fn basic_credentials(value: &str) -> Vec<Zeroizing<String>> {
     let Ok(decoded) = BASE64.decode(value.as_bytes()) else { return Vec::new() };
     let Ok(decoded) = String::from_utf8(decoded).map(Zeroizing::new) else { return Vec::new() };
     let password = decoded.split_once(':').map(|(_, password)| Zeroizing::new(password.to_owned()));
-    let long_enough = |text: &Zeroizing<String>| text.len() >= Reflected::SHORTEST;
-    std::iter::once(decoded).chain(password).filter(long_enough).collect()
+    std::iter::once(decoded).chain(password).collect()
 }
 
 fn forms_of(value: &str) -> Vec<Vec<u8>> {
@@ -218,6 +229,20 @@ mod tests {
         let found = reflected(&BASE64.encode(b"somebody:hunter2hunter2"));
         assert_eq!(found.mask_text("user somebody, password hunter2hunter2"), "user somebody, password [redacted]");
         assert_eq!(found.mask_text("somebody:hunter2hunter2"), "[redacted]");
+    }
+
+    #[test]
+    fn what_a_server_reads_out_of_a_whole_header_is_masked() {
+        let basic = format!("Basic {}", BASE64.encode(b"somebody:hunter2hunter2"));
+        for (secret, repeated) in [
+            ("Bearer abc.def-1234567", "abc.def-1234567"),
+            ("token   abc.def-1234567", "abc.def-1234567"),
+            (basic.as_str(), "hunter2hunter2"),
+            ("session=abc.def-1234567", "abc.def-1234567"),
+            ("theme=dark; session=\"abc.def-1234567\"; x=y", "abc.def-1234567"),
+        ] {
+            assert_eq!(reflected(secret).mask_text(&format!("you sent {repeated}")), "you sent [redacted]", "{secret}");
+        }
     }
 
     #[test]
