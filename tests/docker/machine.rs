@@ -12,11 +12,16 @@ use super::served::short_folder;
 use super::support::process::Process;
 
 /// `plugbay` on a machine like this one after a shell's command that mounts something. Nothing changes for others.
-#[expect(clippy::disallowed_methods, reason = "starts the program under test")]
 pub(crate) fn elsewhere(change: &str, arguments: &[&str]) -> Command {
+    mounting("private", change, arguments)
+}
+
+#[expect(clippy::disallowed_methods, reason = "starts the program under test")]
+fn mounting(propagation: &str, change: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     let script = format!("{change} && exec \"$@\"");
-    command.args(["--mount", "sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_plugbay")]).args(arguments);
+    command.args(["--mount", "--propagation", propagation, "sh", "-c", &script, "sh"]);
+    command.arg(env!("CARGO_BIN_EXE_plugbay")).args(arguments);
     command
 }
 
@@ -59,7 +64,17 @@ impl Machine {
 
     /// The same where a shell's command has changed what is mounted; see [`elsewhere`].
     pub(crate) fn serve_elsewhere(&self, change: &str) -> (Process, Client) {
-        let mut command = elsewhere(change, &["serve", "--listen", "127.0.0.1:0", "--insecure-dev", "--data-dir"]);
+        self.serve_mounting("private", change)
+    }
+
+    /// The same, and what is mounted in shared folders of the machine is seen there. The command sees to all others.
+    pub(crate) fn serve_beside(&self, change: &str) -> (Process, Client) {
+        self.serve_mounting("unchanged", change)
+    }
+
+    fn serve_mounting(&self, propagation: &str, change: &str) -> (Process, Client) {
+        let arguments = ["serve", "--listen", "127.0.0.1:0", "--insecure-dev", "--data-dir"];
+        let mut command = mounting(propagation, change, &arguments);
         command.arg(self.data()).arg("--config").arg(self.config());
         let process = Process::start(command);
         let client = self.client(&process);

@@ -42,6 +42,7 @@ mod masked;
 mod matrix;
 mod metrics;
 mod moment;
+mod named;
 mod observed;
 mod outside;
 mod overload;

@@ -14,7 +14,7 @@ use super::served::{Served, setup, short_folder};
 use super::support::author::pack;
 
 /// The other ways out that a plugin has: without the proxy, without knowing of one, and by the service.
-const OTHER_WAYS: &str = r#"
+pub(crate) const OTHER_WAYS: &str = r#"
 
     @plugbay.method
     def direct(self, context):
@@ -35,7 +35,7 @@ const OTHER_WAYS: &str = r#"
 "#;
 
 /// The blocks of the recipe by their language and order.
-fn recipe(language: &str) -> Vec<String> {
+pub(crate) fn recipe(language: &str) -> Vec<String> {
     let document = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operators.md")).unwrap();
     let (_, recipe) = document.split_once("\n### A server on this machine\n").expect("the recipe");
     let recipe = recipe.split("\n#").next().unwrap();
@@ -45,7 +45,7 @@ fn recipe(language: &str) -> Vec<String> {
 }
 
 /// Answers `GET /api/tags` as Ollama does: also in that it refuses names that are not of the machine.
-fn ollama() -> u16 {
+pub(crate) fn ollama() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
