@@ -37,8 +37,9 @@ const SLOWEST_CALL: Duration = Duration::from_millis(1_250);
 /// Requests of one call that tries everything.
 const WAYS: u32 = 8;
 
-/// How many times longer something may take than without any flood.
-const FEW: u32 = 16;
+/// How many times longer something may take than without any flood, where that is more than what is promised. That is so
+/// for starts and ends alone: they compute for a while, and so do fourteen plugins, as much as they are let.
+const FEW: u32 = 40;
 
 /// How often everything is asked for.
 const ROUNDS: usize = 12;
