@@ -45,11 +45,24 @@ fn changed(kind: &str, name: &str) -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use sqlx::sqlite::SqliteConnectOptions;
+
+    use super::*;
     use crate::domain::{Code, Refusal as _};
     use crate::store::{Missing, Store};
 
     /// A trigger that makes each row of the audit log a change of tokens.
     const TRIGGER: &str = "CREATE TRIGGER more AFTER INSERT ON audit BEGIN UPDATE tokens SET scopes = 'admin'; END";
+
+    /// Changes the file as another program does.
+    async fn change(path: &Path, statement: &'static str) {
+        let options = SqliteConnectOptions::new().filename(path);
+        let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query(statement).execute(&mut other).await.unwrap();
+        other.close().await.unwrap();
+    }
 
     #[tokio::test]
     async fn a_database_with_more_than_the_service_made_is_refused() {
@@ -57,18 +70,17 @@ mod tests {
         let path = folder.path().join("plugbay.db");
         Store::open(&path, Missing::Create).await.unwrap().close().await;
         Store::open(&path, Missing::Refuse).await.unwrap().close().await;
-        for (change, back, named) in [
+        for (done, undone, named) in [
             (TRIGGER, "DROP TRIGGER more", "trigger `more`"),
             ("CREATE VIEW more AS SELECT 1", "DROP VIEW more", "view `more`"),
             ("CREATE TABLE more (a)", "DROP TABLE more", "table `more`"),
             ("DROP TABLE idempotency", "SELECT 1", "`idempotency"),
         ] {
-            let other = rusqlite::Connection::open(&path).unwrap();
-            other.execute_batch(change).unwrap();
+            change(&path, done).await;
             let error = Store::open(&path, Missing::Refuse).await.unwrap_err();
             assert_eq!(error.code(), Code::DatabaseCorrupt);
             assert!(error.to_string().contains(named), "{error}");
-            other.execute_batch(back).unwrap();
+            change(&path, undone).await;
         }
     }
 
@@ -78,11 +90,10 @@ mod tests {
         let path = folder.path().join("plugbay.db");
         let store = Store::open(&path, Missing::Create).await.unwrap();
         store.begin().await.unwrap().commit().await.unwrap();
-        let other = rusqlite::Connection::open(&path).unwrap();
-        other.execute_batch(TRIGGER).unwrap();
+        change(&path, TRIGGER).await;
         let error = store.begin().await.unwrap_err();
         assert!(error.to_string().contains("trigger `more`"), "{error}");
-        other.execute_batch("DROP TRIGGER more").unwrap();
+        change(&path, "DROP TRIGGER more").await;
         store.begin().await.unwrap().commit().await.unwrap();
     }
 }
