@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use data_encoding::BASE64;
-use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, SET_COOKIE, USER_AGENT};
+use hyper::header::{CONTENT_ENCODING, HeaderMap, HeaderValue, SET_COOKIE, TRANSFER_ENCODING, USER_AGENT};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout_at};
@@ -133,10 +133,10 @@ pub(super) struct Shown {
 impl Shown {
     /// An answer without the secrets it may repeat.
     pub(super) fn of(mut answer: WebAnswer, hidden: &Reflected) -> Result<Self, HostError> {
-        let is_encoded = answer.headers.get_all(CONTENT_ENCODING).iter().any(|value| value != "identity");
-        if is_encoded && !hidden.is_empty() {
+        if is_encoded(&answer.headers) && !hidden.is_empty() {
             let text = "the answer is compressed, so secrets in it would not be found".to_owned();
-            let how = "ask the host for an answer without Content-Encoding".to_owned();
+            let how =
+                "ask the host for an answer without Content-Encoding and without codings of its transfer".to_owned();
             return Err(HostError::Outgoing { rule: "answer-encoded", text, how });
         }
         answer.body = hidden.mask(answer.body);
@@ -168,6 +168,15 @@ impl Shown {
     }
 }
 
+/// Tells whether the bytes of the body stand for others. Chunks were put together already.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let plain = |value: &HeaderValue| {
+        let codings = value.to_str().unwrap_or("?").split(',').map(str::trim);
+        codings.into_iter().all(|coding| ["identity", "chunked"].iter().any(|plain| coding.eq_ignore_ascii_case(plain)))
+    };
+    [CONTENT_ENCODING, TRANSFER_ENCODING].iter().any(|name| headers.get_all(name).iter().any(|value| !plain(value)))
+}
+
 fn headers_of(headers: BTreeMap<String, String>) -> Value {
     headers.into_iter().map(|(name, value)| (name, Value::from(value))).collect::<Map<_, _>>().into()
 }
@@ -185,6 +194,23 @@ fn written(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_compressed_in_any_way_is_told_from_what_is_not() {
+        for (name, value, expected) in [
+            (CONTENT_ENCODING, "gzip", true),
+            (CONTENT_ENCODING, "Identity", false),
+            (TRANSFER_ENCODING, "chunked", false),
+            (TRANSFER_ENCODING, "Chunked", false),
+            (TRANSFER_ENCODING, "gzip, chunked", true),
+            (TRANSFER_ENCODING, "\u{e9}", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            assert!(!is_encoded(&headers));
+            headers.append(&name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            assert_eq!(is_encoded(&headers), expected, "{name}: {value}");
+        }
+    }
 
     #[test]
     fn the_shorter_way_to_write_a_body_is_taken() {
