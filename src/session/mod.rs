@@ -169,6 +169,11 @@ impl Session {
         condition
     }
 
+    /// Whether its sandbox is gone, too, which is some time after it ended.
+    pub fn is_removed(&self) -> bool {
+        *self.0.removed.borrow()
+    }
+
     /// How it ended, if it has.
     pub fn ended(&self) -> Option<Arc<SessionEnd>> {
         match &*self.0.condition.borrow() {

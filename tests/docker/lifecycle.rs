@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt as _;
 use plugbay::domain::SessionId;
-use plugbay::sandbox::{EntryPoint, FoundSandbox};
+use plugbay::sandbox::{EntryPoint, FoundSandbox, Pace};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -106,6 +106,7 @@ async fn usage_is_sane() {
     let Some(bench) = Bench::exec(code) else { return };
     let mut started = bench.start().await;
     let id = started.sandbox.id.clone();
+    started.bench.engine.pace(&id, &started.bench.spec, Pace::Usual).await.unwrap();
     let idle = started.bench.engine.usage(&id).await.unwrap();
     assert!(idle.memory_bytes > 0 && idle.memory_bytes < 64 << 20, "{idle:?}");
     assert!((1..16).contains(&idle.pids), "{idle:?}");

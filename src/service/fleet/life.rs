@@ -153,6 +153,8 @@ impl Supervisor {
             Condition::Ended(end) => {
                 self.member.set(Phase::Starting(PluginState::Loading));
                 self.service.fleet.withdraw(life.session.id());
+                // Its sandbox is still being removed.
+                self.remember(&life.session);
                 let good = self.member.record.good_calls() > life.good_before;
                 Next::start_if(self.ended(&end, life.since.elapsed(), good).await)
             }
@@ -213,7 +215,7 @@ impl Supervisor {
 
     /// Whoever stops the plugin waits for this session as well: it holds a volume of the plugin.
     pub(super) fn remember(&mut self, replaced: &Session) {
-        self.replaced.retain(|other| other.ended().is_none());
+        self.replaced.retain(|other| !other.is_removed());
         self.replaced.push(replaced.clone());
     }
 
