@@ -1,5 +1,5 @@
 //! The machine that the service runs on, as plugins name it. Every sandbox has a `localhost` of its own, so that name and
-//! the loopback addresses lead nowhere else, whatever was granted.
+//! the loopback addresses lead nowhere else, with any grant.
 
 use std::net::IpAddr;
 

@@ -115,7 +115,8 @@ impl Refusal for StoreError {
 
     fn how(&self) -> Option<String> {
         matches!(self, Self::SchemaChanged { .. }).then(|| {
-            "restore a backup: somebody who can write to the data directory may have changed more than this".to_owned()
+            "restore a backup: a program that can write to the data directory may have changed more than this"
+                .to_owned()
         })
     }
 }

@@ -1,5 +1,5 @@
-//! What stands in the database beside rows. Whoever can write to the file could have the service's own statements do more
-//! than they say, and the audit log would take that for the service's work.
+//! What stands in the database beside rows. A program that can write to the file could have the service's own statements
+//! do more than they say, and the audit log would take that for the service's work.
 
 use sqlx::migrate::Migrate;
 use sqlx::{Connection, SqliteConnection};

@@ -1,4 +1,4 @@
-//! Why pip found nothing that fits. It says the same words for an index that cannot be reached, a package that nobody has and
+//! Why pip found nothing that fits. It says the same words for an index that is out of reach, a package that no index has and
 //! one without a wheel, so it is asked once more, with everything it sees.
 
 use std::collections::BTreeSet;

@@ -50,7 +50,7 @@ pub(super) struct Said {
 pub(super) struct MethodCall {
     pub(super) request: ExecuteRequest,
     pub(super) streams: bool,
-    /// The author asked for this call by a flag. One that nobody asked for is left out where there is no such method.
+    /// The author asked for this call by a flag. One without a flag is left out where there is no such method.
     pub(super) is_asked_for: bool,
 }
 

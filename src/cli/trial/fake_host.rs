@@ -68,7 +68,7 @@ pub(super) fn resources(manifest: &Manifest, place: &Path) -> Result<ResourcesCo
 
 fn folder(place: &Path, known: &BTreeMap<String, FolderConfig>) -> Result<FolderConfig, Failure> {
     let path = place.join(format!("folder-{}", known.len()));
-    // The plugin is another user; nobody but its author's gets as far as this folder.
+    // The plugin is another user; no other user but the author gets as far as this folder.
     let made = fs::create_dir(&path).and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o777)));
     made.map_err(|error| Failure::io(format_args!("make `{}`", path.display()), &error))?;
     Ok(FolderConfig { path })

@@ -60,7 +60,7 @@ pub(super) struct Trial {
     log: Vec<LogLine>,
 }
 
-/// Tries a plugin in a service of its own. Whatever comes of it, the service and all that it made are gone afterwards.
+/// Tries a plugin in a service of its own. However it ends, the service and all that it made are gone afterwards.
 pub(super) fn try_in_sandbox(order: &Order<'_>, context: &Context) -> Result<Trial, Failure> {
     let service = Service::start(order.manifest, Arc::clone(&order.stand_in), context)?;
     let attempt = Attempt { order, connection: &service.connection, context };
@@ -216,7 +216,7 @@ impl Attempt<'_> {
 
 type Answered = (ExecuteAnswer, Option<Chunks>);
 
-/// What the way out is where there is no service and no operator: `plugbay logs` has nobody to ask.
+/// What the way out is where there is no service and no operator: `plugbay logs` has no service to ask.
 fn without_a_service(failure: Failure) -> Failure {
     match Code::find(&failure.code) {
         Some(Code::ConfigIncomplete) => failure.with_how("give it what it needs, as a JSON object: --config FILE"),

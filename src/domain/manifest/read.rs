@@ -201,9 +201,7 @@ fn read_network(fields: &Fields<'_>, declared: &[Permission], origin: Origin) ->
     let rules: Vec<(NetworkRule, _)> = items.into_iter().filter_map(|place| Some((place.parse()?, place))).collect();
     for (rule, place) in rules.iter().filter(|_| origin == Origin::Package) {
         if let Some(instead) = rule.meant_for_this_machine() {
-            place.fail(format!(
-                "`{rule}` is the sandbox itself, whatever is granted; for this machine write `{instead}`"
-            ));
+            place.fail(format!("`{rule}` is the sandbox itself, with any grant; for this machine write `{instead}`"));
         }
     }
     each_once(rules)
