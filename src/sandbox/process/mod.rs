@@ -7,6 +7,7 @@
 
 mod bpf;
 mod cgroup;
+mod hurry;
 mod libraries;
 mod numbers;
 mod plan;
@@ -28,7 +29,8 @@ use tokio::sync::Semaphore;
 
 pub use libraries::MissingLibraries;
 
-use cgroup::{Group, pids_with_monitor};
+use cgroup::{Group, Hierarchies, pids_with_monitor};
+use hurry::Hurry;
 use probe::{Asked, Probed};
 use running::{NotStarted, Running, Starter};
 
@@ -68,6 +70,7 @@ pub struct ProcessEngine {
     running: Mutex<HashMap<String, Arc<Running>>>,
     /// More starts at once make each of them slower.
     starts: Semaphore,
+    hurry: Hurry,
     samples: Samples,
 }
 
@@ -96,6 +99,7 @@ impl ProcessEngine {
             probed: Mutex::default(),
             running: Mutex::default(),
             starts: Semaphore::new(cores + 2),
+            hurry: Hurry::default(),
             samples: Samples::default(),
         })
     }
@@ -144,6 +148,7 @@ impl ProcessEngine {
         };
         let plan = plan::plan(spec, &probed.settings, group.as_ref());
         let id = spec.session.to_string();
+        self.note_pace(&id, Pace::Hurried);
         match running::start(&self.starter, &plan, &self.filter, group.clone()).await {
             Ok(running) => {
                 let pid = running.pid;
@@ -152,6 +157,7 @@ impl ProcessEngine {
                 Ok(RunningSandbox { id, pid, image: probed.settings.root.display().to_string(), weaker })
             }
             Err(problem) => {
+                self.note_pace(&id, Pace::Usual);
                 remove_group(group).await.ok();
                 Err(match problem {
                     NotStarted::Setup(source) => failed("start the sandbox")(source),
@@ -179,15 +185,25 @@ impl ProcessEngine {
             None => self.left_group(id),
         };
         remove_group(group).await.map_err(failed("remove the cgroup"))?;
+        self.note_pace(id, Pace::Usual);
         self.running().remove(id);
         Ok(())
     }
 
     fn set_pace(&self, id: &str, spec: &SandboxSpec, pace: Pace) -> Result<(), SandboxError> {
         const ACTION: &str = "give the sandbox its share of the processors";
+        self.note_pace(id, pace);
         let running = self.find(id, ACTION)?;
         let Some(group) = &running.group else { return Ok(()) };
         group.pace(inside::processors(spec, self.cpus, pace)).map_err(failed(ACTION))
+    }
+
+    /// For what all sandboxes weigh together.
+    fn note_pace(&self, id: &str, pace: Pace) {
+        let own = self.last_probe().and_then(|(_, probed)| Some(probed.hierarchies.as_ref()?.group("")));
+        if let Some(own) = own {
+            self.hurry.note(id, pace, &own);
+        }
     }
 
     /// Sends a signal to every process of a sandbox.
@@ -218,7 +234,7 @@ impl ProcessEngine {
                 running: running.is_alive(),
             })
             .collect();
-        let groups = probed.hierarchies.as_ref().map(cgroup::Hierarchies::sessions).unwrap_or_default();
+        let groups = probed.hierarchies.as_ref().map(Hierarchies::sessions).unwrap_or_default();
         for id in groups {
             if found.iter().all(|known| known.id != id) {
                 let running = self.left_group(&id).is_some_and(|group| !group.processes().is_empty());
