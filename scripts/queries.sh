@@ -15,9 +15,9 @@ with sqlite3.connect(sys.argv[1]) as database:
 PYTHON
 
 # The macros run again only when the file they stand in is compiled again.
-touch src/lib.rs
+touch crates/store/src/lib.rs
 DATABASE_URL="sqlite://$work/plugbay.db" SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$work/sqlx" \
-    cargo check --quiet --lib
+    cargo check --quiet --package plugbay-store --lib
 
 if [ "${1:-}" = --check ]; then
     diff -r "$work/sqlx" .sqlx || { echo "error: .sqlx/ is stale; run scripts/queries.sh" >&2; exit 1; }

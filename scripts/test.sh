@@ -43,7 +43,7 @@ bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
 work=target/test
 
 step_fmt() {
-    cargo fmt --check
+    cargo fmt --all --check
     rustfmt --check --edition 2024 plugins/native-echo/main.rs
 }
 step_shell() {
@@ -53,7 +53,7 @@ step_shell() {
     if command -v shellcheck >/dev/null; then shellcheck --external-sources "${scripts[@]}"; fi
     python3 -B scripts/curl.py --check
 }
-step_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
+step_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 step_queries() { scripts/queries.sh --check; }
 step_build() { cargo build --locked; }
 # Mutation has a step of its own; here it only shows that it runs.
@@ -65,16 +65,16 @@ step_test() {
         # They have steps of their own.
         if [ "$name" != docker ] && [ "$name" != hostile ]; then targets+=(--test "${name%.rs}"); fi
     done
-    PLUGBAY_FUZZ_SECONDS=1 cargo test --locked --no-fail-fast "${targets[@]}"
+    PLUGBAY_FUZZ_SECONDS=1 cargo test --locked --no-fail-fast --workspace "${targets[@]}"
     # Each example is a program to link.
-    if [ -z "${PLUGBAY_TEST_QUICK:-}" ]; then cargo test --locked --doc; fi
+    if [ -z "${PLUGBAY_TEST_QUICK:-}" ]; then cargo test --locked --workspace --doc; fi
 }
 step_docker() { cargo test --locked --no-fail-fast --test docker; }
 step_hostile() { cargo test --locked --no-fail-fast --test hostile; }
 # The same tests against bubblewrap.
 step_process() { PLUGBAY_TEST_ENGINE=process cargo test --locked --no-fail-fast --test docker --test hostile; }
 step_mutation() { PLUGBAY_FUZZ_SECONDS=${PLUGBAY_FUZZ_SECONDS:-20} cargo test --locked --test mutation; }
-step_doc() { RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --locked --no-deps; }
+step_doc() { RUSTDOCFLAGS="${RUSTDOCFLAGS:-} -D warnings" cargo doc --locked --workspace --no-deps; }
 step_template() { (cd plugin-template/python && python3 -B -m unittest discover -s tests); }
 step_sdk() {
     local version=2.4.1

@@ -2,7 +2,7 @@
 //! addresses and to the proxy are carried to the service, which decides about each. One thread, driven by `poll`: threads
 //! count against the plugin's limit of processes.
 //!
-//! The wire form over `egress.sock` is described in the service's `src/egress/mod.rs`.
+//! The wire form over `egress.sock` is described in the crate `crates/egress`.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};

@@ -3,20 +3,19 @@
 //! The modules stand in the order of their layers: each may use the ones above it in this list, as
 //! `tests/architecture.rs` spells out. `docs/ARCHITECTURE.md` tells the whole.
 
-pub mod domain;
-pub mod shutdown;
-pub mod config;
-pub mod metrics;
-pub mod denials;
+pub use plugbay_backup as backup;
+pub use plugbay_config as config;
+pub use plugbay_databases as databases;
+pub use plugbay_domain as domain;
+pub use plugbay_egress as egress;
+pub use plugbay_package as package;
+pub use plugbay_protocol as protocol;
+pub use plugbay_runtime::{denials, metrics, shutdown};
+pub use plugbay_sandbox as sandbox;
+pub use plugbay_store as store;
+pub use plugbay_wire as wire;
+
 pub mod telemetry;
-pub mod wire;
-pub mod backup;
-pub mod package;
-pub mod store;
-pub mod databases;
-pub mod egress;
-pub mod sandbox;
-pub mod protocol;
 pub mod host;
 pub mod session;
 pub mod service;

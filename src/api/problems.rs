@@ -27,7 +27,7 @@ mod tests {
 
     const PREFACE: &str = "# Problems
 
-<!-- Generated from src/domain/code.rs; run the tests with PLUGBAY_BLESS=1 to write it again. -->
+<!-- Generated from crates/domain/src/code.rs; run the tests with PLUGBAY_BLESS=1 to write it again. -->
 
 Every error of the REST API is a problem (RFC 9457, `application/problem+json`): `title` and `how` are those of its `code`,
 `detail` says what happened this time, `errors` names single values that are wrong, and `instance` is the id of the

@@ -33,6 +33,8 @@ pub use stand_in::{NotedRequest, StandIn};
 pub use uplink::{Asking, MAX_DEPTH, PluginCall, Refused, Uplink, UplinkSender};
 pub use web::Web;
 
+#[cfg(test)]
+use crate::config::Config;
 use crate::databases::Databases;
 use crate::denials::Denials;
 use crate::domain::{CallId, Clock, DataId, Grants, Origin, PluginId, PluginName, Secrets, escape};
@@ -107,7 +109,8 @@ impl HostParts {
         clock: Arc<dyn Clock>,
         denials: Arc<Denials>,
     ) -> Self {
-        let (databases, web) = (Databases::for_testing(), Web::for_testing(folder, &denials));
+        let databases = Databases::none(&Config::for_testing(folder).databases);
+        let web = Web::for_testing(folder, &denials);
         let (uplink, meters) = (Uplink::nowhere(), Arc::default());
         Self { store, clock, databases, denials, kv_bytes: 1 << 20, web, uplink, meters, stand_in: None }
     }

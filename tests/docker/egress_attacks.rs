@@ -16,8 +16,8 @@ const WANTED: std::ops::RangeInclusive<u16> = 173..=195;
 
 /// Numbers whose time or amount does not fit here: the unit test that has them, and its file.
 const ELSEWHERE: &[(u16, &str, &str)] = &[
-    (183, "src/egress/tests/limits.rs", "time_silence_and_bytes_are_bounded"),
-    (193, "src/egress/tests/limits.rs", "ten_thousand_connections_get_no_more_places_than_there_are"),
+    (183, "crates/egress/src/tests/limits.rs", "time_silence_and_bytes_are_bounded"),
+    (193, "crates/egress/src/tests/limits.rs", "ten_thousand_connections_get_no_more_places_than_there_are"),
 ];
 
 struct Attack {

@@ -1,0 +1,282 @@
+//! Which rows of the registry an action wrote, and whether those that are there are the ones that the log says were
+//! written last.
+//!
+//! The connection that writes notes by itself which rows change (triggers in its own temporary schema, where nobody else
+//! can put anything). The next row of the audit log takes the notes and lists each row with the hash of its content. So
+//! no change of the registry can forget to say what it wrote, and a row that came in past the service is in no list.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt as _;
+use sha2::{Digest as _, Sha256};
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
+
+use crate::StoreError;
+use plugbay_domain::{Digest, escape};
+
+/// Rows that are named when several do not fit.
+const NAMED: usize = 5;
+
+/// One table of the registry.
+#[derive(Debug)]
+struct Kind {
+    table: &'static str,
+    /// The columns that name a row.
+    key: &'static [&'static str],
+    /// The other columns that decisions depend on. What changes by mere use is not among them.
+    content: &'static [&'static str],
+    /// Such a column that came after the log began to list rows. It is part of the content where it has a value: rows
+    /// from before have none, and keep their hash.
+    later: Option<&'static str>,
+}
+
+/// Everything that says who may do what: what plugins keep is theirs.
+const KINDS: &[Kind] = &[
+    Kind {
+        table: "tokens",
+        key: &["id"],
+        content: &["secret_sha256", "label", "scopes", "plugins", "created_at", "expires_at", "revoked_at"],
+        later: Some("rate"),
+    },
+    Kind {
+        table: "keys",
+        key: &["key_id"],
+        content: &["public_key", "label", "names", "not_before", "not_after", "revoked_at", "reason", "added_at"],
+        later: None,
+    },
+    Kind {
+        table: "grants",
+        key: &["id"],
+        content: &[
+            "plugin_id",
+            "digest",
+            "permission",
+            "scope",
+            "decision",
+            "decided_by",
+            "label",
+            "decided_at",
+            "note",
+            "expires_at",
+            "carried_from",
+            "ended_at",
+            "ended_by",
+            "ended_reason",
+            "ended_note",
+        ],
+        later: None,
+    },
+    Kind {
+        table: "accepted_risks",
+        key: &["plugin_id", "digest", "risk"],
+        content: &["accepted_by", "label", "accepted_at", "note"],
+        later: None,
+    },
+    Kind {
+        table: "plugins",
+        key: &["id"],
+        content: &[
+            "name",
+            "status",
+            "serving",
+            "pending",
+            "pending_for",
+            "signer_changed",
+            "quarantine_reason",
+            "generation",
+            "limits",
+            "installed_at",
+        ],
+        later: None,
+    },
+    Kind {
+        table: "versions",
+        key: &["plugin_id", "version"],
+        content: &[
+            "digest",
+            "manifest",
+            "default_config",
+            "files",
+            "signature_status",
+            "key_id",
+            "signature",
+            "archive_bytes",
+            "installed_at",
+        ],
+        later: None,
+    },
+    Kind { table: "floors", key: &["name"], content: &["version", "ever_signed"], later: None },
+    Kind { table: "configs", key: &["plugin_id"], content: &["revision", "fields"], later: None },
+    Kind { table: "secrets", key: &["plugin_id", "field"], content: &["revision", "nonce", "sealed"], later: None },
+];
+
+/// A row as the log lists it: table, key, and the hash of its content; none when it is gone.
+pub(super) type Listed = (String, String, Option<String>);
+
+/// What the log says was written last: for table and key, in which of its rows, with which hash.
+#[derive(Debug, Default)]
+pub(super) struct Registered(BTreeMap<(String, String), (i64, Option<String>)>);
+
+impl Kind {
+    fn of(table: &str) -> Option<&'static Self> {
+        KINDS.iter().find(|kind| kind.table == table)
+    }
+
+    /// The columns of the key as one text, of `NEW.`, `OLD.` or the table itself. None of them holds the separator, but the
+    /// last one, of which there is nothing to be told apart.
+    fn key_text(&self, of: &str) -> String {
+        let columns: Vec<_> = self.key.iter().map(|column| format!("CAST({of}{column} AS TEXT)")).collect();
+        columns.join(" || ' ' || ")
+    }
+
+    /// The whole row as one text with one reading. Blobs are no JSON.
+    fn content_text(&self) -> String {
+        let columns = self.key.iter().chain(self.content);
+        let columns: Vec<_> = columns
+            .map(|column| match *column {
+                "nonce" | "sealed" => format!("HEX({column})"),
+                other => other.to_owned(),
+            })
+            .collect();
+        let columns = columns.join(", ");
+        match self.later {
+            None => format!("JSON_ARRAY({columns})"),
+            Some(later) => format!("IIF({later} IS NULL, JSON_ARRAY({columns}), JSON_ARRAY({columns}, {later}))"),
+        }
+    }
+
+    fn triggers(&self) -> String {
+        let Self { table, key, content, later } = self;
+        let columns = key.iter().chain(*content).chain(later);
+        let differs: Vec<_> = columns.map(|column| format!("OLD.{column} IS NOT NEW.{column}")).collect();
+        let trigger = |event: &str, condition: &str, sides: &[&str]| {
+            let note = |side: &&str| format!("INSERT INTO touched VALUES ('{table}', {}); ", self.key_text(side));
+            let notes: String = sides.iter().map(note).collect();
+            format!("CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} {condition} BEGIN {notes}END;\n")
+        };
+        [
+            trigger("INSERT", "", &["NEW."]),
+            trigger("UPDATE", &format!("WHEN {}", differs.join(" OR ")), &["OLD.", "NEW."]),
+            trigger("DELETE", "", &["OLD."]),
+        ]
+        .concat()
+    }
+}
+
+/// Lets a connection note which rows it writes. Rows are noted as often as they are written: within a trigger, how
+/// conflicts are resolved is decided by the statement that fires it.
+pub(crate) async fn watch(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let mut sql =
+        "PRAGMA temp_store = MEMORY;\nCREATE TEMP TABLE touched (kind TEXT NOT NULL, key TEXT NOT NULL) STRICT;\n"
+            .to_owned();
+    for kind in KINDS {
+        sql.push_str(&kind.triggers());
+    }
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
+    Ok(())
+}
+
+/// Takes the notes: every row that was written since the last row of the log.
+pub(super) async fn take_touched(connection: &mut SqliteConnection) -> Result<Vec<Listed>, StoreError> {
+    let touched: Vec<(String, String)> =
+        sqlx::query_as("SELECT DISTINCT kind, key FROM temp.touched ORDER BY kind, key")
+            .fetch_all(&mut *connection)
+            .await?;
+    let mut listed = Vec::with_capacity(touched.len());
+    for (table, key) in touched {
+        let Some(kind) = Kind::of(&table) else { continue };
+        let sql = format!("SELECT {} FROM main.{table} WHERE {} = ?", kind.content_text(), kind.key_text(""));
+        let content: Option<String> =
+            sqlx::query_scalar(AssertSqlSafe(sql)).bind(&key).fetch_optional(&mut *connection).await?;
+        listed.push((table, key, content.as_deref().map(hash)));
+    }
+    if !listed.is_empty() {
+        sqlx::query("DELETE FROM temp.touched").execute(connection).await?;
+    }
+    Ok(listed)
+}
+
+/// Notes every row that is there, for a database from before the log listed any.
+pub(super) async fn touch_everything(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    for kind in KINDS {
+        let (table, key) = (kind.table, kind.key_text(""));
+        let sql = format!("INSERT INTO temp.touched SELECT '{table}', {key} FROM main.{table}");
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+fn hash(content: &str) -> String {
+    Digest::from_bytes(Sha256::digest(content.as_bytes()).into()).to_hex()
+}
+
+impl Registered {
+    /// Goes on with what a row of the log lists.
+    pub(super) fn follow(&mut self, seq: i64, changes: &str) -> Result<(), serde_json::Error> {
+        for (table, key, hash) in serde_json::from_str::<Vec<Listed>>(changes)? {
+            self.0.insert((table, key), (seq, hash));
+        }
+        Ok(())
+    }
+
+    /// Compares what is there with what the log says, in both directions. Tells what does not fit, in words.
+    pub(super) async fn differences(mut self, connection: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
+        let (mut found, mut more) = (Vec::new(), 0);
+        let mut note = |text: String| if found.len() < NAMED { found.push(text) } else { more += 1 };
+        for kind in KINDS {
+            let sql = format!("SELECT {}, {} FROM main.{}", kind.key_text(""), kind.content_text(), kind.table);
+            let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut *connection);
+            while let Some(row) = rows.try_next().await? {
+                let (key, content): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+                let shown = format!("`{}` of table `{}`", escape(&key), kind.table);
+                match self.0.remove(&(kind.table.to_owned(), key)) {
+                    Some((_, Some(recorded))) if recorded == hash(&content) => {}
+                    Some((seq, Some(_))) => note(format!("row {shown} is not what row {seq} of the log recorded")),
+                    Some((seq, None)) => note(format!("row {shown} is there, and row {seq} of the log removed it")),
+                    None => note(format!("row {shown} is not recorded by the log")),
+                }
+            }
+        }
+        for ((table, key), (seq, recorded)) in self.0 {
+            if recorded.is_some() {
+                note(format!(
+                    "row `{}` of table `{table}` is missing, and row {seq} of the log recorded it",
+                    escape(&key)
+                ));
+            }
+        }
+        if found.is_empty() {
+            return Ok(None);
+        }
+        let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+        Ok(Some(format!("{}{rest}", found.join("; "))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Missing, Store};
+
+    #[tokio::test]
+    async fn a_column_that_came_later_changes_no_hash_of_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
+        let mut tx = store.begin().await.unwrap();
+        let mut content = async |rate: &'static str| {
+            let insert = format!(
+                "INSERT INTO tokens (id, secret_sha256, label, scopes, created_at, rate)
+                 VALUES ('token_{rate}', '{rate}', 'x', '[]', 7, {rate})"
+            );
+            sqlx::query(AssertSqlSafe(insert)).execute(&mut *tx).await.unwrap();
+            let sql = format!("SELECT {} FROM tokens WHERE id = ?", Kind::of("tokens").unwrap().content_text());
+            let text = sqlx::query_scalar(AssertSqlSafe(sql)).bind(format!("token_{rate}"));
+            let text: String = text.fetch_one(&mut *tx).await.unwrap();
+            text
+        };
+        // As it was hashed when there were no rates.
+        assert_eq!(content("NULL").await, r#"["token_NULL","NULL","x","[]",null,7,null,null]"#);
+        assert_eq!(content("0").await, r#"["token_0","0","x","[]",null,7,null,null,0]"#);
+        assert_eq!(content("5").await, r#"["token_5","5","x","[]",null,7,null,null,5]"#);
+    }
+}
