@@ -1,15 +1,21 @@
 //! What hostile manifests cost: no 64 KiB may keep a thread busy for long.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
+
+/// What this thread has computed for. The clock would count what the rest of the machine does, too.
+fn processor_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+}
 
 #[track_caller]
 fn assert_cheap(text: &str) {
     assert!(text.len() <= MAX_MANIFEST_BYTES, "{}", text.len());
-    let start = Instant::now();
+    let before = processor_time();
     fuzz_manifest(text.as_bytes());
-    let took = start.elapsed();
+    let took = processor_time() - before;
     assert!(took < Duration::from_secs(2), "{took:?}: {}", crate::escape(text));
 }
 
