@@ -12,12 +12,12 @@ pub use plugbay_package as package;
 pub use plugbay_protocol as protocol;
 pub use plugbay_runtime::{denials, metrics, shutdown};
 pub use plugbay_sandbox as sandbox;
+pub use plugbay_session as session;
+pub use plugbay_session::host;
 pub use plugbay_store as store;
 pub use plugbay_wire as wire;
 
 pub mod telemetry;
-pub mod host;
-pub mod session;
 pub mod service;
 pub mod chat;
 pub mod api;

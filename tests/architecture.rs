@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 /// their own in `crates/`, which name in their manifests what they may use.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "domain"]),
-    ("host", &["config", "databases", "denials", "domain", "egress", "metrics", "protocol", "shutdown", "store"]),
-    ("session", &["config", "domain", "host", "protocol", "sandbox", "shutdown"]),
     (
         "service",
         &[
@@ -44,10 +42,12 @@ const BELOW: &[&str] = &[
     "denials",
     "domain",
     "egress",
+    "host",
     "metrics",
     "package",
     "protocol",
     "sandbox",
+    "session",
     "shutdown",
     "store",
     "wire",
@@ -64,6 +64,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("protocol", &["domain"]),
     ("runtime", &["domain"]),
     ("sandbox", &["config", "domain", "runtime"]),
+    ("session", &["config", "databases", "domain", "egress", "protocol", "runtime", "sandbox", "store"]),
     ("store", &["domain"]),
     ("suffixes", &[]),
     ("wire", &["domain"]),
@@ -249,20 +250,20 @@ fn modules_name_only_what_is_below_them() {
 #[test]
 fn every_form_of_an_upward_import_is_found() {
     let forms = [
-        "use crate::service::Service;",
-        "use crate::{domain::Code, service::Service};",
-        "use crate::{\n    domain::{Code, Digest},\n    service,\n};",
-        "pub use crate::service;",
-        "use super::super::super::service::Service;",
-        "fn f() { crate::service::run() }",
+        "use crate::api::App;",
+        "use crate::{domain::Code, api::App};",
+        "use crate::{\n    domain::{Code, Digest},\n    api,\n};",
+        "pub use crate::api;",
+        "use super::super::super::cli::run;",
+        "fn f() { crate::startup::run() }",
         "use clap::Parser; use crate::api::App;",
     ];
     for form in forms {
-        assert!(!violations("session/host/rows.rs", form).is_empty(), "{form}");
+        assert!(!violations("chat/log/rows.rs", form).is_empty(), "{form}");
     }
     assert_eq!(
-        violations("session/log.rs", "\n\nuse crate::store::Store;"),
-        ["session/log.rs:3: `session` must not name `store`"]
+        violations("chat/log.rs", "\n\nuse crate::egress::Exit;"),
+        ["chat/log.rs:3: `chat` must not name `egress`"]
     );
     assert_eq!(violations("api/x.rs", "use clap::Parser;"), ["api/x.rs:1: only `cli` may name the crate `clap`"]);
 }
@@ -272,12 +273,12 @@ fn allowed_imports_are_not_found() {
     let fine = [
         "use crate::domain::{Code, Refusal};",
         "use super::StoreError;",
-        "// crate::service is above\nlet text = \"crate::service\";",
+        "// crate::api is above\nlet text = \"crate::api\";",
         "use super::super::super::domain::Code;",
-        "mycrate::service::run()",
+        "mycrate::api::run()",
     ];
     for form in fine {
-        assert_eq!(violations("session/host/rows.rs", form), Vec::<String>::new(), "{form}");
+        assert_eq!(violations("chat/log/rows.rs", form), Vec::<String>::new(), "{form}");
     }
 }
 
@@ -319,21 +320,20 @@ fn what_one_crate_owns_stands_in_no_other_manifest() {
 /// Where what answers plugins in a trial may be named. `serve`, the API and the configuration are not among them, so
 /// that no service can be made to answer by it.
 const OF_TRIALS: [&str; 7] = [
-    "cli/trial/",
-    "host/mod.rs",
-    "host/stand_in/",
-    "service/fleet/order.rs",
-    "service/mod.rs",
-    "service/upkeep.rs",
-    "startup.rs",
+    "crates/session/src/host/mod.rs",
+    "crates/session/src/host/stand_in/",
+    "src/cli/trial/",
+    "src/service/fleet/order.rs",
+    "src/service/mod.rs",
+    "src/service/upkeep.rs",
+    "src/startup.rs",
 ];
 
 #[test]
 fn only_a_trial_brings_in_what_answers_for_the_service() {
-    let src = root().join("src");
     let (mut named, mut started) = (Vec::new(), Vec::new());
-    for path in files(&src, &[".rs"]) {
-        let file = path.strip_prefix(&src).unwrap().to_string_lossy().into_owned();
+    for path in ["src", "crates"].iter().flat_map(|folder| files(&root().join(folder), &[".rs"])) {
+        let file = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
         let code = code_of(&fs::read_to_string(&path).unwrap());
         let is_listed = OF_TRIALS.iter().any(|listed| file.starts_with(listed));
         if code.contains("StandIn") && !is_listed {
@@ -344,7 +344,7 @@ fn only_a_trial_brings_in_what_answers_for_the_service() {
         }
     }
     assert_eq!(named, Vec::<String>::new());
-    assert_eq!(started, ["cli/trial/service.rs", "startup.rs"]);
+    assert_eq!(started, ["src/cli/trial/service.rs", "src/startup.rs"]);
 }
 
 #[test]

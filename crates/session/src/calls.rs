@@ -1,0 +1,370 @@
+//! The calls a session has in flight. Callers insert, the reader completes them directly; no task stands between.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::SessionEnd;
+use super::answered::{CallError, CallOutcome, Delivery};
+use super::chunks::{Events, Sink, StreamEvent, as_list, collect};
+use super::requests::Served;
+use plugbay_domain::{CallId, Origin};
+use plugbay_protocol::{Chunk, Progress, RemoteError, Violation};
+
+pub(super) type Delivered = Result<CallOutcome, CallError>;
+
+/// What became of a part of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is kept for the caller, or on its way.
+    Wanted,
+    /// Nobody waits for it any more.
+    Dropped,
+    /// The caller cannot take any more; this call is to be cancelled.
+    TooMuch(CallId),
+}
+
+/// The answer to a question of the service's own.
+pub(super) type OwnAnswer = oneshot::Receiver<Result<Box<RawValue>, RemoteError>>;
+
+#[derive(Debug)]
+struct PendingCall {
+    call: CallId,
+    deliver: Option<oneshot::Sender<Delivered>>,
+    sink: Sink,
+    next_seq: u64,
+    abandoned: Option<Instant>,
+    deadline: tokio::time::Instant,
+    origin: Origin,
+    /// Cancelled when nobody waits for the call any more; made for the first request that serves it.
+    given_up: Option<CancellationToken>,
+    /// The place of the call among those that may run at once; free when the plugin has really ended it.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug)]
+enum Pending {
+    Call(PendingCall),
+    Own(oneshot::Sender<Result<Box<RawValue>, RemoteError>>),
+}
+
+/// Everything that waits for an answer of this session.
+#[derive(Debug)]
+pub(super) struct Calls {
+    table: Mutex<Table>,
+    max_bytes: usize,
+    /// Told when a call has ended, once somebody waits for that.
+    fewer: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_id: HashMap<u64, Pending>,
+    ids: HashMap<CallId, u64>,
+    last_id: u64,
+    late_answers: u64,
+    /// Why nothing can be asked any more.
+    ended: Option<Arc<SessionEnd>>,
+}
+
+/// The caller's side of a call.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) id: u64,
+    /// Calls that were in flight before.
+    pub(super) others: usize,
+    pub(super) answer: oneshot::Receiver<Delivered>,
+    pub(super) events: Option<Events>,
+}
+
+impl Calls {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self { table: Mutex::default(), max_bytes, fewer: Notify::new() }
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for the answer of a call.
+    pub(super) fn insert(
+        &self,
+        call: CallId,
+        delivery: Delivery,
+        place: Option<OwnedSemaphorePermit>,
+        deadline: tokio::time::Instant,
+        origin: Origin,
+    ) -> Result<Waiting, CallError> {
+        let (deliver, answer) = oneshot::channel();
+        let (sink, events) = match delivery {
+            Delivery::Whole => (Sink::Collect(String::new()), None),
+            Delivery::Stream => {
+                let (events, receiver) = mpsc::unbounded_channel();
+                let waiting = Arc::<AtomicUsize>::default();
+                (Sink::Forward { events, waiting: Arc::clone(&waiting) }, Some(Events { receiver, waiting }))
+            }
+        };
+        let pending = PendingCall {
+            call,
+            deliver: Some(deliver),
+            sink,
+            next_seq: 0,
+            abandoned: None,
+            deadline,
+            origin,
+            given_up: None,
+            _place: place,
+        };
+        let mut table = self.table();
+        if let Some(end) = &table.ended {
+            return Err(CallError::Ended(Arc::clone(end)));
+        }
+        let (id, others) = (table.next_id(), table.ids.len());
+        table.by_id.insert(id, Pending::Call(pending));
+        table.ids.insert(call, id);
+        Ok(Waiting { id, others, answer, events })
+    }
+
+    /// Makes room for the answer to a question of the service's own.
+    pub(super) fn insert_own(&self) -> Result<(u64, OwnAnswer), CallError> {
+        let (deliver, answer) = oneshot::channel();
+        let mut table = self.table();
+        if let Some(end) = &table.ended {
+            return Err(CallError::Ended(Arc::clone(end)));
+        }
+        let id = table.next_id();
+        table.by_id.insert(id, Pending::Own(deliver));
+        Ok((id, answer))
+    }
+
+    /// Takes a call out that was never sent.
+    pub(super) fn withdraw(&self, id: u64) {
+        self.table().take(id);
+    }
+
+    /// Hands an answer to whoever waits for it.
+    pub(super) fn answer(&self, id: u64, outcome: Result<&RawValue, RemoteError>) -> Result<(), Violation> {
+        let mut table = self.table();
+        let Some(pending) = table.take(id) else {
+            return Err(Violation::new(format!("an answer to request {id}, which is not open")));
+        };
+        match pending {
+            Pending::Own(deliver) => {
+                deliver.send(outcome.map(ToOwned::to_owned)).ok();
+            }
+            Pending::Call(call) => {
+                table.late_answers += u64::from(call.abandoned.is_some());
+                drop(table);
+                call.complete(outcome);
+                self.fewer.notify_waiters();
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a part of an answer.
+    pub(super) fn chunk(&self, chunk: &Chunk<'_>) -> Result<Taken, Violation> {
+        let mut table = self.table();
+        let Some(pending) = table.find(chunk.call) else {
+            return Err(Violation::new(format!("a chunk for {}, which is not open", chunk.call)));
+        };
+        if pending.next_seq != chunk.seq {
+            let rule = format!("chunk {} of {} instead of {}", chunk.seq, chunk.call, pending.next_seq);
+            return Err(Violation::new(rule));
+        }
+        pending.next_seq += 1;
+        let event = || StreamEvent::Chunk { seq: chunk.seq, data: chunk.data.to_owned() };
+        Ok(pending.take_part(event, self.max_bytes, |sink, most| {
+            let Sink::Collect(parts) = sink else { return false };
+            collect(parts, chunk.data);
+            parts.len() > most
+        }))
+    }
+
+    /// Passes on how far a call has come. A call that is over has no progress to tell, which harms nobody.
+    pub(super) fn progress(&self, progress: Progress) -> Taken {
+        let mut table = self.table();
+        let Some(pending) = table.find(progress.call) else { return Taken::Dropped };
+        pending.take_part(|| StreamEvent::Progress(progress), self.max_bytes, |_, _| false)
+    }
+
+    /// What a request finds that serves a call, if somebody still waits for that.
+    pub(super) fn serve(&self, call: CallId) -> Option<Served> {
+        let mut table = self.table();
+        let call = table.find(call).filter(|call| call.abandoned.is_none())?;
+        let given_up = call.given_up.get_or_insert_default().clone();
+        Some(Served { deadline: call.deadline, origin: call.origin, given_up })
+    }
+
+    /// How deep the deepest call is: what is asked outside of any call may come of it.
+    pub(super) fn deepest(&self) -> u8 {
+        let depth = |pending: &Pending| match pending {
+            Pending::Call(call) => call.origin.depth,
+            Pending::Own(_) => 0,
+        };
+        self.table().by_id.values().map(depth).max().unwrap_or_default()
+    }
+
+    /// Nobody waits for this call any more. True if it was still open.
+    pub(super) fn abandon(&self, id: u64) -> bool {
+        match self.table().by_id.get_mut(&id) {
+            Some(Pending::Call(call)) if call.abandoned.is_none() => {
+                call.give_up();
+                self.fewer.notify_waiters();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Tells everybody who waits for a call how the session ends. Gives the calls back, which the plugin still runs.
+    pub(super) fn abandon_all(&self, end: &Arc<SessionEnd>) -> Vec<CallId> {
+        let mut table = self.table();
+        let mut given_up = Vec::new();
+        for pending in table.by_id.values_mut() {
+            if let Pending::Call(call) = pending
+                && let Some(deliver) = call.give_up()
+            {
+                deliver.send(Err(CallError::Ended(Arc::clone(end)))).ok();
+                given_up.push(call.call);
+            }
+        }
+        given_up
+    }
+
+    /// Completes when the plugin works on no call any more.
+    pub(super) async fn idle(&self) {
+        loop {
+            let fewer = self.fewer.notified();
+            if self.table().ids.is_empty() {
+                return;
+            }
+            fewer.await;
+        }
+    }
+
+    /// Completes when nobody waits for a call any more, whether the plugin works on it or not.
+    pub(super) async fn unwanted(&self) {
+        loop {
+            let fewer = self.fewer.notified();
+            let is_wanted = |pending: &Pending| matches!(pending, Pending::Call(call) if call.abandoned.is_none());
+            if !self.table().by_id.values().any(is_wanted) {
+                return;
+            }
+            fewer.await;
+        }
+    }
+
+    /// A call that was taken back this long ago and still runs.
+    pub(super) fn stuck(&self, since: Duration) -> Option<CallId> {
+        self.table().by_id.values().find_map(|pending| match pending {
+            Pending::Call(call) if call.abandoned.is_some_and(|at| at.elapsed() >= since) => Some(call.call),
+            _ => None,
+        })
+    }
+
+    /// Answers that came after their caller had gone.
+    pub(super) fn late_answers(&self) -> u64 {
+        self.table().late_answers
+    }
+
+    /// Tells everybody who waits, or will ask, how the session ended.
+    pub(super) fn end(&self, end: &Arc<SessionEnd>) {
+        let mut table = self.table();
+        table.ended = Some(Arc::clone(end));
+        table.ids.clear();
+        let pending: Vec<_> = table.by_id.drain().collect();
+        drop(table);
+        for (_, pending) in pending {
+            // Dropping the others' senders tells them.
+            if let Pending::Call(mut call) = pending
+                && let Some(deliver) = call.give_up()
+            {
+                deliver.send(Err(CallError::Ended(Arc::clone(end)))).ok();
+            }
+        }
+    }
+}
+
+impl Table {
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn take(&mut self, id: u64) -> Option<Pending> {
+        let pending = self.by_id.remove(&id)?;
+        if let Pending::Call(call) = &pending {
+            self.ids.remove(&call.call);
+        }
+        Some(pending)
+    }
+
+    fn find(&mut self, call: CallId) -> Option<&mut PendingCall> {
+        match self.by_id.get_mut(self.ids.get(&call)?)? {
+            Pending::Call(call) => Some(call),
+            Pending::Own(_) => None,
+        }
+    }
+}
+
+impl PendingCall {
+    /// Forgets whoever waits, and remembers since when.
+    fn give_up(&mut self) -> Option<oneshot::Sender<Delivered>> {
+        self.sink = Sink::Nowhere;
+        self.abandoned.get_or_insert_with(Instant::now);
+        if let Some(given_up) = self.given_up.take() {
+            given_up.cancel();
+        }
+        self.deliver.take()
+    }
+
+    /// Keeps a part or passes it on.
+    fn take_part(
+        &mut self,
+        event: impl FnOnce() -> StreamEvent,
+        max_bytes: usize,
+        collect: impl FnOnce(&mut Sink, usize) -> bool,
+    ) -> Taken {
+        let error = match &mut self.sink {
+            Sink::Nowhere => return Taken::Dropped,
+            Sink::Forward { events, waiting } => {
+                let event = event();
+                let cost = event.cost();
+                let was = waiting.fetch_add(cost, Ordering::Relaxed);
+                // A caller that has gone is noticed where it waited.
+                events.send(event).ok();
+                if was.saturating_add(cost) <= max_bytes {
+                    return Taken::Wanted;
+                }
+                CallError::CallerTooSlow { max_bytes }
+            }
+            sink @ Sink::Collect(_) => {
+                if !collect(sink, max_bytes) {
+                    return Taken::Wanted;
+                }
+                CallError::TooMuch { max_bytes }
+            }
+        };
+        if let Some(deliver) = self.give_up() {
+            deliver.send(Err(error)).ok();
+        }
+        Taken::TooMuch(self.call)
+    }
+
+    fn complete(self, outcome: Result<&RawValue, RemoteError>) {
+        let Some(deliver) = self.deliver else { return };
+        let outcome = match (outcome, self.sink) {
+            (Err(error), _) => CallOutcome::Raised(error),
+            (Ok(_), Sink::Collect(parts)) if !parts.is_empty() => CallOutcome::Result(as_list(parts)),
+            (Ok(result), _) => CallOutcome::Result(result.to_owned()),
+        };
+        // The caller may have gone just now.
+        deliver.send(Ok(outcome)).ok();
+    }
+}

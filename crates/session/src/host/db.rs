@@ -1,0 +1,79 @@
+//! `db.query` and `db.execute`: the operator's databases, each by the name the operator gave it. What a statement may do
+//! is judged where it runs, in a process of its own.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::need::Need;
+use super::{Host, HostError};
+use plugbay_databases::{DatabaseError, Statement, Work};
+use plugbay_domain::Access;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    name: String,
+    sql: String,
+    #[serde(default)]
+    params: Option<Box<RawValue>>,
+    #[serde(rename = "call", default)]
+    _call: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Execute {
+    name: String,
+    #[serde(default)]
+    sql: Option<String>,
+    #[serde(default)]
+    params: Option<Box<RawValue>>,
+    #[serde(default)]
+    statements: Option<Vec<Statement>>,
+    #[serde(rename = "call", default)]
+    _call: Option<IgnoredAny>,
+}
+
+impl Query {
+    pub(super) fn need(&self) -> Need<'_> {
+        Need::Database(&self.name, Access::Read)
+    }
+}
+
+impl Execute {
+    pub(super) fn need(&self) -> Need<'_> {
+        Need::Database(&self.name, Access::Write)
+    }
+}
+
+impl Host {
+    pub(super) async fn db_query(&self, query: Query, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+        self.require(query.need())?;
+        let Query { name, sql, params, .. } = query;
+        self.run(&name, Work::Query(Statement { sql, params }), deadline).await
+    }
+
+    pub(super) async fn db_execute(&self, execute: Execute, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+        self.require(execute.need())?;
+        let Execute { name, sql, params, statements, .. } = execute;
+        let work = match (sql, params, statements) {
+            (Some(sql), params, None) => Work::Execute(Statement { sql, params }),
+            (None, None, Some(statements)) => Work::Transaction(statements),
+            _ => {
+                let rule = "expected `sql` with `params`, or `statements`, a list of such".to_owned();
+                return Err(HostError::Invalid { rule });
+            }
+        };
+        self.run(&name, work, deadline).await
+    }
+
+    async fn run(&self, name: &str, work: Work, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+        let done = self.parts.databases.run(self.asker.id, name, work, deadline).await;
+        done.map_err(|error| match error {
+            DatabaseError::Invalid { text } => HostError::Invalid { rule: text },
+            error => HostError::Refused { code: error.code(), rule: error.to_string() },
+        })
+    }
+}

@@ -1,0 +1,204 @@
+//! Functions of the service that a plugin may call. Each is a file; each checks what was granted before it does anything.
+//!
+//! A session hands requests in and sends the answers out; whatever is refused here is an answer too, and only a broken
+//! protocol ends a session.
+
+mod api;
+#[cfg(test)]
+mod bench;
+mod chat;
+mod db;
+mod error;
+mod headers;
+mod http;
+mod kv;
+mod need;
+mod placeholder;
+mod plugins;
+mod stand_in;
+mod uplink;
+mod web;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+pub use error::HostError;
+pub use stand_in::{NotedRequest, StandIn};
+pub use uplink::{Asking, MAX_DEPTH, PluginCall, Refused, Uplink, UplinkSender};
+pub use web::Web;
+
+#[cfg(test)]
+use plugbay_config::Config;
+use plugbay_databases::Databases;
+use plugbay_domain::{CallId, Clock, DataId, Grants, Origin, PluginId, PluginName, Secrets, escape};
+use plugbay_egress::Exit;
+use plugbay_runtime::denials::Denials;
+use plugbay_runtime::metrics::{HostFunction, HostMeters, HostOutcome};
+use plugbay_store::{PluginStore, Store};
+
+/// Time of a request that serves no call.
+pub const OWN_TIME: Duration = Duration::from_secs(30);
+
+/// What the functions work with. One per process.
+#[derive(Clone, Debug)]
+pub struct HostParts {
+    /// Our database.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The operator's databases.
+    pub databases: Databases,
+    /// Where refusals are noted.
+    pub denials: Arc<Denials>,
+    /// Bytes of keys and values that a plugin may keep.
+    pub kv_bytes: u64,
+    /// What asks the service for what only it can do.
+    pub uplink: UplinkSender,
+    /// What requests to the outside are made with.
+    pub web: Web,
+    /// How requests end.
+    pub meters: Arc<HostMeters>,
+    /// What answers in a trial; nothing in a service.
+    pub stand_in: Option<Arc<StandIn>>,
+}
+
+/// The plugin that asks, with what it has at the moment of each request.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// Its id.
+    pub id: PluginId,
+    /// Its name.
+    pub name: PluginName,
+    /// What it may do.
+    pub grants: Arc<ArcSwap<Grants>>,
+    /// Its secrets.
+    pub secrets: Arc<ArcSwap<Secrets>>,
+    /// Its way out.
+    pub exit: Arc<Exit>,
+    /// Which copy of its small values it works on.
+    pub data: DataId,
+}
+
+/// One request.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The name of the function.
+    pub function: &'a str,
+    /// Its parameters, a JSON object.
+    pub params: &'a str,
+    /// The call it serves.
+    pub call: Option<CallId>,
+    /// When nobody waits for the answer any more.
+    pub deadline: Instant,
+    /// Where that call comes from.
+    pub origin: Origin,
+}
+
+#[cfg(test)]
+impl HostParts {
+    /// With what no test of one function needs to say.
+    pub(crate) fn for_testing(
+        folder: &std::path::Path,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        denials: Arc<Denials>,
+    ) -> Self {
+        let databases = Databases::none(&Config::for_testing(folder).databases);
+        let web = Web::for_testing(folder, &denials);
+        let (uplink, meters) = (Uplink::nowhere(), Arc::default());
+        Self { store, clock, databases, denials, kv_bytes: 1 << 20, web, uplink, meters, stand_in: None }
+    }
+}
+
+#[cfg(test)]
+impl Asker {
+    /// With nothing granted.
+    pub(crate) fn for_testing(name: &str) -> Self {
+        let (id, name): (_, PluginName) = (PluginId::generate(), name.parse().unwrap());
+        let grants = Arc::<ArcSwap<Grants>>::default();
+        let exit = Arc::new(Exit::new(id, name.clone(), Arc::clone(&grants), 4));
+        Self { id, name, grants, secrets: Arc::default(), exit, data: DataId { plugin: id, generation: 0 } }
+    }
+}
+
+/// The functions as one plugin meets them.
+#[derive(Clone, Debug)]
+pub struct Host {
+    asker: Asker,
+    parts: HostParts,
+    /// Our database as this plugin gets it.
+    store: PluginStore,
+    /// Changes of small values that wait to be made.
+    writes: Arc<kv::Writes>,
+    /// Places for calls of other plugins.
+    nested: Arc<Semaphore>,
+    /// What it wrote into chats.
+    written: Arc<chat::Written>,
+}
+
+impl Host {
+    /// For the requests of this plugin.
+    pub fn new(asker: Asker, parts: HostParts) -> Self {
+        let nested = Arc::new(Semaphore::new(plugins::MOST_NESTED));
+        let store = parts.store.of_plugin(asker.id);
+        Self { asker, parts, store, writes: Arc::default(), nested, written: Arc::default() }
+    }
+
+    /// With a database of its own in this folder.
+    #[cfg(test)]
+    pub(crate) async fn for_testing(folder: &std::path::Path) -> Self {
+        let store = Store::open(&folder.join("plugbay.db"), plugbay_store::Missing::Create).await.unwrap();
+        let clock = Arc::new(plugbay_domain::SystemClock);
+        let (denials, _reports) = Denials::new();
+        Self::new(Asker::for_testing("asker"), HostParts::for_testing(folder, store, clock, denials))
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
+        match &self.parts.stand_in {
+            None => self.act(asked).await,
+            Some(stand_in) => self.answer_in_trial(stand_in, asked).await,
+        }
+    }
+
+    async fn act(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
+        let Asked { function, params, origin, deadline, .. } = asked;
+        match function {
+            "kv.get" => self.kv_get(read(params)?).await,
+            "kv.set" => self.kv_set(read(params)?).await,
+            "kv.delete" => self.kv_delete(read(params)?).await,
+            "kv.list" => self.kv_list(read(params)?).await,
+            "db.query" => self.db_query(read(params)?, deadline).await,
+            "db.execute" => self.db_execute(read(params)?, deadline).await,
+            "http.fetch" => self.http_fetch(read(params)?, deadline).await,
+            "api.request" => self.api_request(read(params)?, deadline).await,
+            "chat.send" => self.chat_send(read(params)?, origin).await,
+            "chat.history" => self.chat_history(read(params)?, origin).await,
+            "plugins.execute" => self.plugins_execute(read(params)?, origin, deadline).await,
+            "plugins.list" => self.plugins_list(read(params)?).await,
+            _ => Err(HostError::Unknown { function: escape(function) }),
+        }
+    }
+}
+
+impl Host {
+    /// Counts a request by how it ended, wherever that was decided.
+    pub fn count(&self, function: &str, refused: Option<&HostError>) {
+        let outcome = refused.map_or(HostOutcome::Ok, HostError::outcome);
+        self.parts.meters.of(HostFunction::of(function), outcome).add_one();
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(params: &'a str) -> Result<T, HostError> {
+    serde_json::from_str(params).map_err(|error| HostError::Invalid { rule: escape(&error.to_string()) })
+}
+
+fn json(value: &serde_json::Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).expect("JSON serialises")
+}

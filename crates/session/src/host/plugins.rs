@@ -1,0 +1,74 @@
+//! `plugins.execute` needs the edge to the plugin that is called, or `admin_access`; `plugins.list` needs `admin_access`.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::need::Need;
+use super::uplink::{MAX_DEPTH, PluginCall, Uplink, ask};
+use super::{Host, HostError};
+use plugbay_domain::{Code, Origin, PluginName, escape};
+
+/// Calls of other plugins that one session waits for. Less than the requests that it may have open: whoever is called
+/// may call back, and what this plugin asks to answer that must find room, or both would wait for each other.
+pub(super) const MOST_NESTED: usize = 32;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Execute {
+    name: String,
+    #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
+    context: Option<Box<RawValue>>,
+    #[serde(rename = "call", default)]
+    _call: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {
+    #[serde(rename = "call", default)]
+    _call: Option<IgnoredAny>,
+}
+
+impl Execute {
+    /// The plugin to call.
+    pub(super) fn plugin(&self) -> Result<PluginName, HostError> {
+        let not_a_name = |_| HostError::Invalid { rule: format!("`{}` is no name", escape(&self.name)) };
+        self.name.parse().map_err(not_a_name)
+    }
+}
+
+impl Host {
+    pub(super) async fn plugins_execute(
+        &self,
+        execute: Execute,
+        origin: Origin,
+        deadline: Instant,
+    ) -> Result<Box<RawValue>, HostError> {
+        let plugin = execute.plugin()?;
+        let Execute { method, context, .. } = execute;
+        self.require(Need::Plugin(&plugin))?;
+        let refused = |code, rule| Err(HostError::Refused { code, rule });
+        if origin.depth >= MAX_DEPTH {
+            let rule = format!("plugins call each other at most {MAX_DEPTH} deep; `{plugin}` would be called deeper");
+            return refused(Code::CallTooDeep, rule);
+        }
+        let Ok(_place) = self.nested.try_acquire() else {
+            return refused(Code::PluginBusy, format!("{MOST_NESTED} calls of other plugins are under way already"));
+        };
+        let origin = Origin { depth: origin.depth + 1, ..origin };
+        let store = self.store.clone();
+        let call = PluginCall { plugin, method, context, origin, deadline, store };
+        ask(&self.parts.uplink, |answer| Uplink::Execute { call, answer }).await
+    }
+
+    pub(super) async fn plugins_list(&self, _nothing: Nothing) -> Result<Box<RawValue>, HostError> {
+        self.require(Need::Admin)?;
+        // Before the line of the service: a plugin that asks for many lists stands there once.
+        let reader = self.store.reader().await?;
+        ask(&self.parts.uplink, |answer| Uplink::List { reader, answer }).await
+    }
+}

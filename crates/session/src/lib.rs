@@ -1,0 +1,316 @@
+//! One running instance of a plugin, from its first byte to its removal.
+//!
+//! ```text
+//! actor     owns life and death: health, stopping, how it ended, removing the sandbox. Takes no part in calls
+//! ├─ reader takes what the plugin sends and completes calls directly
+//! ├─ writer sends what the socket did not take at once
+//! └─ output what the plugin prints, from log.sock to the plugin's log
+//! ```
+//!
+//! A call is a row in a table: the caller inserts it, writes the request itself, and the reader hands it the answer.
+//! Whatever breaks the protocol ends the session; nothing is repaired. Tasks end with the session, not with the process:
+//! whoever stops the service stops its sessions first.
+
+mod actor;
+mod answered;
+mod calls;
+mod chunks;
+mod configure;
+mod examine;
+mod ended;
+pub mod host;
+mod instance_dir;
+mod launch;
+mod outbound;
+mod output;
+mod pace;
+mod plugin_log;
+mod quota;
+mod reader;
+mod requests;
+mod start_failure;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::Instant;
+
+pub use answered::{CallError, CallOutcome, Delivery};
+pub use chunks::StreamEvent;
+pub use ended::{EndCause, SessionEnd};
+pub use examine::Unfit;
+pub use instance_dir::remove_left_over_dirs;
+pub use launch::{LaunchOrder, SessionLimits, Surroundings, WayOut, launch};
+pub use plugin_log::{LogLine, PluginLog};
+pub use start_failure::{LaunchError, StartFailure};
+
+use plugbay_domain::{CallId, Origin, SessionId, Timestamp};
+use plugbay_protocol::{CancelReason, Invoke, Outgoing, Payload, Ready};
+use plugbay_sandbox::{RunningSandbox, SandboxSpec};
+
+/// How a session is.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// It answers.
+    Running,
+    /// It does not react and should be replaced; the text says to what.
+    Unresponsive(String),
+    /// It takes no calls any more; why is being found out.
+    Ending,
+    /// It is over.
+    Ended(Arc<SessionEnd>),
+}
+
+/// What a plugin said about its health.
+#[derive(Clone, Debug)]
+pub struct HealthReport {
+    /// When it answered.
+    pub at: Timestamp,
+    /// What it answered.
+    pub health: Map<String, Value>,
+}
+
+/// Calls in flight from which on further ones are written together: below, waiting for others would only cost time.
+const BUSY_CALLS: usize = 2;
+
+/// A call to be made.
+#[derive(Debug)]
+pub struct NewCall<'a> {
+    /// Its id.
+    pub id: CallId,
+    /// The method.
+    pub method: &'a str,
+    /// Name and value of its one parameter; all of the parameters when the name is empty.
+    pub params: (&'a str, &'a Payload),
+    /// When nobody waits any more.
+    pub deadline: Instant,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The caller's traceparent.
+    pub trace: Option<&'a str>,
+    /// Whether chunks are wanted as they come.
+    pub delivery: Delivery,
+    /// Its place among the calls that may run at once.
+    pub place: Option<OwnedSemaphorePermit>,
+}
+
+/// A running instance of a plugin. Cheap to clone; the last clone does not end it, [`Session::stop`] does.
+#[derive(Clone, Debug)]
+pub struct Session(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    spec: SandboxSpec,
+    sandbox: RunningSandbox,
+    report: Value,
+    ready: Ready,
+    started_at: Timestamp,
+    outbound: Arc<outbound::Outbound>,
+    calls: Arc<calls::Calls>,
+    health: Mutex<Option<HealthReport>>,
+    /// The revision of the configuration that the plugin has.
+    config_revision: AtomicI64,
+    /// Frozen by the service: it cannot answer, and nobody expects it to.
+    rests: AtomicBool,
+    condition: watch::Sender<Condition>,
+    /// True once the sandbox is gone.
+    removed: watch::Sender<bool>,
+    stop: mpsc::Sender<Stop>,
+}
+
+/// A wish that the session ends.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    until: Instant,
+}
+
+impl Session {
+    /// Its id.
+    pub fn id(&self) -> SessionId {
+        self.0.spec.session
+    }
+
+    /// What it runs in.
+    pub fn spec(&self) -> &SandboxSpec {
+        &self.0.spec
+    }
+
+    /// The engine's side of it.
+    pub fn sandbox(&self) -> &RunningSandbox {
+        &self.0.sandbox
+    }
+
+    /// What the shim saw inside when it started.
+    pub fn report(&self) -> &Value {
+        &self.0.report
+    }
+
+    /// What the plugin offers.
+    pub fn ready(&self) -> &Ready {
+        &self.0.ready
+    }
+
+    /// When it became ready.
+    pub fn started_at(&self) -> Timestamp {
+        self.0.started_at
+    }
+
+    /// What it last said about its health.
+    pub fn health(&self) -> Option<HealthReport> {
+        self.0.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How it is, now and later; what it is now counts as news.
+    pub fn condition(&self) -> watch::Receiver<Condition> {
+        let mut condition = self.0.condition.subscribe();
+        condition.mark_changed();
+        condition
+    }
+
+    /// Whether its sandbox is gone, too, which is some time after it ended.
+    pub fn is_removed(&self) -> bool {
+        *self.0.removed.borrow()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&self) -> Option<Arc<SessionEnd>> {
+        match &*self.0.condition.borrow() {
+            Condition::Ended(end) => Some(Arc::clone(end)),
+            Condition::Running | Condition::Unresponsive(_) | Condition::Ending => None,
+        }
+    }
+
+    /// Answers that came after their caller had gone.
+    pub fn late_answers(&self) -> u64 {
+        self.0.calls.late_answers()
+    }
+
+    /// Sends a call to the plugin.
+    pub fn begin(&self, call: NewCall<'_>) -> Result<RunningCall, CallError> {
+        let NewCall { id, method, params, deadline, origin, trace, delivery, place } = call;
+        let waiting = self.0.calls.insert(id, delivery, place, deadline, origin)?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let deadline_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let stream = delivery == Delivery::Stream;
+        let frame = Outgoing::invoke(waiting.id, &Invoke { method, params, call: id, deadline_ms, trace, stream });
+        if self.0.outbound.post(frame).is_err() {
+            self.0.calls.withdraw(waiting.id);
+            return Err(self.ended().map_or(CallError::NotReading, CallError::Ended));
+        }
+        let running = RunningCall {
+            is_posted: waiting.others >= BUSY_CALLS,
+            inner: Arc::clone(&self.0),
+            call: id,
+            waiting,
+            deadline,
+            is_done: false,
+        };
+        if !running.is_posted {
+            running.inner.outbound.flush();
+        }
+        Ok(running)
+    }
+
+    /// Tells that the engine has frozen it, or lets it go on: what rests is asked for nothing.
+    pub fn set_resting(&self, rests: bool) {
+        self.0.rests.store(rests, Ordering::SeqCst);
+    }
+
+    /// Completes when the plugin works on no call.
+    pub async fn idle(&self) {
+        self.0.calls.idle().await;
+    }
+
+    /// Lets running calls end, asks the plugin to clean up, and removes the sandbox: all of it by `until`, whatever the
+    /// plugin does. Returns when the sandbox is gone or the engine could not remove it.
+    pub async fn stop(&self, until: Instant) {
+        // What is frozen can neither end calls nor clean up.
+        let until = if self.0.rests.load(Ordering::SeqCst) { Instant::now() } else { until };
+        let mut removed = self.0.removed.subscribe();
+        // A full channel means that it is being stopped already.
+        self.0.stop.try_send(Stop { until }).ok();
+        // The engine's own deadline for a removal is shorter; nobody waits for a session that cannot be ended.
+        tokio::time::timeout_at(until + REMOVAL_GRACE, removed.wait_for(|removed| *removed)).await.ok();
+    }
+}
+
+impl Inner {
+    fn cancel(&self, call: CallId, reason: CancelReason) {
+        // A plugin that does not read is noticed by the actor.
+        self.outbound.send(Outgoing::cancel(call, reason)).ok();
+    }
+}
+
+/// A call on its way. Dropped before its answer, it is cancelled in the plugin.
+#[derive(Debug)]
+pub struct RunningCall {
+    inner: Arc<Inner>,
+    call: CallId,
+    waiting: calls::Waiting,
+    deadline: Instant,
+    /// It was taken, but not yet written.
+    is_posted: bool,
+    is_done: bool,
+}
+
+impl RunningCall {
+    /// The next part of a stream; `None` when the answer is next.
+    pub async fn next_event(&mut self) -> Option<StreamEvent> {
+        self.send().await;
+        let events = self.waiting.events.as_mut()?;
+        tokio::time::timeout_at(self.deadline, events.next()).await.ok().flatten()
+    }
+
+    /// The answer.
+    pub async fn answer(mut self) -> Result<CallOutcome, CallError> {
+        self.send().await;
+        match tokio::time::timeout_at(self.deadline, &mut self.waiting.answer).await {
+            Ok(delivered) => {
+                self.is_done = true;
+                // The table tells everybody before it forgets them.
+                delivered.unwrap_or_else(|_gone| Err(CallError::Ended(Arc::new(SessionEnd::stopped()))))
+            }
+            Err(_elapsed) => {
+                self.give_up(CancelReason::Deadline);
+                Err(CallError::Timeout)
+            }
+        }
+    }
+
+    /// Writes the call after all that are about to be made on this thread, so that they leave together.
+    async fn send(&mut self) {
+        if self.is_posted {
+            tokio::task::yield_now().await;
+            self.is_posted = false;
+            self.inner.outbound.flush();
+        }
+    }
+
+    fn give_up(&mut self, reason: CancelReason) {
+        if !self.is_done && self.inner.calls.abandon(self.waiting.id) {
+            self.inner.cancel(self.call, reason);
+        }
+        self.is_done = true;
+    }
+}
+
+impl Drop for RunningCall {
+    fn drop(&mut self) {
+        if self.is_posted {
+            self.inner.outbound.flush();
+        }
+        self.give_up(CancelReason::Client);
+    }
+}
+
+/// Longest time from the end of a session to the removal of its sandbox.
+const REMOVAL_GRACE: Duration = Duration::from_secs(40);
+
+/// Longest time that running calls get when a session is stopped.
+const CALLS_GRACE: Duration = Duration::from_secs(10);
+
+/// Longest time for the plugin's own cleaning up.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
