@@ -67,7 +67,9 @@ mod tests {
             fs::create_dir_all(&inner).unwrap();
             let files = [outer.join(file), inner.join(file)];
             let own = Group { version, folders: vec![(String::new(), inner)] };
-            files.iter().for_each(|path| fs::write(path, "untouched").unwrap());
+            for path in &files {
+                fs::write(path, "untouched").unwrap();
+            }
             let read = || files.each_ref().map(|path| fs::read_to_string(path).unwrap());
             let hurry = Hurry::default();
             hurry.note("never hurried", Pace::Usual, &own);
