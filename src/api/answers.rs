@@ -1,5 +1,8 @@
 //! Answers that wait to be read. A caller that does not read its answers keeps them in memory; all of them together are
 //! bounded, and what goes beyond is made room for by ending the connections that have read nothing for longest.
+//!
+//! Connections that have shown no token have a smaller share of their own. Some long answers are for everybody, and a crowd
+//! that asks for those must neither end the answers of callers nor keep the service busy with sending.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,15 +20,20 @@ use super::connections::Connection;
 /// Bytes that are handed to the HTTP library at a time. It copies them, and asks for more when they are sent.
 const PIECE_BYTES: usize = 32 * 1024;
 
+/// What strangers have beside the callers: so many times less. Some pages of the description, with all that they load.
+const STRANGERS: usize = 4;
+
 /// All answers that wait.
 #[derive(Debug)]
 pub(crate) struct Answers {
-    most: usize,
-    waiting: Mutex<Waiting>,
+    callers: Mutex<Waiting>,
+    strangers: Mutex<Waiting>,
 }
 
+/// Those that share a bound.
 #[derive(Debug, Default)]
 struct Waiting {
+    most: usize,
     bytes: usize,
     next: u64,
     answers: HashMap<u64, Unread>,
@@ -45,14 +53,17 @@ struct Unread {
 struct Pieces {
     answers: Arc<Answers>,
     connection: Arc<Connection>,
+    /// As it was when the answer began.
+    is_stranger: bool,
     number: u64,
     bytes: Bytes,
 }
 
 impl Answers {
-    /// So many bytes.
+    /// So many bytes for callers.
     pub(super) fn new(most: usize) -> Self {
-        Self { most, waiting: Mutex::default() }
+        let waiting = |most| Mutex::new(Waiting { most, ..Waiting::default() });
+        Self { callers: waiting(most), strangers: waiting(most / STRANGERS) }
     }
 
     /// Counts an answer for as long as it waits to be read. Most are small, and none of its business.
@@ -73,8 +84,9 @@ impl Answers {
     }
 
     fn hold(self: &Arc<Self>, bytes: Bytes, connection: &Arc<Connection>) -> Pieces {
-        let mut waiting = self.waiting();
-        while waiting.bytes.saturating_add(bytes.len()) > self.most {
+        let is_stranger = !connection.has_shown();
+        let mut waiting = self.waiting(is_stranger);
+        while waiting.bytes.saturating_add(bytes.len()) > waiting.most {
             let longest = waiting.answers.iter().min_by_key(|(_, unread)| unread.since).map(|(number, _)| *number);
             let Some(unread) = longest.and_then(|number| waiting.answers.remove(&number)) else { break };
             waiting.bytes -= unread.left;
@@ -86,16 +98,17 @@ impl Answers {
         connection.begin_answer();
         let unread = Unread { connection: Arc::clone(connection), left: bytes.len(), since: Instant::now() };
         waiting.answers.insert(number, unread);
-        Pieces { answers: Arc::clone(self), connection: Arc::clone(connection), number, bytes }
+        Pieces { answers: Arc::clone(self), connection: Arc::clone(connection), is_stranger, number, bytes }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self, is_stranger: bool) -> MutexGuard<'_, Waiting> {
+        let waiting = if is_stranger { &self.strangers } else { &self.callers };
+        waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Something of an answer was taken. False when its connection was ended to make room.
-    fn taken(&self, number: u64, bytes: usize) -> bool {
-        let mut waiting = self.waiting();
+    fn taken(&self, is_stranger: bool, number: u64, bytes: usize) -> bool {
+        let mut waiting = self.waiting(is_stranger);
         let Some(unread) = waiting.answers.get_mut(&number) else { return false };
         unread.left -= bytes;
         unread.since = Instant::now();
@@ -117,14 +130,14 @@ impl MessageBody for Pieces {
         }
         let most = self.bytes.len().min(PIECE_BYTES);
         let piece = self.bytes.split_to(most);
-        let goes_on = self.answers.taken(self.number, piece.len());
+        let goes_on = self.answers.taken(self.is_stranger, self.number, piece.len());
         Poll::Ready(Some(if goes_on { Ok(piece) } else { Err(io::ErrorKind::ConnectionAborted.into()) }))
     }
 }
 
 impl Drop for Pieces {
     fn drop(&mut self) {
-        let mut waiting = self.answers.waiting();
+        let mut waiting = self.answers.waiting(self.is_stranger);
         if let Some(unread) = waiting.answers.remove(&self.number) {
             waiting.bytes -= unread.left;
         }
@@ -142,6 +155,7 @@ mod tests {
 
     use super::super::connections::tests::pair;
     use super::*;
+    use crate::domain::TokenId;
 
     fn answer() -> Bytes {
         Bytes::from(vec![7; 4 * PIECE_BYTES])
@@ -155,6 +169,9 @@ mod tests {
     async fn who_has_read_nothing_for_longest_is_ended_when_there_is_no_room() {
         let answers = Arc::new(Answers::new(10 * PIECE_BYTES));
         let ((slow, mut theirs), (quick, _quick), (late, _late)) = (pair(), pair(), pair());
+        for connection in [&slow, &quick, &late] {
+            connection.show(TokenId::generate());
+        }
         let mut first = answers.hold(answer(), &quick);
         let mut second = answers.hold(answer(), &slow);
         assert_eq!(next(&mut first).await.unwrap().unwrap().len(), PIECE_BYTES);
@@ -162,14 +179,34 @@ mod tests {
         assert!(next(&mut second).await.unwrap().is_err());
         theirs.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "its connection was ended");
-        assert_eq!(answers.waiting().bytes, 7 * PIECE_BYTES);
+        assert_eq!(answers.waiting(false).bytes, 7 * PIECE_BYTES);
         drop((second, third));
         let mut rest = 0;
         while let Some(piece) = next(&mut first).await {
             rest += piece.unwrap().len();
         }
-        assert_eq!((rest, answers.waiting().bytes), (3 * PIECE_BYTES, 0));
+        assert_eq!((rest, answers.waiting(false).bytes), (3 * PIECE_BYTES, 0));
         drop(first);
-        assert!(answers.waiting().answers.is_empty());
+        assert!(answers.waiting(false).answers.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_crowd_of_strangers_ends_no_answer_of_a_caller_and_has_a_bounded_number_under_way() {
+        let answers = Arc::new(Answers::new(8 * STRANGERS * PIECE_BYTES));
+        let (caller, _theirs) = pair();
+        caller.show(TokenId::generate());
+        let mut first = answers.hold(answer(), &caller);
+        // Each takes a place and reads nothing.
+        let mut crowd: Vec<_> =
+            (0..100).map(|_| pair()).map(|(stranger, end)| (answers.hold(answer(), &stranger), end)).collect();
+        assert_eq!(answers.waiting(true).answers.len(), 2, "of four pieces each in eight");
+        let mut under_way = 0;
+        for (pieces, _) in &mut crowd {
+            under_way += usize::from(next(pieces).await.unwrap().is_ok());
+        }
+        assert_eq!(under_way, 2);
+        assert!(next(&mut first).await.unwrap().is_ok(), "the caller's goes on");
+        drop(crowd);
+        assert_eq!(answers.waiting(true).bytes, 0);
     }
 }

@@ -186,6 +186,11 @@ impl Connection {
         self.shown.get_or_init(|| token);
     }
 
+    /// Tells whether a token that is valid has come with a request.
+    pub(super) fn has_shown(&self) -> bool {
+        self.shown.get().is_some()
+    }
+
     /// An answer is being sent, which takes as long as the client takes to read it.
     pub(super) fn begin_answer(&self) {
         self.answering.fetch_add(1, Ordering::Relaxed);

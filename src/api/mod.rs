@@ -6,6 +6,7 @@ mod body;
 mod chat;
 mod config;
 mod connections;
+mod docs;
 mod execute;
 mod host;
 mod install;

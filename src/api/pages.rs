@@ -1,5 +1,4 @@
-//! The two pages that people open, what this is and the browsable description of the API, and that description as a
-//! document. They load nothing from elsewhere.
+//! The page that people open first, what this is, and the description of the API as a document.
 
 use std::sync::LazyLock;
 
@@ -25,31 +24,13 @@ const WELCOME: &str = concat!(
     "<code>plugbay doctor</code>, <code>plugbay --help</code>.</p>\n</html>\n",
 );
 
-const DOCS: &str = r#"<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>plugbay: the API</title>
-<link rel="stylesheet" href="swagger-ui.css">
-<link rel="stylesheet" href="index.css">
-<div id="swagger-ui"></div>
-<script src="swagger-ui-bundle.js"></script>
-<script src="swagger-ui-standalone-preset.js"></script>
-<script src="swagger-initializer.js"></script>
-</html>
-"#;
-
 /// Tells a person what answers here, and leads programs to the description.
 pub(super) async fn welcome(_body: NoBody, request: HttpRequest) -> HttpResponse {
     let accepted = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
     if accepted.is_some_and(|accepted| accepted.contains("text/html")) {
-        return html(WELCOME);
+        return HttpResponse::Ok().content_type("text/html; charset=utf-8").body(WELCOME);
     }
     HttpResponse::Found().insert_header((LOCATION, "/api/openapi.json")).finish()
-}
-
-/// The browsable description.
-pub(super) async fn docs(_body: NoBody) -> HttpResponse {
-    html(DOCS)
 }
 
 /// The description as a document. Made once: it is the same for every caller.
@@ -57,8 +38,4 @@ pub(super) async fn description(_body: NoBody) -> HttpResponse {
     static TEXT: LazyLock<String> =
         LazyLock::new(|| super::openapi::document().to_json().expect("the description serialises"));
     HttpResponse::Ok().content_type("application/json").body(TEXT.as_str())
-}
-
-fn html(page: &'static str) -> HttpResponse {
-    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page)
 }

@@ -2,12 +2,11 @@
 
 use actix_web::web::{self, ServiceConfig, delete, get, post, put};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard};
-use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::Problem;
 use super::{
-    audit, chat, config, execute, install, keys, metrics, openapi, pages, permissions, plugins, problems, running,
-    system, tokens, update,
+    audit, chat, config, docs, execute, install, keys, metrics, pages, permissions, plugins, problems, running, system,
+    tokens, update,
 };
 use crate::metrics::HttpMeters;
 
@@ -94,8 +93,8 @@ pub(super) fn configure(config: &mut ServiceConfig, meters: &HttpMeters) {
         .service(at("/api/audit/verify", "GET, HEAD").route(look().to(audit::verify)))
         .service(at("/", "GET, HEAD").route(look().to(pages::welcome)))
         .service(at("/api/openapi.json", "GET, HEAD").route(look().to(pages::description)))
-        .service(at("/docs/", "GET, HEAD").route(look().to(pages::docs)))
-        .service(SwaggerUi::new("/docs/{_:.*}").url("/api/openapi.json", openapi::document()))
+        .service(at("/docs/", "GET, HEAD").route(look().to(docs::page)))
+        .service(at("/docs/{file}", "GET, HEAD").route(look().to(docs::file)))
         .service(web::redirect("/docs", "/docs/"))
         .default_service(web::to(nothing_here));
 }

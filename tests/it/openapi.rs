@@ -32,6 +32,22 @@ async fn the_browsable_page_loads_nothing_from_elsewhere() {
     }
 }
 
+#[tokio::test]
+async fn a_browser_that_has_a_file_of_the_page_is_told_that_it_is_the_same() {
+    let app = TestApp::start().await;
+    let path = "/docs/swagger-ui-bundle.js";
+    let first = send(app.bare(Method::GET, path)).await;
+    assert!(first.text.len() > 1 << 20 && first.headers["content-type"].to_str().unwrap().contains("javascript"));
+    let etag = first.headers["etag"].to_str().unwrap();
+    assert_eq!(first.headers["cache-control"], "no-cache");
+    for known in [etag.to_owned(), format!("\"other\", W/{etag}")] {
+        let again = send(app.bare(Method::GET, path).header("If-None-Match", known)).await;
+        assert_eq!((again.status.as_u16(), again.text.as_str()), (304, ""));
+    }
+    let changed = send(app.bare(Method::GET, path).header("If-None-Match", "\"other\"")).await;
+    assert_eq!((changed.status.as_u16(), changed.text.len()), (200, first.text.len()));
+}
+
 /// Generators of clients stop at the first reference that leads nowhere, and name functions by the operations.
 #[tokio::test]
 async fn every_reference_leads_somewhere_and_every_operation_has_its_own_name() {
