@@ -55,31 +55,52 @@ impl Forms {
 
     /// The bytes with a mask for everything that was found; `None` when nothing was.
     pub(super) fn mask(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        if self.all.is_empty() {
-            return None;
+        let found = self.find(bytes);
+        (!found.is_empty()).then(|| hide(bytes, &found))
+    }
+
+    /// The same for what these find in one piece, and for what others find that was cut into lines anywhere, as base64 is.
+    /// That is one more pass over bytes that have line breaks, none over others.
+    pub(super) fn mask_with(&self, in_lines: &Self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut found = self.find(bytes);
+        let more = in_lines.find_in_lines(bytes);
+        if !more.is_empty() {
+            found.extend(more);
+            found.sort_unstable_by_key(|range| range.start);
         }
-        let (mut masked, mut kept) = (Vec::new(), 0);
-        let mut hide = |found: Range<usize>| {
-            masked.extend_from_slice(&bytes[kept..found.start]);
-            masked.extend_from_slice(MASK);
-            kept = found.end;
+        (!found.is_empty()).then(|| hide(bytes, &found))
+    }
+
+    fn find_in_lines(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        if self.all.is_empty() || !bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r' | b'\\')) {
+            return Vec::new();
+        }
+        let joined: Vec<u8> = within_lines(bytes).map(|at| bytes[at]).collect();
+        // Where the same stands among the line breaks. A second walk costs less than to keep every place.
+        let (mut places, mut next) = (within_lines(bytes), 0);
+        let mut place_of = |wanted: usize| {
+            let place = places.nth(wanted - next);
+            next = wanted + 1;
+            place.unwrap_or(bytes.len())
         };
-        let mut open: Option<Range<usize>> = None;
+        self.find(&joined).into_iter().map(|range| place_of(range.start)..place_of(range.end - 1) + 1).collect()
+    }
+
+    /// Where something was found: in their order, none inside of another.
+    fn find(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        let mut all: Vec<Range<usize>> = Vec::new();
+        if self.all.is_empty() {
+            return all;
+        }
         for at in 0..(bytes.len() + 1).saturating_sub(Self::SHORTEST) {
             let Some(length) = self.form_at(&bytes[at..]) else { continue };
-            match &mut open {
+            match all.last_mut() {
                 // One may begin inside of another, and all of both is hidden.
                 Some(found) if at < found.end => found.end = found.end.max(at + length),
-                _ => {
-                    if let Some(found) = open.replace(at..at + length) {
-                        hide(found);
-                    }
-                }
+                _ => all.push(at..at + length),
             }
         }
-        hide(open?);
-        masked.extend_from_slice(&bytes[kept..]);
-        Some(masked)
+        all
     }
 
     /// The length of the longest form that these bytes begin with.
@@ -91,6 +112,39 @@ impl Forms {
         let found = self.by_beginning.get(&first)?.iter().map(|at| &self.all[*at]);
         found.into_iter().find(|form| bytes.starts_with(form)).map(|form| form.len())
     }
+}
+
+/// The bytes with a mask in these places, which come in the order of their beginnings.
+fn hide(bytes: &[u8], found: &[Range<usize>]) -> Vec<u8> {
+    let (mut masked, mut kept) = (Vec::with_capacity(bytes.len()), 0);
+    for range in found {
+        // What overlaps with the one before is hidden by its mask.
+        if range.start >= kept {
+            masked.extend_from_slice(&bytes[kept..range.start]);
+            masked.extend_from_slice(MASK);
+        }
+        kept = kept.max(range.end);
+    }
+    masked.extend_from_slice(&bytes[kept..]);
+    masked
+}
+
+/// The places of all bytes that are not of a line break, as it is or as JSON writes it.
+fn within_lines(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        loop {
+            next += match bytes[next..] {
+                [b'\\', b'n' | b'r', ..] => 2,
+                [b'\n' | b'\r', ..] => 1,
+                [] => return None,
+                [_, ..] => {
+                    next += 1;
+                    return Some(next - 1);
+                }
+            };
+        }
+    })
 }
 
 fn first_bytes(bytes: &[u8]) -> u64 {
@@ -110,6 +164,27 @@ mod tests {
     fn masked(forms: &[&str], text: &str) -> String {
         let forms = Forms::of(forms.iter().map(|form| Zeroizing::new(form.as_bytes().to_vec())));
         String::from_utf8(forms.mask(text.as_bytes()).unwrap_or_else(|| text.into())).unwrap()
+    }
+
+    #[test]
+    fn line_breaks_inside_are_hidden_with_what_they_stand_in() {
+        let forms = Forms::of([b"abcdefghij".to_vec(), b"0123456789".to_vec()].map(Zeroizing::new));
+        let masked = |text: &str| {
+            Forms::default().mask_with(&forms, text.as_bytes()).map(|bytes| String::from_utf8(bytes).unwrap())
+        };
+        for (text, expected) in [
+            ("x\nabcde\nfghij\ny", "x\n[redacted]\ny"),
+            ("a\r\nb\r\nc\r\nd\r\ne\r\nf\r\ng\r\nh\r\ni\r\nj", "[redacted]"),
+            (r#"{"k": "abc\r\ndefghij\n", "l": "01234\n56789"}"#, r#"{"k": "[redacted]\n", "l": "[redacted]"}"#),
+            ("\nabcdefghij0123\n456789abcdefghij", "\n[redacted][redacted][redacted]"),
+        ] {
+            assert_eq!(masked(text).as_deref(), Some(expected), "{text}");
+        }
+        for text in ["abcdefghij", "abcde fghij\n", "abcde\\fghij", "\n\r\n\\", "\\", ""] {
+            assert_eq!(masked(text), None, "{text}");
+        }
+        let whole = Forms::of([Zeroizing::new(b"efghijklmn".to_vec())]);
+        assert_eq!(whole.mask_with(&forms, b"-abcd\nefghijklmn-").unwrap(), b"-[redacted]-", "found by both");
     }
 
     #[test]

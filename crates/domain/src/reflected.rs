@@ -19,13 +19,17 @@ const UNRESERVED: &[u8] = b"-._~";
 /// The same where `encodeURIComponent` of JavaScript does it.
 const UNRESERVED_BY_SCRIPTS: &[u8] = b"-_.!~*'()";
 
-/// Finds secrets in bytes that come from outside, in one pass.
+/// Finds secrets in bytes that come from outside, in one pass, and in one more where there are line breaks.
 #[derive(Clone, Default)]
-pub struct Reflected(Forms);
+pub struct Reflected {
+    forms: Forms,
+    /// Those of base64, which programs cut into lines: after 76 characters by MIME, after 64 in PEM.
+    in_lines: Forms,
+}
 
 impl fmt::Debug for Reflected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reflected({} forms)", self.0.len())
+        write!(f, "Reflected({} forms)", self.forms.len())
     }
 }
 
@@ -35,29 +39,30 @@ impl Reflected {
 
     /// Looks for these secrets.
     pub fn of<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
-        let mut forms = BTreeSet::new();
+        let (mut forms, mut in_lines) = (BTreeSet::new(), BTreeSet::new());
         for secret in secrets {
             let value = secret.expose_secret();
             if value.len() >= Self::SHORTEST {
                 for value in std::iter::once(Zeroizing::new(value.to_owned())).chain(credentials_in(value)) {
                     // Names of headers come in small letters.
                     let written = [value.to_string(), value.to_lowercase(), value.to_uppercase()].map(Zeroizing::new);
-                    let all = written.iter().flat_map(|value| forms_of(value));
-                    forms.extend(all.filter(|form| form.len() >= Self::SHORTEST));
+                    forms.extend(written.iter().flat_map(|value| forms_of(value)));
+                    in_lines.extend(written.iter().flat_map(|value| base64_forms(value)));
                 }
             }
         }
-        Self(Forms::of(forms.into_iter().map(Zeroizing::new)))
+        let of = |forms: BTreeSet<Vec<u8>>| Forms::of(forms.into_iter().map(Zeroizing::new));
+        Self { forms: of(forms), in_lines: of(in_lines) }
     }
 
     /// Tells whether nothing is looked for.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.forms.is_empty()
     }
 
     /// The same bytes without the secrets.
     pub fn mask(&self, bytes: Vec<u8>) -> Vec<u8> {
-        self.0.mask(&bytes).unwrap_or(bytes)
+        self.forms.mask_with(&self.in_lines, &bytes).unwrap_or(bytes)
     }
 
     /// The same for a text.
@@ -73,7 +78,7 @@ impl Reflected {
         // Twice: a server may encode what came encoded.
         let once = decode(&read);
         let twice = decode(&once);
-        [address.to_vec(), read, once, twice].into_iter().any(|form| self.0.mask(&form).is_some())
+        [address.to_vec(), read, once, twice].into_iter().any(|form| self.forms.mask(&form).is_some())
     }
 }
 
@@ -123,9 +128,15 @@ fn forms_of(value: &str) -> Vec<Vec<u8>> {
         hex
     });
     forms.extend([hex.to_uppercase(), hex]);
-    forms.extend((0..3).flat_map(|shift| base64(value, shift)));
     forms.extend(value.lines().map(str::to_owned));
-    forms.into_iter().map(String::into_bytes).collect()
+    let in_wide = [u16::to_le_bytes, u16::to_be_bytes].map(|order| value.encode_utf16().flat_map(order).collect());
+    let forms = forms.into_iter().map(String::into_bytes).chain(in_wide);
+    forms.chain(base64_forms(value)).collect()
+}
+
+/// The value inside base64, wherever in it.
+fn base64_forms(value: &str) -> impl Iterator<Item = Vec<u8>> {
+    (0..3).flat_map(move |shift| base64(value, shift)).map(String::into_bytes)
 }
 
 /// What stands for the value inside base64 of a longer text, such as `user:password`, when so many bytes are before it.
@@ -262,7 +273,54 @@ mod tests {
         assert!(!found.stands_in_address(b"https://a.example/s3cret/353e?9f1b"));
     }
 
+    /// What servers of other systems write, and what is looked for in it does not depend on its length.
+    #[test]
+    fn a_value_in_utf_16_is_masked_and_a_long_one_has_no_more_forms() {
+        for order in [u16::to_le_bytes, u16::to_be_bytes] {
+            let wide = |text: &str| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+            let masked = reflected(SECRET).mask([wide("you sent "), wide(SECRET), wide(".")].concat());
+            // The forms of the two orders overlap, so a zero beside the secret may be hidden with it.
+            let before = [&wide("you sent ")[..], b"[redacted]"].concat();
+            assert!(masked.starts_with(&before) && masked.len() <= before.len() + 2, "{masked:?}");
+        }
+        let (short, long) = (reflected(&"k3y/".repeat(4)), reflected(&"k3y/".repeat(1_000)));
+        assert_eq!((short.forms.len(), short.in_lines.len()), (long.forms.len(), long.in_lines.len()));
+        assert!(long.forms.len() < 100 && long.in_lines.len() <= 18, "{long:?}");
+    }
+
+    #[test]
+    fn nothing_is_done_where_nothing_is_looked_for() {
+        let (none, bytes) = (Reflected::of([]), b"line\r\nline\n".repeat(100));
+        assert!(none.is_empty() && none.in_lines.is_empty());
+        let before = bytes.as_ptr();
+        let after = none.mask(bytes);
+        assert_eq!(after.as_ptr(), before, "not copied");
+    }
+
     proptest! {
+        #[test]
+        fn a_value_inside_base64_in_lines_is_found_wherever_it_stands(
+            before in proptest::collection::vec(any::<u8>(), 0..90),
+            value in "[ -~]{12,90}",
+            after in proptest::collection::vec(any::<u8>(), 0..90),
+            columns in prop_oneof![Just(76), Just(64), 1..100_usize],
+            line_break in prop_oneof![Just("\n"), Just("\r\n"), Just("\\n"), Just("\\r\\n")],
+        ) {
+            let text = [&before[..], value.as_bytes(), &after[..]].concat();
+            let encoded = BASE64.encode(&text);
+            let lines: Vec<_> = encoded.as_bytes().chunks(columns).map(String::from_utf8_lossy).collect();
+            let masked = reflected(&value).mask_text(&lines.join(line_break));
+            prop_assert!(masked.contains("[redacted]"), "{}", masked);
+            // No more is left than of the bytes around it, and the characters that it shares with them.
+            let rest: String = masked.replace("[redacted]", "").replace(line_break, "");
+            prop_assert!(rest.len() <= (before.len() + after.len()).div_ceil(3) * 4 + 8, "{}", masked);
+        }
+
+        #[test]
+        fn other_lines_stay_as_they_are(text in "([A-Za-z0-9+/]{0,12}(\r\n|\n|\\\\n)?){0,60}") {
+            prop_assert_eq!(reflected("not to be met by chance").mask_text(&text), text);
+        }
+
         #[test]
         fn a_value_inside_base64_is_found_wherever_it_stands(
             before in proptest::collection::vec(any::<u8>(), 0..9),
