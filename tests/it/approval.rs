@@ -200,6 +200,19 @@ async fn a_wildcard_below_a_public_suffix_is_open_egress() {
     approve(&app, &json!({"grant": ["network_access", "chat_access"]})).await.expect(200);
 }
 
+/// A name of a service that anybody uses vouches for nobody. It is granted, once the risk is accepted.
+#[tokio::test]
+async fn a_host_of_a_service_that_serves_anybody_is_open_egress() {
+    for host in ["webhook.site", "10-0-0-1.sslip.io", "'*.ngrok-free.app'", "'tcp://x.oast.fun:25'"] {
+        let asks = format!("permissions: [network_access, chat_access]\nnetwork: {{ allow: [{host}] }}\n");
+        let app = installed(&asks).await;
+        let both = json!({"grant": ["network_access", "chat_access"]});
+        approve(&app, &both).await.expect_problem(422, "risk-not-accepted");
+        let accepted = json!({"grant": ["network_access", "chat_access"], "accept_risks": ["data-egress"]});
+        approve(&app, &accepted).await.expect(200);
+    }
+}
+
 #[tokio::test]
 async fn a_secret_beside_open_egress_is_a_risk() {
     let secret = "permissions: [network_access]\nconfig_schema: { key: { type: string, secret: true } }\n";

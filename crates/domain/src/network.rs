@@ -9,7 +9,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::escape;
-use super::strangers::can_register_below;
+use super::strangers::{ANYBODY, can_register_below, relay};
 
 /// One place a plugin may reach, such as `api.example.com:443` or `tcp://db.example:5432`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,6 +109,16 @@ impl NetworkRule {
     /// Tells whether it covers hosts of anybody who wants one, such as `*.com`: as good as every public host.
     pub fn is_for_strangers(&self) -> bool {
         matches!(&self.host, NetworkHost::Below(parent) if can_register_below(parent))
+    }
+
+    /// Why the rule names nobody, in words that follow on it: it covers hosts of strangers, or a service that hands on what it
+    /// gets to anybody.
+    pub fn names_nobody(&self) -> Option<&'static str> {
+        match &self.host {
+            _ if self.is_for_strangers() => Some(ANYBODY),
+            NetworkHost::Name(name) | NetworkHost::Below(name) => relay(name),
+            NetworkHost::Address(_) => None,
+        }
     }
 
     /// Tells whether everything `other` reaches is reached by this rule too.

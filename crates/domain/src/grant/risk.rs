@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::{Grants, NetworkGrant};
 use crate::manifest::Manifest;
-use crate::{NetworkRule, PluginName, Word as _, escape, words};
+use crate::{PluginName, Word as _, escape, words};
 
 words! {
     /// What an administrator has to accept by name.
@@ -63,8 +63,9 @@ impl Reach {
             holds_data: grants.reach_data() || holds_secrets(manifest),
             egress: match grants.network() {
                 None => Egress::None,
-                // A wildcard below a public suffix names nobody.
-                Some(NetworkGrant::Hosts(rules)) if rules.iter().any(NetworkRule::is_for_strangers) => Egress::Open,
+                Some(NetworkGrant::Hosts(rules)) if rules.iter().any(|rule| rule.names_nobody().is_some()) => {
+                    Egress::Open
+                }
                 Some(NetworkGrant::Hosts(_)) => Egress::Named,
                 Some(NetworkGrant::EveryPublicHost) => Egress::Open,
             },

@@ -143,6 +143,25 @@ fn data_leaks_through_open_egress_and_through_calls_in_either_direction() {
 }
 
 #[test]
+fn a_host_of_a_service_that_serves_anybody_is_open_egress() {
+    let reach = |rule: &str| {
+        let extra = format!("permissions: [network_access, chat_access]\nnetwork: {{ allow: [\"{rule}\"] }}\n");
+        let manifest = manifest(&extra);
+        (manifest.asked_reach(), manifest.warnings().into_iter().find(|warning| warning.contains(rule)))
+    };
+    for rule in ["*.nip.io", "10-0-0-1.sslip.io", "webhook.site", "http://d2f1.ngrok.io:8080", "tcp://x.oast.fun:25"] {
+        let (reach, warning) = reach(rule);
+        assert_eq!(reach.egress, Egress::Open, "{rule}");
+        assert!(leak("a", &[("a", reach)]), "{rule}: it has to be accepted by name");
+        assert!(warning.is_some_and(|warning| warning.contains("anybody")), "{rule}");
+    }
+    for rule in ["api.example.com", "*.example.com", "tcp://10.0.0.1:25"] {
+        let (reach, warning) = reach(rule);
+        assert_eq!((reach.egress, warning), (Egress::Named, None), "{rule}");
+    }
+}
+
+#[test]
 fn a_secret_counts_as_data_where_the_plugin_gets_to_see_it() {
     let risks = |secret: &str| {
         let schema = format!("config_schema: {{ key: {{ type: string, secret: {secret} }} }}\n");

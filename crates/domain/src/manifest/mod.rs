@@ -162,8 +162,8 @@ impl Manifest {
             warnings.push(format!("`dependencies` are ignored: the runtime is {}", self.runtime));
         }
         for rule in &self.network {
-            if rule.is_for_strangers() {
-                warnings.push(format!("`{rule}` under `network.allow` is for hosts that anybody can register"));
+            if let Some(why) = rule.names_nobody() {
+                warnings.push(format!("`{rule}` under `network.allow` {why}"));
             }
         }
         let listens = !self.hooks.is_empty() || !self.commands.is_empty();
