@@ -105,11 +105,12 @@ impl Running {
         Self::open(config, Surroundings { clock, resolver, stand_in: None }).await
     }
 
-    async fn open(config: Config, surroundings: Surroundings) -> Result<Self, StartupError> {
+    async fn open(mut config: Config, surroundings: Surroundings) -> Result<Self, StartupError> {
         // The platform's verifier asks for a process-wide provider; the second service of a test finds it set.
         rustls::crypto::ring::default_provider().install_default().ok();
         let shutdown = Shutdown::default();
         let bound = api::bind(config.server.listen)?;
+        config.egress.service = Some(bound.address());
         let service = Service::open(config, surroundings, shutdown.clone()).await?;
         Ok(Self { service, bound, shutdown })
     }

@@ -144,3 +144,39 @@ async fn the_machine_is_out_of_reach_where_the_operator_does_not_list_it() {
     assert!(log.contains(&format!("name `host.plugbay.internal:{port}` under egress.allow_private")), "{log}");
     served.end().await;
 }
+
+/// Listed, granted, and refused all the same: what listens there rules every other plugin.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_itself_is_out_of_reach_though_it_is_listed_and_granted() {
+    if !engine_is_there() {
+        return;
+    }
+    // A port that is free now: the configuration has to name it before the service listens.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let run_dir = short_folder();
+    let setup = setup(&run_dir).with(|config| {
+        config.server.listen.set_port(port);
+        config.egress.allow_private = vec![format!("host.plugbay.internal:{port}").parse().unwrap()];
+    });
+    let served = Served::of(setup.start().await, run_dir);
+    let [main] = recipe("python").try_into().expect("one block of Python");
+    let [_, manifest] = recipe("yaml").try_into().expect("two blocks of YAML");
+    let manifest = format!("{}class: Models\n", manifest.replace("11434", &port.to_string()));
+    let main = main + OTHER_WAYS;
+    let archive = pack(&[("plugin.yaml", manifest.as_bytes()), ("main.py", main.as_bytes())]);
+    served.install(&archive).await.expect(201);
+    let grant = json!({"grant": ["network_access"]});
+    served.post("/api/plugins/models/permissions/approve", &grant).await.expect(200);
+    served.enable("models").await.expect(200);
+    let url = format!("http://host.plugbay.internal:{port}/healthz");
+    for (way, arguments) in [
+        ("direct", json!({"url": url})),
+        ("client", json!({"host": "host.plugbay.internal", "port": port})),
+        ("service", json!({"url": url})),
+    ] {
+        let answer = served.call("models", way, arguments).await;
+        assert!(answer.json()["success"] != true, "{way}: {}", answer.text);
+    }
+    served.until_logged("models", "where plugbay itself listens").await;
+    served.end().await;
+}

@@ -125,6 +125,7 @@ pub(super) fn assemble(values: &BTreeMap<&'static str, Value>) -> Config {
         egress: EgressConfig {
             allow_private: values.hosts("egress.allow_private"),
             deny: values.ranges("egress.deny"),
+            service: None,
             max_tunnels: values.size("egress.max_tunnels"),
             connect_timeout: values.seconds("egress.connect_timeout_seconds"),
             idle: values.seconds("egress.idle_seconds"),

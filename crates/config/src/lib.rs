@@ -215,6 +215,8 @@ pub struct EgressConfig {
     pub allow_private: Vec<AllowedHost>,
     /// Addresses that count as private although they are public ones.
     pub deny: Vec<AddressRange>,
+    /// Where the service itself listens, once it does. No plugin gets there, whatever is granted and listed.
+    pub service: Option<SocketAddr>,
     /// Connections of one plugin at one time.
     pub max_tunnels: usize,
     /// Longest time to resolve a name, and to connect.

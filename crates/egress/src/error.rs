@@ -232,6 +232,10 @@ impl EgressError {
             }
             Self::Redirect { .. } => "ask for the address that it leads to, over https".to_owned(),
             Self::NotGranted { wanted, .. } => format!("plugbay approve {plugin} --grant network_access:{wanted}"),
+            Self::PrivateAddress { kind: Refused::Service, .. } => {
+                "call other plugins and what else the service offers by the functions of the host; its API is for its callers"
+                    .to_owned()
+            }
             Self::PrivateAddress { target, .. } => {
                 format!("name `{target}` under egress.allow_private in plugbay.yaml, and grant it by name")
             }

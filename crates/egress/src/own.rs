@@ -19,6 +19,18 @@ pub(super) fn is_own(address: SocketAddr) -> bool {
     source.is_ok_and(|source| source.ip() == address.ip()) || is_routed_here(address.ip())
 }
 
+/// Tells whether what listens at `listening` is what a connection to an address would find.
+pub(super) fn is_answered_by(listening: SocketAddr, address: SocketAddr) -> bool {
+    if listening.port() != address.port() {
+        return false;
+    }
+    let (listening, asked) = (listening.ip().to_canonical(), address.ip().to_canonical());
+    // An unspecified address is connected to as the loopback of this machine.
+    listening == asked
+        || asked.is_unspecified()
+        || (listening.is_unspecified() && is_own(SocketAddr::new(asked, address.port())))
+}
+
 /// Tells whether a connection leads from this machine to itself.
 pub(super) fn leads_here(stream: &TcpStream) -> bool {
     let Ok(peer) = stream.peer_addr() else { return false };

@@ -30,6 +30,8 @@ pub enum Refused {
     Denied,
     /// Of this machine.
     Own,
+    /// Where the service itself listens.
+    Service,
 }
 
 impl fmt::Display for Refused {
@@ -45,6 +47,7 @@ impl fmt::Display for Refused {
             Self::Embedded => "an IPv6 form of an IPv4 address",
             Self::Denied => "in a range of `egress.deny`",
             Self::Own => "an address of this machine",
+            Self::Service => "where plugbay itself listens",
         })
     }
 }

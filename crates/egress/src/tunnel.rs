@@ -13,7 +13,7 @@ use super::exit::Place;
 use super::head::{self, Form, Head};
 use super::incoming::Deadline;
 use super::lookups::{Asker, NoAddress};
-use super::own::leads_here;
+use super::own::{is_answered_by, leads_here};
 use super::policy::{Refused, check_foreign};
 use super::proxy::answer_of;
 use super::relay::{Limits, Upstream, relay};
@@ -37,6 +37,7 @@ impl Egress {
     pub(super) async fn open(&self, exit: &Exit, place: &Place, target: Target) -> Result<Upstream, EgressError> {
         let spoken = exit.decide(&target)?;
         let found = self.resolve(exit, place, &target).await?;
+        self.check_not_service(&target, &found)?;
         let is_listed = is_listed(&target, spoken, &self.config.allow_private);
         if !is_listed {
             check_addresses(&target, &found, |address| check_foreign(address, &self.config.deny))?;
@@ -51,6 +52,19 @@ impl Egress {
         let address = stream.peer_addr().ok();
         tracing::debug!(plugin.name = %exit.name, %target, ?address, "Opened a connection for a plugin");
         Ok(Upstream { stream, target, spoken })
+    }
+
+    /// Refuses the service itself, also where it is granted and listed: with a token that a plugin came by it would rule all
+    /// others, and `/metrics` needs none.
+    fn check_not_service(&self, target: &Target, found: &[SocketAddr]) -> Result<(), EgressError> {
+        let Some(service) = self.config.service else { return Ok(()) };
+        check_addresses(
+            target,
+            found,
+            |address| {
+                if is_answered_by(service, address) { Err(Refused::Service) } else { Ok(()) }
+            },
+        )
     }
 
     /// Connects to one of these addresses of a target.

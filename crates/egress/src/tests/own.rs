@@ -75,3 +75,41 @@ async fn is_refused(listening: &str, address: &str) {
     let _plugin = rig.connect(&first).await;
     host.accept().await;
 }
+
+/// Where the service listens, also by another address of the machine: what is listed and granted does not matter.
+#[tokio::test]
+async fn the_service_itself_is_reached_by_no_name_and_no_address() {
+    for listening in ["127.0.0.1", "0.0.0.0", "::", "::1"] {
+        // A kernel without IPv6 has none of its addresses.
+        let Ok(listener) = TcpListener::bind((listening, 0)).await else { continue };
+        let at = listener.local_addr().unwrap();
+        let host = Host { port: at.port(), listener };
+        for (name, answers) in [
+            ("host.plugbay.internal", vec![]),
+            ("a.example", vec!["127.0.0.1", "::1"]),
+            ("a.example", vec!["0.0.0.0"]),
+            ("a.example", vec!["::ffff:127.0.0.1", "::1"]),
+            ("a.example", vec!["45.33.32.156", "127.0.0.1", "::1"]),
+        ] {
+            let rule = format!("tcp://{name}:{}", host.port);
+            let mut rig = Rig::with(&[&rule], &[&format!("{name}:{}", host.port)], |config| config.service = Some(at));
+            let answers: Vec<IpAddr> = answers.iter().map(|address| address.parse().unwrap()).collect();
+            *rig.resolver.answers.lock().unwrap() = [answers.clone()].into();
+            let said = rig.answer(&format!("tunnel {name}:{}", host.port), b"GET /metrics HTTP/1.1\r\n\r\n").await;
+            assert!(said.starts_with("refused private-address "), "{listening}, {name}, {answers:?}: {said}");
+            let (_, noted) = rig.report().await;
+            assert!(noted.contains("where plugbay itself listens"), "{listening}, {name}, {answers:?}: {noted}");
+        }
+        host.assert_untouched().await;
+    }
+}
+
+#[tokio::test]
+async fn other_ports_of_the_machine_are_reached_as_they_are_listed() {
+    let (host, service) = (Host::start().await, "127.0.0.1:1".parse().unwrap());
+    let rule = format!("tcp://host.plugbay.internal:{}", host.port);
+    let listed = format!("host.plugbay.internal:{}", host.port);
+    let rig = Rig::with(&[&rule], &[&listed], |config| config.service = Some(service));
+    let _plugin = rig.connect(&format!("tunnel host.plugbay.internal:{}", host.port)).await;
+    host.accept().await;
+}
