@@ -125,7 +125,7 @@ impl Service {
         if !chain_begun {
             self.record(self.entry(&Actor::Service, "service.initialized", None, detail.clone())).await?;
         }
-        if audit::lists_nothing(&mut *self.store.reader().await?).await? {
+        if audit::lists_too_little(&mut *self.store.reader().await?).await? {
             self.record(self.entry(&Actor::Service, "system.recorded", None, detail)).await?;
         }
         self.ensure_first_token().await?;

@@ -183,6 +183,10 @@ async fn rows_of_the_registry_that_the_log_does_not_report_are_found() {
             "row `1` of table `grants` is not recorded by the log",
         ),
         ("INSERT INTO keys (key_id, public_key, label, names, added_at) VALUES ('x', 'x', 'x', '[]', 1)", "`keys`"),
+        (
+            "INSERT INTO snapshots (plugin_id, generation, version, taken_at) SELECT id, 0, '0.1.0', 1 FROM plugins LIMIT 1",
+            "of table `snapshots` is not recorded by the log",
+        ),
         ("INSERT INTO configs (plugin_id, revision, fields) SELECT id, 1, '{}' FROM plugins LIMIT 1", "`configs`"),
     ] {
         let (setup, _) = recorded().await;

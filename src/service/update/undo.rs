@@ -83,7 +83,8 @@ impl Service {
         }
         // What served only to be taken back is no reason to refuse a lower version.
         if let Some(floor) = &update.floor_before {
-            store::floors::take_back(&mut tx, &plugin.name, floor).await?;
+            // No log lists that row's text, so it lowers the floor to what serves now and not below.
+            store::floors::take_back(&mut tx, &plugin.name, floor.max(&plugin.serving)).await?;
         }
         store::configs::note_version(&mut tx, plugin.id).await?;
         store::snapshots::delete(&mut tx, plugin.id).await?;

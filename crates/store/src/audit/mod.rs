@@ -13,6 +13,7 @@ use sha2::Sha256;
 use sqlx::SqliteConnection;
 
 pub(super) use head_file::HeadFile;
+use registered::Lacks;
 pub(super) use registered::watch;
 pub use verify::{Verdict, taken_over, verify};
 
@@ -157,9 +158,8 @@ pub(super) fn keyed(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
 /// Appends a row. Call it in the transaction of the change that it reports; it lists every row that this wrote.
 pub async fn append(tx: &mut WriteTransaction, key: &AuditKey, entry: &NewEntry) -> Result<Head, StoreError> {
     let before = head(tx).await?.unwrap_or(Head { seq: 0, hash: String::new() });
-    if lists_nothing(tx).await? {
-        registered::touch_everything(tx).await?;
-    }
+    let lacking = lacks(tx).await?;
+    registered::touch(tx, lacking).await?;
     let listed = registered::take_touched(tx).await?;
     let changes =
         serde_json::to_string(&listed).map_err(|error| StoreError::bad_row("audit", before.seq + 1, error))?;
@@ -196,10 +196,15 @@ pub async fn append(tx: &mut WriteTransaction, key: &AuditKey, entry: &NewEntry)
     Ok(head)
 }
 
-/// Whether the log is from before its rows listed what they wrote. Its next row then lists everything that is there.
-pub async fn lists_nothing(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+/// Whether the log is from before its rows listed what they wrote, or some of it. Its next row then lists what is there.
+pub async fn lists_too_little(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    Ok(lacks(connection).await? != Lacks::Nothing)
+}
+
+async fn lacks(connection: &mut SqliteConnection) -> Result<Lacks, StoreError> {
     let last = sqlx::query_scalar!("SELECT changes FROM audit ORDER BY seq DESC LIMIT 1").fetch_optional(connection);
-    Ok(last.await?.is_some_and(|changes| changes.is_none()))
+    // An empty log is of an empty database.
+    Ok(last.await?.map_or(Lacks::Nothing, |changes| Lacks::of(changes.as_deref())))
 }
 
 async fn store_head(connection: &mut SqliteConnection, key: &AuditKey, head: &Head) -> Result<(), StoreError> {
@@ -312,7 +317,7 @@ pub(super) async fn link_anew(connection: &mut SqliteConnection, key: &AuditKey)
     }
     store_head(connection, key, &last).await?;
     // What is there may have been changed, too. It is listed as it was found.
-    registered::touch_everything(connection).await
+    registered::touch(connection, Lacks::Everything).await
 }
 
 /// The rows that follow, as many as are read at a time.

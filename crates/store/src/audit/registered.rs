@@ -30,7 +30,16 @@ struct Kind {
     later: Option<&'static str>,
 }
 
+/// A table that came to the list when logs listed the others already. It is compared once a row of the log says that it
+/// lists this one, too.
+const LATER: &str = "snapshots";
+
 /// Everything that says who may do what: what plugins keep is theirs.
+///
+/// Not listed are: `sandbox_users`, as no number can stand there twice, and another one leads to nothing: a sandbox sees no
+/// volume but its own, whose files it then cannot read; `idempotency`, whose answers are told again and acted on by nobody;
+/// and `plugins.last_update`, which says how an update is told and whether it may go back by itself. What it goes back to
+/// is `snapshots`, and the floor that it takes back is never below the version that serves then (`service/update/undo.rs`).
 const KINDS: &[Kind] = &[
     Kind {
         table: "tokens",
@@ -108,6 +117,7 @@ const KINDS: &[Kind] = &[
     Kind { table: "floors", key: &["name"], content: &["version", "ever_signed"], later: None },
     Kind { table: "configs", key: &["plugin_id"], content: &["revision", "fields"], later: None },
     Kind { table: "secrets", key: &["plugin_id", "field"], content: &["revision", "nonce", "sealed"], later: None },
+    Kind { table: LATER, key: &["plugin_id"], content: &["generation", "version", "taken_at"], later: None },
 ];
 
 /// A row as the log lists it: table, key, and the hash of its content; none when it is gone.
@@ -115,7 +125,40 @@ pub(super) type Listed = (String, String, Option<String>);
 
 /// What the log says was written last: for table and key, in which of its rows, with which hash.
 #[derive(Debug, Default)]
-pub(super) struct Registered(BTreeMap<(String, String), (i64, Option<String>)>);
+pub(super) struct Registered {
+    rows: BTreeMap<(String, String), (i64, Option<String>)>,
+    /// Rows of [`LATER`] are among them.
+    has_later: bool,
+}
+
+/// What every row of the log lists first: that it lists rows of [`LATER`]. No table has that name, and versions from before
+/// take it for a row that is gone.
+fn mark() -> Listed {
+    (String::new(), LATER.to_owned(), None)
+}
+
+/// What the next row of the log has to list beside what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lacks {
+    Nothing,
+    /// What stands in [`LATER`].
+    Later,
+    /// Whatever stands anywhere.
+    Everything,
+}
+
+impl Lacks {
+    /// By what the last row lists.
+    pub(super) fn of(last: Option<&str>) -> Self {
+        match last {
+            None => Self::Everything,
+            Some(changes) => match serde_json::from_str::<Vec<Listed>>(changes) {
+                Ok(listed) if listed.first() == Some(&mark()) => Self::Nothing,
+                _ => Self::Later,
+            },
+        }
+    }
+}
 
 impl Kind {
     fn of(table: &str) -> Option<&'static Self> {
@@ -182,7 +225,8 @@ pub(super) async fn take_touched(connection: &mut SqliteConnection) -> Result<Ve
         sqlx::query_as("SELECT DISTINCT kind, key FROM temp.touched ORDER BY kind, key")
             .fetch_all(&mut *connection)
             .await?;
-    let mut listed = Vec::with_capacity(touched.len());
+    let mut listed = Vec::with_capacity(1 + touched.len());
+    listed.push(mark());
     for (table, key) in touched {
         let Some(kind) = Kind::of(&table) else { continue };
         let sql = format!("SELECT {} FROM main.{table} WHERE {} = ?", kind.content_text(), kind.key_text(""));
@@ -190,15 +234,20 @@ pub(super) async fn take_touched(connection: &mut SqliteConnection) -> Result<Ve
             sqlx::query_scalar(AssertSqlSafe(sql)).bind(&key).fetch_optional(&mut *connection).await?;
         listed.push((table, key, content.as_deref().map(hash)));
     }
-    if !listed.is_empty() {
+    if listed.len() > 1 {
         sqlx::query("DELETE FROM temp.touched").execute(connection).await?;
     }
     Ok(listed)
 }
 
-/// Notes every row that is there, for a database from before the log listed any.
-pub(super) async fn touch_everything(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    for kind in KINDS {
+/// Notes every row that is there, for a database from before the log listed any, or those that it did not list.
+pub(super) async fn touch(connection: &mut SqliteConnection, lacks: Lacks) -> Result<(), StoreError> {
+    let is_lacking = |kind: &&Kind| match lacks {
+        Lacks::Nothing => false,
+        Lacks::Later => kind.table == LATER,
+        Lacks::Everything => true,
+    };
+    for kind in KINDS.iter().filter(is_lacking) {
         let (table, key) = (kind.table, kind.key_text(""));
         let sql = format!("INSERT INTO temp.touched SELECT '{table}', {key} FROM main.{table}");
         sqlx::query(AssertSqlSafe(sql)).execute(&mut *connection).await?;
@@ -214,7 +263,8 @@ impl Registered {
     /// Goes on with what a row of the log lists.
     pub(super) fn follow(&mut self, seq: i64, changes: &str) -> Result<(), serde_json::Error> {
         for (table, key, hash) in serde_json::from_str::<Vec<Listed>>(changes)? {
-            self.0.insert((table, key), (seq, hash));
+            self.has_later |= table.is_empty();
+            self.rows.insert((table, key), (seq, hash));
         }
         Ok(())
     }
@@ -223,13 +273,13 @@ impl Registered {
     pub(super) async fn differences(mut self, connection: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
         let (mut found, mut more) = (Vec::new(), 0);
         let mut note = |text: String| if found.len() < NAMED { found.push(text) } else { more += 1 };
-        for kind in KINDS {
+        for kind in KINDS.iter().filter(|kind| self.has_later || kind.table != LATER) {
             let sql = format!("SELECT {}, {} FROM main.{}", kind.key_text(""), kind.content_text(), kind.table);
             let mut rows = sqlx::query(AssertSqlSafe(sql)).fetch(&mut *connection);
             while let Some(row) = rows.try_next().await? {
                 let (key, content): (String, String) = (row.try_get(0)?, row.try_get(1)?);
                 let shown = format!("`{}` of table `{}`", escape(&key), kind.table);
-                match self.0.remove(&(kind.table.to_owned(), key)) {
+                match self.rows.remove(&(kind.table.to_owned(), key)) {
                     Some((_, Some(recorded))) if recorded == hash(&content) => {}
                     Some((seq, Some(_))) => note(format!("row {shown} is not what row {seq} of the log recorded")),
                     Some((seq, None)) => note(format!("row {shown} is there, and row {seq} of the log removed it")),
@@ -237,7 +287,7 @@ impl Registered {
                 }
             }
         }
-        for ((table, key), (seq, recorded)) in self.0 {
+        for ((table, key), (seq, recorded)) in self.rows {
             if recorded.is_some() {
                 note(format!(
                     "row `{}` of table `{table}` is missing, and row {seq} of the log recorded it",

@@ -148,7 +148,7 @@ pub async fn taken_over(connection: &mut SqliteConnection) -> Result<Option<i64>
 mod tests {
     use serde_json::json;
 
-    use super::super::{NewEntry, Row, append, lists_nothing, store_head};
+    use super::super::{NewEntry, Row, append, lists_too_little, store_head};
     use super::*;
     use crate::Missing;
     use plugbay_domain::Timestamp;
@@ -197,7 +197,7 @@ mod tests {
         // Another start: nothing is noted of what was there before.
         let store = Store::open(&path, Missing::Refuse).await.unwrap();
         assert!(matches!(store.verify_audit(&key, None).await.unwrap(), Verdict::Whole(_)));
-        assert!(lists_nothing(&mut store.reader().await.unwrap()).await.unwrap());
+        assert!(lists_too_little(&mut store.reader().await.unwrap()).await.unwrap());
         let mut tx = store.begin().await.unwrap();
         append(&mut tx, &key, &entry(2)).await.unwrap();
         tx.commit().await.unwrap();
@@ -211,6 +211,56 @@ mod tests {
             found,
             Verdict::Broken("row `x` of table `floors` is not what row 2 of the log recorded".to_owned())
         );
+    }
+
+    /// As versions wrote it that did not list snapshots.
+    #[tokio::test]
+    async fn a_log_from_before_it_listed_snapshots_is_whole_and_lists_them_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plugbay.db");
+        let (store, key) = (Store::open(&path, Missing::Create).await.unwrap(), AuditKey::derive(&[7; 32]));
+        let mut tx = store.begin().await.unwrap();
+        sqlx::raw_sql(
+            "DROP TRIGGER temp.snapshots_INSERT;
+             INSERT INTO plugins (id, name, status, serving, installed_at, updated_at) VALUES ('p', 'x', 'installed', '2.0.0', 1, 1);
+             INSERT INTO snapshots (plugin_id, generation, version, taken_at) VALUES ('p', 0, '1.0.0', 1);",
+        )
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+        append(&mut tx, &key, &entry(1)).await.unwrap();
+        // The same row without its mark.
+        let mut row = super::super::batch_after(&mut tx, 0).await.unwrap().remove(0);
+        row.changes = row.changes.map(|changes| changes.replace("[\"\",\"snapshots\",null],", ""));
+        row.hash = key.link_of("", &row);
+        sqlx::query("UPDATE audit SET changes = ?, hash = ?")
+            .bind(&row.changes)
+            .bind(&row.hash)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        store_head(&mut tx, &key, &Head { seq: 1, hash: row.hash }).await.unwrap();
+        tx.commit().await.unwrap();
+        std::fs::remove_file(folder.path().join("audit.head")).ok();
+        store.close().await;
+
+        let store = Store::open(&path, Missing::Refuse).await.unwrap();
+        let verdict = async |store: &Store| verify(&mut store.reader().await.unwrap(), &key, None).await.unwrap();
+        assert!(matches!(verdict(&store).await, Verdict::Whole(Head { seq: 1, .. })));
+        assert!(lists_too_little(&mut store.reader().await.unwrap()).await.unwrap());
+        let mut tx = store.begin().await.unwrap();
+        append(&mut tx, &key, &entry(2)).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(!lists_too_little(&mut store.reader().await.unwrap()).await.unwrap());
+        assert!(matches!(verdict(&store).await, Verdict::Whole(Head { seq: 2, .. })));
+        let mut past = store.begin().await.unwrap();
+        sqlx::raw_sql("DROP TRIGGER temp.snapshots_UPDATE; UPDATE snapshots SET version = '0.1.0';")
+            .execute(&mut *past)
+            .await
+            .unwrap();
+        past.commit().await.unwrap();
+        let told = "row `p` of table `snapshots` is not what row 2 of the log recorded".to_owned();
+        assert_eq!(verdict(&store).await, Verdict::Broken(told));
     }
 
     #[tokio::test]
