@@ -33,6 +33,7 @@ mod fetched;
 mod given_up;
 mod granted;
 mod hosts;
+mod hurry;
 mod inside;
 mod killed;
 mod kind;

@@ -143,7 +143,7 @@ async fn every_mount_is_known_and_as_closed_as_it_can_be() {
 }
 
 /// The limit in force by the group of a process, whichever version of cgroups the machine has.
-fn limit(process: i32, controller: &str, first: &str, second: &str) -> String {
+pub(crate) fn limit(process: i32, controller: &str, first: &str, second: &str) -> String {
     let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap();
     let group = groups.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
