@@ -57,4 +57,40 @@ impl LastUpdate {
         let (ended, data) = (self.ended_at?, self.data_of?);
         Some(ended.since(data).as_secs_f64())
     }
+
+    /// What the floor of the name is when the version that serves then has taken over again. Nothing vouches for this record,
+    /// so it lowers the floor to that version and not below.
+    pub fn floor_after<'a>(&'a self, serving: &'a Version) -> Option<&'a Version> {
+        self.floor_before.as_ref().map(|floor| floor.max(serving))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_was_changed_lowers_no_floor_below_what_serves() {
+        let version = |text: &str| text.parse::<Version>().unwrap();
+        let floor_after = |before: Option<&str>| {
+            let at = Timestamp::from_millis(1).unwrap();
+            let update = LastUpdate {
+                version: version("3.0.0"),
+                previous: version("2.0.0"),
+                at,
+                state: UpdateState::Watched,
+                watched_until: at,
+                reason: None,
+                text: None,
+                ended_at: None,
+                data_of: None,
+                floor_before: before.map(version),
+            };
+            update.floor_after(&version("2.0.0")).map(ToString::to_string)
+        };
+        assert_eq!(floor_after(Some("2.5.0")).as_deref(), Some("2.5.0"));
+        assert_eq!(floor_after(Some("2.0.0")).as_deref(), Some("2.0.0"));
+        assert_eq!(floor_after(Some("0.0.1")).as_deref(), Some("2.0.0"));
+        assert_eq!(floor_after(None), None);
+    }
 }

@@ -82,9 +82,8 @@ impl Service {
             store::grants::insert(&mut tx, &mut row).await?;
         }
         // What served only to be taken back is no reason to refuse a lower version.
-        if let Some(floor) = &update.floor_before {
-            // No log lists that row's text, so it lowers the floor to what serves now and not below.
-            store::floors::take_back(&mut tx, &plugin.name, floor.max(&plugin.serving)).await?;
+        if let Some(floor) = update.floor_after(&plugin.serving) {
+            store::floors::take_back(&mut tx, &plugin.name, floor).await?;
         }
         store::configs::note_version(&mut tx, plugin.id).await?;
         store::snapshots::delete(&mut tx, plugin.id).await?;
