@@ -129,6 +129,25 @@ async fn a_version_that_waits_for_a_configuration_replaces_the_running_one() {
     served.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_that_an_approved_update_delivers_is_there_when_it_serves() {
+    let Some(served) = served(&[]).await else { return };
+    let manifest = fs::read_to_string(fixture("configured").join("plugin.yaml")).unwrap();
+    let manifest = manifest.replace("version: 1.0.0", "version: 2.0.0").replace("deliver: false", "deliver: true");
+    let archive = pack_folder(&fixture("configured"), &[("plugin.yaml", &manifest)]);
+    let form = super::support::app::form(&archive, None);
+    let waits = send(served.request(Method::POST, "/api/plugins/configured/update").multipart(form)).await.expect(200);
+    let added = json!(["secret sent delivered to the plugin"]);
+    assert_eq!((&waits["status"], &waits["permission_diff"]["added"]), (&json!("pending_approval"), &added));
+    assert_eq!(served.told().await["config"], json!({"api_key": CANARY, "word": "quiet"}), "the old one serves on");
+    let digest = served.plugin("configured").await["pending"]["digest"].take();
+    let approved = served.post("/api/plugins/configured/permissions/approve", &json!({ "digest": digest })).await;
+    assert_eq!(approved.expect(200)["update"]["version"], "2.0.0");
+    assert_eq!(served.told().await["config"], json!({"api_key": CANARY, "sent": NEVER, "word": "quiet"}));
+    assert_eq!(served.plugin("configured").await["restarts"], 0);
+    served.end().await;
+}
+
 /// Everything that a caller can read about the plugin and the service.
 async fn everything_shown(served: &Served) -> Vec<(String, String)> {
     let mut shown = Vec::new();

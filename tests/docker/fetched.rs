@@ -13,7 +13,7 @@ use super::client::fixture;
 use super::hosts::{Host, Names, Speaks, tls_file};
 use super::kind::{engine_is_there, kind};
 use super::served::{Served, inspect, setup, short_folder};
-use super::support::app::send;
+use super::support::app::{form, send};
 use super::support::author::pack_folder;
 
 const NAME: &str = "asker";
@@ -249,6 +249,55 @@ async fn an_honest_host_hands_no_secret_on() {
     assert_eq!(world.sentinel.requests_in_full(), Vec::<String>::new(), "the secret left");
     let audited = world.audited("host.refused").await;
     assert!(!audited.is_empty() && !json!(audited).to_string().to_lowercase().contains("canary"), "{audited:?}");
+    everything_is_clean(world).await;
+}
+
+/// An update that an administrator has approved before is none that may send a secret elsewhere, or under another header.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_that_sends_a_secret_elsewhere_waits_and_sends_it_nowhere_before() {
+    let Some(world) = World::start().await else { return };
+    let (here, there) =
+        (format!("allowed.test:{}", world.allowed.port), format!("second.test:{}", world.sentinel.port));
+    world.decide(&json!({"grant": [{"permission": "network_access", "scope": [here, there]}]})).await;
+    world.configure(&json!({"api_key": CANARY, "token": TOKEN})).await;
+    let manifest = fs::read_to_string(fixture(NAME).join("plugin.yaml")).unwrap();
+    let version = |version: &str, key: &str, token: &str| {
+        let more = format!(
+            "optional_permissions: [network_access, api_access]\naccess: {{ api_access: [chat] }}\nconfig_schema:\n  \
+             api_key: {{ type: string, secret: {{ hosts: [{key}], deliver: false, header: X-Key }} }}\n  \
+             token: {{ type: string, secret: {{ hosts: ['{here}'], deliver: false{token} }} }}\n"
+        );
+        let manifest = manifest.replace("version: 1.0.0", &format!("version: {version}"));
+        pack_folder(&fixture(NAME), &[("plugin.yaml", &format!("{manifest}{more}"))])
+    };
+    let key_there = json!({"url": format!("https://{there}/"), "headers": {"X-Key": "{{secret:api_key}}"}});
+    let token_as = |name: &str| json!({"url": world.url("/echo"), "headers": {name: "{{secret:token}}"}});
+    let both = format!("'{here}', '{there}'");
+    // Each was approved, and says nothing of what the next one may.
+    for (number, key, token, added, asked) in [
+        ("2.0.0", &both, "", format!("secret api_key sent to {there}"), key_there),
+        ("3.0.0", &both, ", header: X-Token", "secret token sent as x-token".to_owned(), token_as("X-Token")),
+    ] {
+        let form = form(&version(number, key, token), None);
+        let update = world.served.request(Method::POST, &format!("/api/plugins/{NAME}/update")).multipart(form);
+        let waiting = send(update).await.expect(200);
+        let (status, grows) = (&waiting["status"], &waiting["permission_diff"]["added"]);
+        assert_eq!((status, grows), (&json!("pending_approval"), &json!([added])));
+        // The version that serves has what it had.
+        let seen = (world.allowed.seen(), world.sentinel.seen());
+        let refused = world.ask("http.fetch", asked.clone()).await;
+        assert_eq!(refused["data"]["code"], "secret", "{number}: {refused}");
+        assert_eq!((world.allowed.seen(), world.sentinel.seen()), seen, "{number}: something was sent");
+        let digest = world.served.plugin(NAME).await["pending"]["digest"].take();
+        world.decide(&json!({ "digest": digest })).await;
+        assert_eq!(world.served.plugin(NAME).await["version"], number);
+        let answer = world.ask("http.fetch", asked).await;
+        assert_eq!(answer["status"], 200, "{number}: {answer}");
+    }
+    assert!(world.sentinel.requests_in_full()[0].contains(&format!("x-key: {CANARY}\r\n")));
+    assert!(world.allowed.requests_in_full().iter().any(|said| said.contains(&format!("x-token: {TOKEN}\r\n"))));
+    let refused = world.ask("http.fetch", token_as("Authorization")).await;
+    assert_eq!(refused["data"]["code"], "secret", "the header of before: {refused}");
     everything_is_clean(world).await;
 }
 

@@ -91,6 +91,13 @@ impl PluginConfig {
         &self.secrets
     }
 
+    /// Tells whether the plugin itself gets the same as with the other one.
+    pub fn is_shown_like(&self, other: &Self) -> bool {
+        let mut known = other.secrets.delivered().map(|(field, value)| (field, value.expose_secret()));
+        let is_known = |(field, value): (&String, &SecretString)| known.next() == Some((field, value.expose_secret()));
+        self.values == other.values && self.secrets.delivered().all(is_known) && known.next().is_none()
+    }
+
     /// What the plugin itself gets, secrets that are delivered included. For the message to the plugin and nothing else.
     pub fn reveal(&self) -> Value {
         let mut config = self.values.clone();
@@ -138,6 +145,16 @@ mod tests {
         assert!(withheld.for_fetch("sent").is_none() && withheld.hosts().next().is_none());
         assert_eq!(withheld.hidden().count(), 1, "a host may have kept it");
         assert_eq!(PluginConfig::new(Map::new(), withheld).reveal(), json!({}));
+        let (delivered, hidden) = (("a", "one", policy(&[], true)), ("b", "two", policy(&["a.example"], false)));
+        let one = config(std::slice::from_ref(&delivered));
+        assert!(one.is_shown_like(&config(&[delivered.clone(), hidden.clone()])), "what it does not see");
+        for other in [
+            config(&[]),
+            config(&[("a", "other", policy(&[], true))]),
+            config(&[delivered, ("b", "two", policy(&[], true))]),
+        ] {
+            assert!(!one.is_shown_like(&other) && !other.is_shown_like(&one));
+        }
         let shown = format!("{found:?}{sent:?}");
         assert!(!shown.contains("-secret"), "{shown}");
     }

@@ -9,6 +9,7 @@ use tracing::info;
 use crate::domain::{PluginConfig, PluginStatus};
 use crate::service::fleet::{FirstStart, Member, Reach};
 use crate::service::{Service, ServiceError};
+use crate::session::Session;
 use crate::store;
 use crate::store::plugins::{PluginRecord, VersionRecord};
 
@@ -28,6 +29,22 @@ impl Service {
         let config = self.ground(version)?.plugin_config(&record, self.open_secrets(&record)?);
         member.hold(reach, &config, record.revision);
         Ok((record.revision, config))
+    }
+
+    /// Lets a version that has just taken over have what it may have since then; `known` is what it was started with. What a
+    /// plugin cannot take brings the next look, which starts it anew.
+    pub(in crate::service) async fn complete_config(
+        &self,
+        (member, reach): (&Member, &Reach),
+        version: &VersionRecord,
+        session: &Session,
+        known: &PluginConfig,
+    ) -> Result<(), ServiceError> {
+        let (revision, config) = self.load_config(member, reach, version).await?;
+        if config.is_shown_like(known) || session.configure(&config, CONFIGURE_TIMEOUT).await {
+            session.has_config(revision);
+        }
+        Ok(())
     }
 
     /// Brings a change to what runs. To be called under the plugin's lock.

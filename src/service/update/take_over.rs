@@ -238,6 +238,14 @@ impl Service {
                 return Err(self.roll_back(change, setback).await);
             }
         };
+        // Secrets that it may have once it serves are not there before.
+        let (_, known) = match self.load_config(member, reach, change.arrival.record()).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.discard(&session).await;
+                return self.or_remove(data, Err(error)).await;
+            }
+        };
         let committed = if self.fleet.stopping.load(Ordering::SeqCst) {
             Err(PluginProblem::new(Code::PluginStopping, "the service is being stopped").into())
         } else {
@@ -251,9 +259,9 @@ impl Service {
             }
         };
         // The rows say so by now, so nothing may keep the switch from happening.
-        match store::configs::find(&mut *self.store.reader().await?, plugin.id).await {
-            Ok(record) => session.has_config(record.revision),
-            Err(error) => warn!(plugin.name = %plugin.name, error = %Chain(&error), "The next look starts it anew"),
+        let completed = self.complete_config((member, reach), change.arrival.record(), &session, &known).await;
+        if let Err(error) = completed {
+            warn!(plugin.name = %plugin.name, error = %Chain(&error), "The next look starts it anew");
         }
         member.succeed(Successor::new(session, Arc::clone(reach), member, self.config.update.watch));
         // Calls that were about to go to the version before come here instead.
