@@ -17,7 +17,7 @@ use plugbay::databases::Databases;
 use plugbay::denials::Denials;
 use plugbay::domain::{DataId, Grants, Isolation, PluginConfig, PluginName, ResourceLimits, SessionId, SystemClock};
 use plugbay::egress::{Egress, Exit, SystemResolver};
-use plugbay::host::{Asker, Host, HostParts, Uplink, Web};
+use plugbay::host::{Asker, Host, HostParts, Rush, Uplink, Web};
 use plugbay::protocol::{Initialize, PluginIdentity};
 use plugbay::sandbox::{
     EngineFuture, EngineInfo, EntryPoint, FoundSandbox, Network, Pace, RunningSandbox, Sandbox, SandboxError,
@@ -173,9 +173,18 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
     let asker = Asker { id, name, grants, secrets: Arc::default(), exit, data };
     let (uplink, _requests) = Uplink::channel();
     let web = Web::new(egress, &config);
-    let meters = Arc::default();
-    let parts =
-        HostParts { store, clock: clock.clone(), databases, denials, kv_bytes: 0, web, uplink, meters, stand_in: None };
+    let parts = HostParts {
+        store,
+        clock: clock.clone(),
+        databases,
+        denials,
+        kv_bytes: 0,
+        web,
+        uplink,
+        meters: Arc::default(),
+        rush: Rush::default(),
+        stand_in: None,
+    };
     let host = Host::new(asker, parts);
     let way_out = WayOut(Arc::new(|_, _| unreachable!("it has no network access")));
     let around = Surroundings { engine: engine.clone(), log, host, clock, shutdown, way_out, data: None };

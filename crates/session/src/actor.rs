@@ -179,6 +179,7 @@ impl Actor {
         if let Ok((id, _answer)) = inner.calls.insert_own()
             && inner.outbound.send(Outgoing::shutdown(id)).is_ok()
         {
+            let _hurried = self.around.host.hurry();
             // The plugin ends once it has cleaned up, and its connection with it.
             let paced = Paced { engine: self.around.engine.as_ref(), sandbox: &inner.sandbox.id, spec: &inner.spec };
             paced.while_it_ends(tokio::time::timeout_at(at_most(SHUTDOWN_GRACE), reader_end)).await.ok();
@@ -189,6 +190,7 @@ impl Actor {
     /// Tells everybody, then removes what is left.
     async fn finish(self, end: SessionEnd) {
         let Self { inner, around, dir, way_out, mut output_end, .. } = self;
+        let _hurried = around.host.hurry();
         let end = Arc::new(end);
         inner.outbound.close();
         inner.calls.end(&end);

@@ -101,6 +101,7 @@ pub async fn launch(
     on_state: &(dyn Fn(PluginState) + Send + Sync),
 ) -> Result<Session, LaunchError> {
     let data = around.data.clone();
+    let _hurried = around.host.hurry();
     let launched = try_launch(order, around, on_state).await;
     if launched.is_err() {
         give_back(data).await;

@@ -52,6 +52,7 @@ pub(super) use start::{StartError, Subject};
 pub(super) use supervisor::FirstStart;
 
 use crate::domain::{PluginId, PluginName, PluginRef, SessionId};
+use crate::host::Rush;
 use crate::metrics::HostMeters;
 use crate::sandbox::Sandbox;
 
@@ -77,6 +78,8 @@ pub(super) struct Fleet {
     pub(super) launches: Launches,
     /// How requests to host functions end.
     pub(super) host_meters: Arc<HostMeters>,
+    /// Starts and ends, which requests of plugins make room for.
+    pub(super) rush: Rush,
     /// Set once the process stops: nothing is started any more.
     pub(super) stopping: AtomicBool,
     /// Told of every change of state.
@@ -111,6 +114,7 @@ impl Fleet {
             in_flight: Arc::new(InFlight::new(in_flight)),
             launches: Launches::new(parallel_starts),
             host_meters: Arc::default(),
+            rush: Rush::default(),
             stopping: AtomicBool::new(false),
             events: broadcast::channel(EVENTS_BEHIND).0,
             directory: ArcSwap::default(),

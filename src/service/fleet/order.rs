@@ -88,6 +88,7 @@ impl Service {
             uplink: self.uplink.clone(),
             web: Web::new(Arc::clone(&self.egress), &self.config),
             meters: Arc::clone(&self.fleet.host_meters),
+            rush: self.fleet.rush.clone(),
             stand_in: self.stand_in.clone(),
         };
         let asker = Asker {

@@ -15,6 +15,7 @@ mod kv;
 mod need;
 mod placeholder;
 mod plugins;
+mod rush;
 mod stand_in;
 mod uplink;
 mod web;
@@ -29,9 +30,13 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 pub use error::HostError;
+pub use rush::Rush;
 pub use stand_in::{NotedRequest, StandIn};
 pub use uplink::{Asking, MAX_DEPTH, PluginCall, Refused, Uplink, UplinkSender};
 pub use web::Web;
+
+pub(crate) use rush::Hurried;
+use rush::Turns;
 
 #[cfg(test)]
 use plugbay_config::Config;
@@ -64,6 +69,8 @@ pub struct HostParts {
     pub web: Web,
     /// How requests end.
     pub meters: Arc<HostMeters>,
+    /// The starts and ends that requests of other plugins make room for.
+    pub rush: Rush,
     /// What answers in a trial; nothing in a service.
     pub stand_in: Option<Arc<StandIn>>,
 }
@@ -112,7 +119,8 @@ impl HostParts {
         let databases = Databases::none(&Config::for_testing(folder).databases);
         let web = Web::for_testing(folder, &denials);
         let (uplink, meters) = (Uplink::nowhere(), Arc::default());
-        Self { store, clock, databases, denials, kv_bytes: 1 << 20, web, uplink, meters, stand_in: None }
+        let rush = Rush::default();
+        Self { store, clock, databases, denials, kv_bytes: 1 << 20, web, uplink, meters, rush, stand_in: None }
     }
 }
 
@@ -140,6 +148,7 @@ pub struct Host {
     nested: Arc<Semaphore>,
     /// What it wrote into chats.
     written: Arc<chat::Written>,
+    turns: Arc<Turns>,
 }
 
 impl Host {
@@ -147,7 +156,8 @@ impl Host {
     pub fn new(asker: Asker, parts: HostParts) -> Self {
         let nested = Arc::new(Semaphore::new(plugins::MOST_NESTED));
         let store = parts.store.of_plugin(asker.id);
-        Self { asker, parts, store, writes: Arc::default(), nested, written: Arc::default() }
+        let turns = Arc::new(Turns::new(parts.rush.clone()));
+        Self { asker, parts, store, writes: Arc::default(), nested, written: Arc::default(), turns }
     }
 
     /// With a database of its own in this folder.
@@ -159,8 +169,16 @@ impl Host {
         Self::new(Asker::for_testing("asker"), HostParts::for_testing(folder, store, clock, denials))
     }
 
-    /// Answers a request.
+    /// The plugin starts or ends: requests of others make room until the guard is dropped.
+    pub(crate) fn hurry(&self) -> Hurried {
+        self.turns.hurry()
+    }
+
+    /// Answers a request, in its turn.
     pub async fn answer(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
+        if let Some(turn) = self.turns.next(Instant::now()) {
+            tokio::time::sleep_until(turn).await;
+        }
         match &self.parts.stand_in {
             None => self.act(asked).await,
             Some(stand_in) => self.answer_in_trial(stand_in, asked).await,
