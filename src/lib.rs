@@ -18,6 +18,7 @@ pub use plugbay_store as store;
 pub use plugbay_wire as wire;
 
 pub mod telemetry;
+pub mod registry;
 pub mod service;
 pub mod chat;
 pub mod api;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// their own in `crates/`, which name in their manifests what they may use.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "domain"]),
+    ("registry", &["domain", "store"]),
     (
         "service",
         &[
@@ -22,6 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "metrics",
             "package",
             "protocol",
+            "registry",
             "sandbox",
             "session",
             "shutdown",

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::PoisonError;
 
+use serde_json::json;
+
 use super::data_dir::{DataDir, KeyNeeded};
 use super::{Caller, Service, ServiceError};
-use crate::domain::{Code, PluginId, Refusal};
-use crate::store::audit::{self, AuditKey, Entry, Filter, Head, NewEntry, Verdict};
+use crate::domain::Code;
+use crate::store::audit::{self, AuditKey, Entry, Filter, Head, Verdict};
 use crate::store::{Missing, Store};
 
 impl Service {
@@ -35,7 +37,7 @@ impl Service {
     /// Walks the whole chain. One walk at a time: each keeps a connection for as long as it takes.
     pub async fn verify_audit(&self, expected: Option<&Head>) -> Result<VerifiedAudit, ServiceError> {
         let _one_at_a_time = self.audit_walk.lock().await;
-        verify(&self.store, &self.audit_key, expected).await
+        verify(&self.store, self.registry.audit_key(), expected).await
     }
 
     /// Compares what is stored with the log, once at the start. The service goes on with what it finds: an operator who is
@@ -58,42 +60,9 @@ impl Service {
         self.audit_found.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes a row that reports no change, such as a refused install.
-    pub(super) async fn record(&self, entry: NewEntry) -> Result<(), ServiceError> {
-        let mut tx = self.store.begin().await?;
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// The same for what a plugin caused, in that plugin's turn.
-    pub(super) async fn record_for(&self, plugin: PluginId, entry: NewEntry) -> Result<(), ServiceError> {
-        let mut tx = self.store.of_plugin(plugin).begin().await?;
-        audit::append(tx.transaction(), &self.audit_key, &entry).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
     /// Reports an archive that was refused before it was wholly there.
     pub async fn record_refused_upload(&self, caller: &Caller, code: Code, text: &str) {
-        let detail = serde_json::json!({"code": code.as_str(), "text": crate::domain::escape(text)});
-        self.record_or_log(self.entry(&caller.into(), "plugin.refused", None, detail)).await;
-    }
-
-    /// Reports a refused change. The refusal itself is what the caller has to learn, also if this row cannot be written.
-    pub(super) async fn record_refusal(&self, entry: NewEntry, refusal: &ServiceError) {
-        let mut entry = entry;
-        if let Some(detail) = entry.detail.as_object_mut() {
-            detail.insert("code".to_owned(), refusal.code().as_str().into());
-            detail.insert("text".to_owned(), crate::domain::escape(&refusal.to_string()).into());
-        }
-        self.record_or_log(entry).await;
-    }
-
-    async fn record_or_log(&self, entry: NewEntry) {
-        if let Err(error) = self.record(entry).await {
-            tracing::error!(error = %crate::domain::Chain(&error), "Failed to record a refusal");
-        }
+        self.registry.report_refusal(caller, "plugin.refused", None, json!({}), (code, text)).await;
     }
 }
 

@@ -1,10 +1,8 @@
 //! Who asks, and what for.
 
-use serde_json::Value;
-
-use super::{Service, ServiceError};
+use super::ServiceError;
 use crate::domain::{Grants, NamePattern, Permission, PluginName, RequestRate, Scope, ScopeSet, TokenId};
-use crate::store::audit::NewEntry;
+use crate::registry::Actor;
 
 /// The holder of a token, for the length of one request.
 #[derive(Clone, Debug)]
@@ -54,34 +52,8 @@ impl Caller {
     }
 }
 
-/// Who is named in the audit log.
-#[derive(Clone, Debug)]
-pub enum Actor {
-    /// The service itself.
-    Service,
-    /// The holder of a token.
-    Caller(Caller),
-}
-
-impl Service {
-    /// Prepares an audit row.
-    pub(super) fn entry(
-        &self,
-        actor: &Actor,
-        action: &'static str,
-        plugin: Option<&PluginName>,
-        detail: Value,
-    ) -> NewEntry {
-        let (actor, request_id) = match actor {
-            Actor::Service => ("service".to_owned(), None),
-            Actor::Caller(caller) => (caller.token.to_string(), Some(caller.request_id.clone())),
-        };
-        NewEntry { at: self.now(), actor, action, plugin: plugin.map(ToString::to_string), detail, request_id }
-    }
-}
-
 impl From<&Caller> for Actor {
     fn from(caller: &Caller) -> Self {
-        Self::Caller(caller.clone())
+        Self::Token { id: caller.token, request: caller.request_id.clone() }
     }
 }

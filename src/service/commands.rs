@@ -44,7 +44,7 @@ impl Service {
         for other in plugins.iter().filter(|other| other.id != plugin.id && other.status == PluginStatus::Enabled) {
             let serves = |version: &&VersionRecord| version.plugin_id == other.id && version.version == other.serving;
             let Some(version) = versions.iter().find(serves) else { continue };
-            let theirs = self.manifests.get(version)?;
+            let theirs = self.registry.manifest(version)?;
             let is_theirs = |name: &str| theirs.commands.iter().any(|their| their.name == name);
             if let Some(taken) = manifest.commands.iter().find(|own| is_theirs(&own.name)) {
                 let (command, name, other) = (&taken.name, &plugin.name, &other.name);

@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Actor, Service};
+use super::Service;
 use crate::denials::{Denial, Door, Report, What};
 use crate::domain::{Chain, PluginRef};
 
@@ -60,8 +60,7 @@ impl Service {
             member.log.note("WARNING", &line);
         }
         let Some(detail) = detail else { return };
-        let entry = self.entry(&Actor::Service, action, Some(&name), detail);
-        if let Err(error) = self.record_for(plugin, entry).await {
+        if let Err(error) = self.registry.record_for((plugin, &name), action, detail).await {
             tracing::error!(plugin.name = %name, error = %Chain(&error), "A refusal could not be recorded");
         }
     }

@@ -16,9 +16,9 @@ use crate::domain::{
     Chain, Digest, Manifest, PluginId, PluginRef, Runtime, SignaturePolicy, SignatureStatus, Timestamp, TrustedKey,
 };
 use crate::package::{Contents, EntryPath, InspectedArchive, Signature, Signer, StagedPackage};
+use crate::store;
 use crate::store::floors::Floor;
 use crate::store::plugins::{NewVersion, PluginRecord, VersionRecord};
-use crate::store::{self, audit};
 
 /// A plugin that was installed.
 #[derive(Debug)]
@@ -47,18 +47,14 @@ impl Service {
         incoming: Incoming,
     ) -> Result<InstallOutcome, ServiceError> {
         let digest = incoming.upload.digest();
-        let result = self.try_install(caller, incoming).await;
-        if let Err(refusal) = &result {
-            let entry = self.entry(&caller.into(), "plugin.refused", None, json!({"digest": digest}));
-            self.record_refusal(entry, refusal).await;
-        }
-        result
+        let change = Box::pin(self.try_install(caller, incoming));
+        self.registry.attempt(caller, "plugin.refused", None, json!({"digest": digest}), change).await
     }
 
     async fn try_install(&self, caller: &Caller, incoming: Incoming) -> Result<InstallOutcome, ServiceError> {
         let candidate = self.examine(caller, incoming).await?;
         let name = candidate.manifest.name.clone();
-        let _changing = self.names.lock(&name).await;
+        let _changing = self.registry.lock(&name).await;
         let (existing, floor) = {
             let mut reader = self.store.reader().await?;
             let existing = store::plugins::find(&mut reader, &PluginRef::Name(name.clone())).await?;
@@ -104,9 +100,7 @@ impl Service {
         if let Some(from) = attached.from {
             detail["data_of"] = json!(from);
         }
-        let entry = self.entry(&caller.into(), "plugin.installed", Some(&plugin.name), detail);
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
+        self.registry.commit(tx, caller, "plugin.installed", Some(&plugin.name), detail).await?;
         Ok(attached)
     }
 
@@ -185,7 +179,7 @@ impl Service {
     pub(super) async fn forget_content(&self, digest: Digest) -> Result<(), ServiceError> {
         let kept = store::plugins::list_digests(&mut *self.store.reader().await?).await?;
         if !kept.contains(&digest) {
-            self.manifests.forget(digest);
+            self.registry.forget_manifest(digest);
             self.data.remove_content(digest)?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use super::{Caller, Service, ServiceError};
 use crate::domain::{Chain, DataId, KeyId, PluginId, PluginName, PluginRef, SignatureStatus};
 use crate::store::kept::{Fate, Kept};
 use crate::store::plugins::{PluginRecord, VersionRecord};
-use crate::store::{self, WriteTransaction, audit};
+use crate::store::{self, WriteTransaction};
 
 /// What becomes of a plugin's `/data` and of its small values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl Service {
             PluginRef::Id(id) => store::kept::find_name(&mut *self.store.reader().await?, *id).await?,
         };
         let Some(name) = name.filter(|name| caller.may_see(name)) else { return Ok(false) };
-        let _changing = self.names.lock(&name).await;
+        let _changing = self.registry.lock(&name).await;
         let mut tx = self.store.begin().await?;
         let found = store::kept::list(&mut tx, &wanted).await?;
         if found.is_empty() {
@@ -138,9 +138,7 @@ impl Service {
             store::kept::mark_purged(&mut tx, kept.plugin_id).await?;
         }
         let ids: Vec<_> = found.iter().map(|kept| kept.plugin_id).collect();
-        let entry = self.entry(&caller.into(), "plugin.data_purged", Some(&name), json!({"plugin_ids": ids}));
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
+        self.registry.commit(tx, caller, "plugin.data_purged", Some(&name), json!({"plugin_ids": ids})).await?;
         for kept in found {
             self.finish_purge(kept.plugin_id).await?;
         }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Caller, Service, ServiceError};
 use crate::domain::{KeyId, NamePattern, PublicKey, Timestamp, TrustedKey, escape};
-use crate::store::{self, StoreError, audit};
+use crate::store::{self, StoreError};
 
 /// A key to register.
 #[derive(Clone, Debug)]
@@ -33,9 +33,7 @@ impl Service {
             other => other?,
         }
         let detail = json!({"key_id": id, "label": key.label, "names": key.names});
-        let entry = self.entry(&caller.into(), "key.added", None, detail);
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
+        self.registry.commit(tx, caller, "key.added", None, detail).await?;
         Ok(key)
     }
 
@@ -62,9 +60,7 @@ impl Service {
             key.revoked_at = Some(now);
             key.reason = reason.map(str::to_owned);
             let detail = json!({"key_id": id, "label": key.label, "reason": reason});
-            let entry = self.entry(&caller.into(), "key.revoked", None, detail);
-            audit::append(&mut tx, &self.audit_key, &entry).await?;
-            tx.commit().await?;
+            self.registry.commit(tx, caller, "key.revoked", None, detail).await?;
             self.quarantine_what_revoked_keys_signed().await?;
         }
         Ok(key)

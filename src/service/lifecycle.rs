@@ -13,8 +13,8 @@ use super::{Caller, Dependents, PluginProblem, Service, ServiceError};
 use crate::domain::{
     Code, Manifest, PluginName, PluginState, PluginStatus, Quarantine, QuarantineReason, Refusal as _,
 };
+use crate::store;
 use crate::store::plugins::PluginRecord;
-use crate::store::{self, audit};
 
 /// A plugin whose status was changed.
 #[derive(Debug)]
@@ -43,12 +43,8 @@ impl Service {
     /// stays as it was; only while the engine is away the wishes are kept, and fulfilled later.
     pub async fn enable(self: &Arc<Self>, caller: &Caller, wanted: &str) -> Result<StatusChange, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
-        let result = self.enable_with_required(caller, &plugin).await;
-        if let Err(refusal) = &result {
-            let entry = self.entry(&caller.into(), "plugin.enable_refused", Some(&plugin.name), json!({}));
-            self.record_refusal(entry, refusal).await;
-        }
-        result
+        let change = Box::pin(self.enable_with_required(caller, &plugin));
+        self.registry.attempt(caller, "plugin.enable_refused", Some(&plugin.name), json!({}), change).await
     }
 
     /// What can be told before a plugin is started.
@@ -64,7 +60,7 @@ impl Service {
         }
         let docket = self.docket(plugin.clone()).await?;
         let set = store::running::find_limits(&mut *self.store.reader().await?, plugin.id).await?;
-        let manifest = self.manifests.get(docket.serving()?)?;
+        let manifest = self.registry.manifest(docket.serving()?)?;
         let standing = docket.standing(self)?;
         if let Some(problem) = permissions_problem(&plugin.name, &standing) {
             return Err(problem.into());
@@ -87,7 +83,7 @@ impl Service {
         asked: Asked,
     ) -> Result<StatusChange, ServiceError> {
         self.reverify(plugin).await?;
-        let _changing = self.names.lock(&plugin.name).await;
+        let _changing = self.registry.lock(&plugin.name).await;
         let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
         let before = plugin.status;
         let manifest = self.check_ready(&plugin, asked).await?;
@@ -172,7 +168,7 @@ impl Service {
         caller: &Caller,
         plugin: &PluginRecord,
     ) -> Result<StatusChange, ServiceError> {
-        let _changing = self.names.lock(&plugin.name).await;
+        let _changing = self.registry.lock(&plugin.name).await;
         let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
         let before = plugin.status;
         if before != PluginStatus::Disabled {
@@ -190,7 +186,7 @@ impl Service {
         let member = self.member(plugin.id, &plugin.name);
         let was_open = member.reset_breaker();
         let detail = json!({"was_open": was_open});
-        self.record(self.entry(&caller.into(), "plugin.breaker_reset", Some(&plugin.name), detail)).await?;
+        self.registry.record(caller, "plugin.breaker_reset", Some(&plugin.name), detail).await?;
         let (before, also) = (plugin.status, Vec::new());
         Ok(StatusChange { plugin, state: member.state(), before, also })
     }
@@ -217,9 +213,7 @@ impl Service {
         };
         store::plugins::update(&mut tx, plugin).await?;
         detail["version"] = json!(plugin.serving);
-        let entry = self.entry(&caller.into(), action, Some(&plugin.name), detail);
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
+        self.registry.commit(tx, caller, action, Some(&plugin.name), detail).await?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::fleet::{FirstStart, STOP_GRACE};
 use super::{Caller, Service, ServiceError};
 use crate::domain::{Manifest, ResourceCeiling, ResourceLimits, ResourceRequest};
-use crate::store::{self, audit};
+use crate::store;
 
 /// The limits of a plugin, and where each comes from.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,7 @@ impl Service {
         set: ResourceRequest,
     ) -> Result<LimitsView, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
-        let _changing = self.names.lock(&plugin.name).await;
+        let _changing = self.registry.lock(&plugin.name).await;
         let view = self.show_plugin(caller, &plugin.id.to_string()).await?;
         self.check_ceiling(&view.manifest, set)?;
         let mut tx = self.store.begin().await?;
@@ -47,9 +47,7 @@ impl Service {
         if before != set {
             store::running::set_limits(&mut tx, plugin.id, &set).await?;
             let detail = json!({"limits": set, "before": before});
-            let entry = self.entry(&caller.into(), "plugin.limits_set", Some(&plugin.name), detail);
-            audit::append(&mut tx, &self.audit_key, &entry).await?;
-            tx.commit().await?;
+            self.registry.commit(tx, caller, "plugin.limits_set", Some(&plugin.name), detail).await?;
             self.start_anew(&view.plugin).await;
         }
         Ok(self.limits_view(&view.manifest, set))

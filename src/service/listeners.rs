@@ -38,7 +38,7 @@ impl Service {
                 version.plugin_id == plugin.id && version.version == plugin.serving
             };
             let Some(version) = versions.iter().find(serves) else { continue };
-            let manifest = self.manifests.get(version)?;
+            let manifest = self.registry.manifest(version)?;
             if manifest.hooks.is_empty() && manifest.commands.is_empty() {
                 continue;
             }

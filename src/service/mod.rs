@@ -27,10 +27,9 @@ mod lifecycle;
 mod limits;
 mod listeners;
 mod moment;
-mod name_locks;
 mod observe;
+mod plugins;
 mod problem;
-mod registry;
 mod requires;
 mod tokens;
 mod uninstall;
@@ -51,9 +50,9 @@ use crate::denials::{Denials, Report};
 use crate::domain::{Clock, Timestamp};
 use crate::egress::{Egress, Resolver};
 use crate::host::{StandIn, Uplink, UplinkSender};
+use crate::registry::Registry;
 use crate::sandbox::Volumes;
 use crate::shutdown::Shutdown;
-use crate::store::audit::AuditKey;
 use crate::store::{BackupKey, SealingKey, Store};
 
 // What lower layers return and callers pass on, so that the API names this layer alone.
@@ -68,7 +67,7 @@ pub use crate::store::tokens::TokenRecord;
 pub use approval::{Approval, ApprovalOutcome, PendingVersion, PermissionsOf, Signed};
 pub use audit::{VerifiedAudit, verify_offline};
 pub use backup::{AuditFound, BackupStream, LostSecret, RestoreOrder, Restored, SealFound, restore};
-pub use caller::{Actor, Caller};
+pub use caller::Caller;
 pub use configuration::{ConfigView, IfMatch, PendingConfig};
 pub use data_dir::{DataDir, DataDirError};
 pub use download::Download;
@@ -86,8 +85,8 @@ pub use limits::LimitsView;
 pub use listeners::Listener;
 pub use moment::{momentary_folder, remove_abandoned, write_sdk};
 pub use observe::{HealthView, MetricsView, RuntimeView, SandboxView, StatsView};
+pub use plugins::{Listing, PluginView, VersionsView};
 pub use problem::PluginProblem;
-pub use registry::{Listing, PluginView, VersionsView};
 pub use requires::{Dependents, Requirement};
 pub use tokens::{NewTokenRequest, TokenBook};
 pub use update::{Downgrade, RollbackOutcome, UpdateOutcome, UpdateStatus};
@@ -112,8 +111,8 @@ pub struct Service {
     config: Config,
     clock: Arc<dyn Clock>,
     data: DataDir,
+    registry: Registry,
     store: Store,
-    audit_key: AuditKey,
     /// Held while somebody walks through the audit log.
     audit_walk: tokio::sync::Mutex<()>,
     /// What did not fit when it was compared with what is stored.
@@ -121,14 +120,12 @@ pub struct Service {
     sealing_key: SealingKey,
     backup_key: BackupKey,
     tokens: TokenBook,
-    names: name_locks::NameLocks,
     idempotency: idempotency::InFlight,
     uploads: Arc<Semaphore>,
     /// One place: for the one backup at a time.
     backups: Arc<Semaphore>,
     /// Places for callers who look at what is on the disk.
     looks: Arc<Semaphore>,
-    manifests: registry::ManifestCache,
     checks: configuration::Checks,
     engines: engines::Engines,
     fleet: fleet::Fleet,

@@ -7,10 +7,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::{Actor, Caller, Service, ServiceError};
+use super::{Caller, Service, ServiceError};
 use crate::domain::{Digest, NamePattern, RequestRate, Scope, ScopeSet, Timestamp, TokenId, escape};
+use crate::registry::Actor;
 use crate::store::tokens::TokenRecord;
-use crate::store::{self, Store, StoreError, audit};
+use crate::store::{self, Store, StoreError};
 
 /// What every token begins with, so that leaked ones are found by searching.
 const PREFIX: &str = "pbt_";
@@ -142,7 +143,7 @@ impl Service {
         let scopes = ScopeSet::new([Scope::Admin]).expect("one scope is not none");
         let label = "first token".to_owned();
         let request = NewTokenRequest { label, scopes, plugins: None, expires_at: None, rate: None };
-        self.store_token(&Actor::Service, &secret, request).await?;
+        self.store_token(Actor::Service, &secret, request).await?;
         self.is_new.store(true, Ordering::Release);
         Ok(())
     }
@@ -154,13 +155,13 @@ impl Service {
         request: NewTokenRequest,
     ) -> Result<(String, TokenRecord), ServiceError> {
         let secret = draw_secret()?;
-        let record = self.store_token(&caller.into(), &secret, request).await?;
+        let record = self.store_token(caller.into(), &secret, request).await?;
         Ok((secret, record))
     }
 
     async fn store_token(
         &self,
-        actor: &Actor,
+        actor: Actor,
         secret: &str,
         request: NewTokenRequest,
     ) -> Result<TokenRecord, ServiceError> {
@@ -181,8 +182,7 @@ impl Service {
             json!({"token": record.id, "label": record.label, "scopes": record.scopes.as_slice(), "rate": rate});
         let mut tx = self.store.begin().await?;
         store::tokens::insert(&mut tx, &record).await?;
-        audit::append(&mut tx, &self.audit_key, &self.entry(actor, "token.created", None, detail)).await?;
-        tx.commit().await?;
+        self.registry.commit(tx, actor, "token.created", None, detail).await?;
         self.tokens.put(record.clone());
         Ok(record)
     }
@@ -217,9 +217,7 @@ impl Service {
             revoked.revoked_at = Some(now);
             store::tokens::revoke(&mut tx, id, now).await?;
             let detail = json!({"token": id, "label": revoked.label});
-            let entry = self.entry(&caller.into(), "token.revoked", None, detail);
-            audit::append(&mut tx, &self.audit_key, &entry).await?;
-            tx.commit().await?;
+            self.registry.commit(tx, caller, "token.revoked", None, detail).await?;
             self.tokens.put(revoked.clone());
         }
         Ok(revoked)

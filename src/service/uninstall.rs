@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::fleet::STOP_GRACE;
 use super::{Caller, KeptData, Service, ServiceError};
-use crate::store::{self, audit};
+use crate::store;
 
 impl Service {
     /// Removes a plugin with all its versions. Its floor stays.
@@ -28,7 +28,7 @@ impl Service {
             }
             found => found?,
         };
-        let _changing = self.names.lock(&plugin.name).await;
+        let _changing = self.registry.lock(&plugin.name).await;
         let plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
         self.check_unneeded(caller, &plugin.name).await?;
         let member = self.member(plugin.id, &plugin.name);
@@ -42,9 +42,7 @@ impl Service {
         self.leave_data(&mut tx, &plugin, serving, data).await?;
         store::plugins::delete(&mut tx, plugin.id).await?;
         let detail = json!({"version": plugin.serving, "purged": data == KeptData::Purge});
-        let entry = self.entry(&caller.into(), "plugin.uninstalled", Some(&plugin.name), detail);
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
+        self.registry.commit(tx, caller, "plugin.uninstalled", Some(&plugin.name), detail).await?;
         for version in versions {
             self.forget_content(version.digest).await?;
         }

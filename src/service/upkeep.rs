@@ -15,15 +15,14 @@ use super::data_dir::KeyNeeded;
 use super::engines::Engines;
 use super::fleet::Fleet;
 use super::idempotency::InFlight;
-use super::name_locks::NameLocks;
-use super::registry::ManifestCache;
-use super::{Actor, DataDir, DataDirError, Service, ServiceError, Surroundings, TokenBook};
+use super::{DataDir, DataDirError, Service, ServiceError, Surroundings, TokenBook};
 use crate::config::Config;
 use crate::databases::Databases;
 use crate::denials::Denials;
 use crate::domain::Chain;
 use crate::egress::Egress;
 use crate::host::Uplink;
+use crate::registry::{Actor, Registry};
 use crate::sandbox::{Place, RuntimeFiles, Volumes};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
@@ -96,18 +95,16 @@ impl Service {
             looks: Arc::new(Semaphore::new(super::LOOKS)),
             started_at: clock.now(),
             config,
+            registry: Registry::new(store.clone(), Arc::clone(&clock), audit_key),
             clock,
             data,
             store,
-            audit_key,
             audit_walk: tokio::sync::Mutex::default(),
             audit_found: Mutex::default(),
             sealing_key,
             backup_key,
             tokens,
-            names: NameLocks::default(),
             idempotency: InFlight::default(),
-            manifests: ManifestCache::default(),
             checks: Checks::new(),
             volumes,
             stand_in,
@@ -123,10 +120,10 @@ impl Service {
     async fn begin_chain_and_clear_up(&self, chain_begun: bool) -> Result<(), ServiceError> {
         let detail = json!({"version": env!("CARGO_PKG_VERSION")});
         if !chain_begun {
-            self.record(self.entry(&Actor::Service, "service.initialized", None, detail.clone())).await?;
+            self.registry.record(Actor::Service, "service.initialized", None, detail.clone()).await?;
         }
         if audit::lists_too_little(&mut *self.store.reader().await?).await? {
-            self.record(self.entry(&Actor::Service, "system.recorded", None, detail)).await?;
+            self.registry.record(Actor::Service, "system.recorded", None, detail).await?;
         }
         self.ensure_first_token().await?;
         let mut tx = self.store.begin().await?;

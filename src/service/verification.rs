@@ -8,14 +8,15 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::{Actor, Service, ServiceError};
+use super::{Service, ServiceError};
 use crate::domain::{
     Chain, Code, Digest, PluginName, PluginRef, Quarantine, QuarantineReason, Refusal, SignaturePolicy,
     SignatureStatus, TrustedKey,
 };
 use crate::package::{PackageFile, Signature, Upload, verify_tree};
+use crate::registry::Actor;
 use crate::store::plugins::{PluginRecord, VersionRecord};
-use crate::store::{self, StoreError, audit};
+use crate::store::{self, StoreError};
 
 impl Service {
     /// Whether everything stored was verified since the start.
@@ -126,7 +127,7 @@ impl Service {
         judged: Digest,
         found: Option<QuarantineReason>,
     ) -> Result<(), ServiceError> {
-        let _changing = self.names.lock(name).await;
+        let _changing = self.registry.lock(name).await;
         let mut tx = self.store.begin().await?;
         let Some(mut plugin) = store::plugins::find(&mut tx, &PluginRef::Name(name.clone())).await? else {
             return Ok(());
@@ -144,9 +145,7 @@ impl Service {
         plugin.updated_at = now;
         let action = if found.is_some() { "plugin.quarantined" } else { "plugin.released" };
         store::plugins::update(&mut tx, &plugin).await?;
-        let entry = self.entry(&Actor::Service, action, Some(name), json!({"reason": found}));
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
+        self.registry.commit(tx, Actor::Service, action, Some(name), json!({"reason": found})).await?;
         if let Some(reason) = found {
             warn!(plugin.name = %name, %reason, "Quarantined `{name}`: {reason}");
             // If it runs, it must not any more.

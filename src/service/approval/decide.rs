@@ -1,5 +1,8 @@
 //! From what an administrator wrote to the units that are decided on. Nothing here reads or writes.
 
+use serde_json::{Value, json};
+
+use super::Approval;
 use crate::domain::{
     Asked, Code, Decision, Digest, FieldError, Manifest, NetworkRule, Permission, PermissionRequest, PermissionUnit,
     Risk, Standing, Timestamp,
@@ -43,6 +46,21 @@ impl Decisions {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PermissionUnit, Decision)> {
         let granted = self.granted.iter().map(|unit| (unit, Decision::Granted));
         granted.chain(self.denied.iter().map(|unit| (unit, Decision::Denied)))
+    }
+
+    /// What the audit log tells of them.
+    pub(super) fn detail(&self, version: &VersionRecord, approval: &Approval) -> Value {
+        let list =
+            |units: &[PermissionUnit]| units.iter().map(PermissionUnit::request).collect::<Vec<PermissionRequest>>();
+        json!({
+            "version": version.version,
+            "digest": version.digest,
+            "granted": list(&self.granted),
+            "denied": list(&self.denied),
+            "accepted_risks": approval.accept_risks,
+            "note": approval.note,
+            "expires_at": approval.expires_at,
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {

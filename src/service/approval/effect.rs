@@ -18,7 +18,7 @@ impl Docket {
     /// What the serving version asks for, and what was decided about it.
     pub(in crate::service) fn standing(&self, service: &Service) -> Result<Standing, ServiceError> {
         let version = self.serving()?;
-        let manifest = service.manifests.get(version)?;
+        let manifest = service.registry.manifest(version)?;
         Ok(Target { version, manifest: &manifest, carries: None }.standing(&self.rows, service.now()))
     }
 }

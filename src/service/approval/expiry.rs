@@ -8,9 +8,10 @@ use serde_json::json;
 use tracing::{error, info, warn};
 
 use crate::domain::{Chain, PluginId, PluginRef};
-use crate::service::{Actor, Caller, Service, ServiceError};
+use crate::registry::Actor;
+use crate::service::{Caller, Service, ServiceError};
+use crate::store;
 use crate::store::grants::{EndReason, GrantEnd, GrantRecord};
-use crate::store::{self, audit};
 
 /// How long before its end somebody is warned.
 pub(in crate::service) const NOTICE: Duration = Duration::from_hours(7 * 24);
@@ -42,7 +43,7 @@ impl Service {
         let Some(plugin) = store::plugins::find(&mut *self.store.reader().await?, &by_id).await? else {
             return Ok(());
         };
-        let _changing = self.names.lock(&plugin.name).await;
+        let _changing = self.registry.lock(&plugin.name).await;
         let Some(plugin) = store::plugins::find(&mut *self.store.reader().await?, &by_id).await? else {
             return Ok(());
         };
@@ -63,9 +64,9 @@ impl Service {
             }
         }
         let expired: Vec<_> = over.iter().map(|row| row.unit.request()).collect();
-        let entry = self.entry(&Actor::Service, "permissions.expired", Some(&plugin.name), json!({"expired": expired}));
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
+        self.registry
+            .commit(tx, Actor::Service, "permissions.expired", Some(&plugin.name), json!({"expired": expired}))
+            .await?;
         info!(plugin.name = %plugin.name, "Grants of `{}` have expired", plugin.name);
         self.apply_grants(&plugin).await
     }

@@ -26,7 +26,7 @@ use crate::domain::{
 };
 use crate::store::grants::{AcceptedRisk, EndReason, GrantEnd, GrantRecord};
 use crate::store::plugins::{PluginRecord, VersionRecord};
-use crate::store::{self, StoreError, WriteTransaction, audit};
+use crate::store::{self, StoreError};
 
 /// Longest note, in characters. It is stored with every decision and shown on one line.
 const MAX_NOTE: usize = 500;
@@ -131,12 +131,8 @@ impl Service {
         approval: Approval,
     ) -> Result<ApprovalOutcome, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
-        let result = self.try_approve(caller, &plugin, approval).await;
-        if let Err(refusal) = &result {
-            let entry = self.entry(&caller.into(), "permissions.approve_refused", Some(&plugin.name), json!({}));
-            self.record_refusal(entry, refusal).await;
-        }
-        result
+        let change = Box::pin(self.try_approve(caller, &plugin, approval));
+        self.registry.attempt(caller, "permissions.approve_refused", Some(&plugin.name), json!({}), change).await
     }
 
     async fn try_approve(
@@ -147,10 +143,10 @@ impl Service {
     ) -> Result<ApprovalOutcome, ServiceError> {
         let now = self.now();
         check_words(&approval, now)?;
-        let _changing = self.names.lock(&plugin.name).await;
+        let _changing = self.registry.lock(&plugin.name).await;
         let docket = self.docket(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
         let (version, carries) = docket.wanted(approval.digest)?;
-        let manifest = self.manifests.get(version)?;
+        let manifest = self.registry.manifest(version)?;
         let target = Target { version, manifest: &manifest, carries };
         let made = Decisions::read(&manifest, &approval.grant, &approval.deny)?;
         let waits = docket.plugin.pending.as_ref() == Some(&version.version);
@@ -201,13 +197,13 @@ impl Service {
                 AcceptedRisk { risk: *risk, digest, by: by.token.clone(), label: by.label.clone(), at: now, note };
             store::grants::accept(&mut tx, plugin.id, &accepted).await?;
         }
-        self.record_approval(&mut tx, caller, version, &made, &approval, &plugin.name).await?;
         let mut after = docket.plugin.clone();
         let mut update = match prepared {
             Some(Next::AwaitConfig) => self.await_config(&mut tx, &docket, &mut after).await?,
             Some(Next::Serve) | None => None,
         };
-        tx.commit().await?;
+        let detail = made.detail(version, &approval);
+        self.registry.commit(tx, caller, "permissions.approved", Some(&plugin.name), detail).await?;
         if matches!(prepared, Some(Next::Serve)) {
             update = Some(self.serve_pending(caller, &after).await?);
             after = self.find_plugin(caller, &plugin.id.to_string()).await?;
@@ -229,32 +225,6 @@ impl Service {
         }
         self.prepare_start(version, manifest).await?;
         Ok(Next::Serve)
-    }
-
-    async fn record_approval(
-        &self,
-        tx: &mut WriteTransaction,
-        caller: &Caller,
-        version: &VersionRecord,
-        made: &Decisions,
-        approval: &Approval,
-        name: &PluginName,
-    ) -> Result<(), ServiceError> {
-        let list = |units: &[crate::domain::PermissionUnit]| {
-            units.iter().map(crate::domain::PermissionUnit::request).collect::<Vec<_>>()
-        };
-        let detail = json!({
-            "version": version.version,
-            "digest": version.digest,
-            "granted": list(&made.granted),
-            "denied": list(&made.denied),
-            "accepted_risks": approval.accept_risks,
-            "note": approval.note,
-            "expires_at": approval.expires_at,
-        });
-        let entry = self.entry(&caller.into(), "permissions.approved", Some(name), detail);
-        audit::append(tx, &self.audit_key, &entry).await?;
-        Ok(())
     }
 
     /// Refuses grants whose risks nobody accepted by name.

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::{ApprovalOutcome, Decider, Docket, Target, note_error};
 use crate::domain::{Code, Decision, FieldError, PermissionRequest, PermissionUnit};
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
+use crate::store;
 use crate::store::grants::{EndReason, GrantRecord};
 use crate::store::plugins::PluginRecord;
-use crate::store::{self, audit};
 
 impl Service {
     /// Takes permissions back, from the version that serves and from the one that waits.
@@ -21,12 +21,8 @@ impl Service {
         note: Option<String>,
     ) -> Result<ApprovalOutcome, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
-        let result = self.try_revoke(caller, &plugin, permissions, note).await;
-        if let Err(refusal) = &result {
-            let entry = self.entry(&caller.into(), "permissions.revoke_refused", Some(&plugin.name), json!({}));
-            self.record_refusal(entry, refusal).await;
-        }
-        result
+        let change = Box::pin(self.try_revoke(caller, &plugin, permissions, note));
+        self.registry.attempt(caller, "permissions.revoke_refused", Some(&plugin.name), json!({}), change).await
     }
 
     async fn try_revoke(
@@ -43,7 +39,7 @@ impl Service {
         if !fields.is_empty() {
             return Err(ServiceError::FieldInvalid { fields });
         }
-        let _changing = self.names.lock(&plugin.name).await;
+        let _changing = self.registry.lock(&plugin.name).await;
         let docket = self.docket(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
         self.check_asked(&docket, permissions)?;
         let named = read(permissions)?;
@@ -77,25 +73,21 @@ impl Service {
         if !records.is_empty() {
             let revoked: Vec<_> = records.iter().map(|record| record.unit.request()).collect();
             let detail = json!({"revoked": revoked, "note": note, "digest": docket.serving()?.digest});
-            let entry = self.entry(&caller.into(), "permissions.revoked", Some(&plugin.name), detail);
-            audit::append(&mut tx, &self.audit_key, &entry).await?;
-        }
-        tx.commit().await?;
-        if !records.is_empty() {
+            self.registry.commit(tx, caller, "permissions.revoked", Some(&plugin.name), detail).await?;
             self.apply_grants(&docket.plugin).await?;
         }
         let docket = self.docket(docket.plugin).await?;
         let version = docket.serving()?;
-        let manifest = self.manifests.get(version)?;
+        let manifest = self.registry.manifest(version)?;
         let standing = Target { version, manifest: &manifest, carries: None }.standing(&docket.rows, now);
         Ok(ApprovalOutcome { plugin: docket.plugin, manifest, standing, records, update: None })
     }
 
     /// Refuses permissions that no version of the plugin asks for.
     fn check_asked(&self, docket: &Docket, permissions: &[PermissionRequest]) -> Result<(), ServiceError> {
-        let mut asked = self.manifests.get(docket.serving()?)?.asked();
+        let mut asked = self.registry.manifest(docket.serving()?)?.asked();
         if let Some((pending, _)) = docket.pending()? {
-            asked.extend(self.manifests.get(pending)?.asked());
+            asked.extend(self.registry.manifest(pending)?.asked());
         }
         let unknown =
             permissions.iter().find(|request| !asked.iter().any(|asked| asked.unit.permission == request.permission));

@@ -51,7 +51,7 @@ impl Service {
     /// Whether what is left of the grants is a risk still; else whoever gives them back has to accept it again.
     pub(super) async fn is_risk_left(&self, docket: &Docket, rows: &[GrantRecord]) -> Result<bool, ServiceError> {
         let version = docket.serving()?;
-        let manifest = self.manifests.get(version)?;
+        let manifest = self.registry.manifest(version)?;
         let left = Target { version, manifest: &manifest, carries: None }.standing(rows, self.now());
         Ok(!self.granted_risks(docket.plugin.id, &manifest, &left.grants()).await?.is_empty())
     }
@@ -87,7 +87,7 @@ impl Service {
                 version.plugin_id == plugin.id && version.version == plugin.serving
             };
             let Some(version) = versions.iter().find(serves) else { continue };
-            let manifest = self.manifests.get(version)?;
+            let manifest = self.registry.manifest(version)?;
             let target = Target { version, manifest: &manifest, carries: None };
             let rows = by_plugin.remove(&plugin.id).unwrap_or_default();
             let grants = target.standing(&rows, self.now()).grants();

@@ -6,12 +6,13 @@ use serde_json::json;
 
 use super::{Docket, Target};
 use crate::domain::{Code, Manifest, PendingFor, PluginRef, Quarantine, Refusal as _, Risk, Timestamp};
+use crate::registry::Actor;
 use crate::service::lifecycle::check_quarantine;
 use crate::service::update::{Arrival, Cause, Change, Inherits};
-use crate::service::{Actor, Caller, Service, ServiceError, UpdateOutcome, UpdateStatus};
+use crate::service::{Caller, Service, ServiceError, UpdateOutcome, UpdateStatus};
 use crate::store::grants::{AcceptedRisk, EndReason, GrantEnd, GrantRecord};
 use crate::store::plugins::{PluginRecord, VersionRecord};
-use crate::store::{self, WriteTransaction, audit};
+use crate::store::{self, WriteTransaction};
 
 /// Ends the decisions about archives of the plugin that neither serve nor wait, once a version has come in. If that
 /// version serves, it takes over what was decided about the one before.
@@ -75,7 +76,7 @@ impl Service {
         let Some((version, carries)) = docket.pending()? else {
             return Err(ServiceError::TaskDied { name: "approval" });
         };
-        let (manifest, older) = (self.manifests.get(version)?, self.manifests.get(docket.serving()?)?);
+        let (manifest, older) = (self.registry.manifest(version)?, self.registry.manifest(docket.serving()?)?);
         let mut outcome = outcome_of(plugin, UpdateStatus::Updated, &manifest, &older);
         let change = Change {
             plugin: docket.plugin.clone(),
@@ -101,7 +102,7 @@ impl Service {
     async fn drop_pending(&self, docket: &Docket) -> Result<(), ServiceError> {
         let Some((version, _)) = docket.pending()? else { return Ok(()) };
         let (serving, now) = (docket.serving()?, self.now());
-        let manifest = self.manifests.get(serving)?;
+        let manifest = self.registry.manifest(serving)?;
         let mut tx = self.store.begin().await?;
         let wanted = PluginRef::Id(docket.plugin.id);
         let Some(mut plugin) = store::plugins::find(&mut tx, &wanted).await? else { return Ok(()) };
@@ -115,9 +116,7 @@ impl Service {
         carry(&mut tx, &plugin, &Target { version: serving, manifest: &manifest, carries: None }, "service", now)
             .await?;
         let detail = json!({"version": version.version});
-        let entry = self.entry(&Actor::Service, "update.dropped", Some(&plugin.name), detail);
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
+        self.registry.commit(tx, Actor::Service, "update.dropped", Some(&plugin.name), detail).await?;
         Ok(())
     }
 
@@ -129,7 +128,7 @@ impl Service {
         plugin: &mut PluginRecord,
     ) -> Result<Option<UpdateOutcome>, ServiceError> {
         let Some((version, _)) = docket.pending()? else { return Ok(None) };
-        let (manifest, older) = (self.manifests.get(version)?, self.manifests.get(docket.serving()?)?);
+        let (manifest, older) = (self.registry.manifest(version)?, self.registry.manifest(docket.serving()?)?);
         plugin.pending_for = PendingFor::Config;
         plugin.updated_at = self.now();
         store::plugins::update(tx, plugin).await?;

@@ -104,7 +104,7 @@ impl Docket {
         keys: &[TrustedKey],
     ) -> Result<Option<PendingVersion>, ServiceError> {
         let Some((version, carries)) = self.pending()? else { return Ok(None) };
-        let (manifest, older) = (service.manifests.get(version)?, service.manifests.get(self.serving()?)?);
+        let (manifest, older) = (service.registry.manifest(version)?, service.registry.manifest(self.serving()?)?);
         let target = Target { version, manifest: &manifest, carries };
         Ok(Some(PendingVersion {
             version: version.version.clone(),
@@ -132,7 +132,7 @@ impl Service {
         };
         records.reverse();
         let version = docket.serving()?;
-        let manifest = self.manifests.get(version)?;
+        let manifest = self.registry.manifest(version)?;
         Ok(PermissionsOf {
             plugin: docket.plugin.clone(),
             signed: Signed::of(version, &keys),

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Actor, Caller, Service, ServiceError};
+use super::{Caller, Service, ServiceError};
 use crate::backup::{About, BackupError, EntryName, FORMAT, Writer};
 use crate::domain::{Chain, DataId, Digest};
 use crate::sandbox::Volumes;
@@ -103,7 +103,7 @@ impl Service {
         let kept = prepared.kept.clone();
         Self::blocking("look at volumes", move || Ok(volumes.check_copy(&kept)?)).await?;
         // Written before a byte leaves.
-        self.record(self.entry(&Actor::from(caller), "system.backup_begun", None, json!({}))).await?;
+        self.registry.record(caller, "system.backup_begun", None, json!({})).await?;
         Ok(prepared)
     }
 
@@ -158,7 +158,7 @@ impl Service {
             }
             Err(error) => ("system.backup_failed", json!({"text": crate::domain::escape(&Chain(error).to_string())})),
         };
-        if let Err(error) = self.record(self.entry(&Actor::from(caller), action, None, detail)).await {
+        if let Err(error) = self.registry.record(caller, action, None, detail).await {
             warn!(error = %Chain(&error), "A backup could not be recorded");
         }
     }

@@ -15,7 +15,7 @@ impl Service {
             let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
             let serving = versions.iter().find(|version| version.version == plugin.serving);
             // A version that cannot be read does not start either; its secrets wait for one that can.
-            let Some(Ok(manifest)) = serving.map(|version| self.manifests.get(version)) else { continue };
+            let Some(Ok(manifest)) = serving.map(|version| self.registry.manifest(version)) else { continue };
             let record = store::configs::find(&mut tx, plugin.id).await?;
             for secret in record.secrets.iter().filter(|secret| secret.is_unbound()) {
                 let policies = policy(&manifest, &secret.field).map(SecretPolicies::of).unwrap_or_default();

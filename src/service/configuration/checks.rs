@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use serde_json::{Map, Value};
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::ground::{Held, HeldSecret};
 use super::{ConfigFindings, ConfigRecord, Ground};
 use crate::domain::PluginName;
-use crate::service::name_locks::NameLocks;
+use crate::registry::{NameLock, NameLocks};
 use crate::service::{Service, ServiceError};
 use crate::store::StoreError;
 use crate::store::configs::SealedSecret;
@@ -50,7 +50,7 @@ struct Turn {
 #[derive(Debug)]
 enum Share {
     Package { _place: OwnedSemaphorePermit },
-    Plugin { _place: OwnedMutexGuard<()> },
+    Plugin { _place: NameLock },
 }
 
 impl Checks {

@@ -35,7 +35,7 @@ pub(in crate::service) struct Ground {
 impl Service {
     /// What a stored version says about its configuration.
     pub(in crate::service) fn ground(&self, version: &VersionRecord) -> Result<Ground, ServiceError> {
-        Ground::new(self.manifests.get(version)?, version)
+        Ground::new(self.registry.manifest(version)?, version)
     }
 }
 

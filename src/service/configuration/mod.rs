@@ -24,9 +24,9 @@ use self::proposal::{Change, Proposal};
 use super::approval::Docket;
 use super::{Caller, Service, ServiceError, UpdateOutcome};
 use crate::domain::{ConfigFindings, FieldError, PluginStatus};
+use crate::store;
 use crate::store::configs::{ConfigRecord, NewSecret, SealedSecret};
 use crate::store::plugins::PluginRecord;
-use crate::store::{self, audit};
 
 /// The configuration of a plugin as it is shown. Secrets are `null` in it.
 #[derive(Debug)]
@@ -133,13 +133,8 @@ impl Service {
         change: Change,
     ) -> Result<ConfigView, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
-        let _changing = self.names.lock(&plugin.name).await;
-        let result = self.try_change_config(caller, &plugin, condition, change).await;
-        if let Err(refusal) = &result {
-            let entry = self.entry(&caller.into(), "config.set_refused", Some(&plugin.name), json!({}));
-            self.record_refusal(entry, refusal).await;
-        }
-        result
+        let change = Box::pin(self.try_change_config(caller, &plugin, condition, change));
+        self.registry.attempt(caller, "config.set_refused", Some(&plugin.name), json!({}), change).await
     }
 
     async fn try_change_config(
@@ -149,6 +144,7 @@ impl Service {
         condition: &IfMatch,
         change: Change,
     ) -> Result<ConfigView, ServiceError> {
+        let _changing = self.registry.lock(&plugin.name).await;
         let docket = self.docket(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
         let record = self.config_record(&docket.plugin).await?;
         if !condition.admits(record.revision) {
@@ -168,9 +164,7 @@ impl Service {
                 store::configs::delete_secret(&mut tx, after.id, field).await?;
             }
             let detail = proposal.detail(revision);
-            let entry = self.entry(&caller.into(), "config.set", Some(&after.name), detail);
-            audit::append(&mut tx, &self.audit_key, &entry).await?;
-            tx.commit().await?;
+            self.registry.commit(tx, caller, "config.set", Some(&after.name), detail).await?;
         }
         if starts {
             update = Some(self.serve_pending(caller, &after).await?);

@@ -110,7 +110,7 @@ impl Service {
             return Ok(None);
         }
         let Some((version, carries)) = docket.pending()? else { return Ok(None) };
-        let manifest = self.manifests.get(version)?;
+        let manifest = self.registry.manifest(version)?;
         let target = Target { version, manifest: &manifest, carries };
         let standing = target.standing(&docket.rows, self.now());
         let mut risks = self.granted_risks(docket.plugin.id, &manifest, &standing.grants()).await?;
@@ -123,7 +123,7 @@ impl Service {
     /// Looks at the waiting version once more before it serves.
     pub(super) async fn prepare_pending(&self, docket: &Docket) -> Result<(), ServiceError> {
         let Some((version, carries)) = docket.pending()? else { return Ok(()) };
-        let manifest = self.manifests.get(version)?;
+        let manifest = self.registry.manifest(version)?;
         if self.member(docket.plugin.id, &docket.plugin.name).is_supervised() {
             let standing = Target { version, manifest: &manifest, carries }.standing(&docket.rows, self.now());
             // What runs would not start again.

@@ -83,7 +83,7 @@ impl Service {
             (None, Some(member)) => member.name.clone(),
             (None, None) => return Ok(()),
         };
-        let Some(_changing) = self.names.try_lock(&name) else { return Ok(()) };
+        let Some(_changing) = self.registry.try_lock(&name) else { return Ok(()) };
         let plugin = find().await?;
         let is_wanted =
             plugin.as_ref().is_some_and(|plugin| plugin.status == PluginStatus::Enabled && plugin.quarantine.is_none());

@@ -69,7 +69,7 @@ impl Service {
         drop(reader);
         let serving = versions.into_iter().find(|version| version.version == plugin.serving);
         let version = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
-        let manifest = self.manifests.get(&version)?;
+        let manifest = self.registry.manifest(&version)?;
         Ok(Subject { version, manifest, data: plugin.data(), reach: member.reach() })
     }
 

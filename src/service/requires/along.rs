@@ -74,7 +74,7 @@ impl Service {
     /// What has to be enabled before the plugin, in order. Refused before anything is started if one of them cannot be.
     async fn list_required(&self, caller: &Caller, plugin: &PluginRecord) -> Result<Vec<Required>, ServiceError> {
         let docket = self.docket(plugin.clone()).await?;
-        if self.manifests.get(docket.serving()?)?.requires.is_empty() {
+        if self.registry.manifest(docket.serving()?)?.requires.is_empty() {
             return Ok(Vec::new());
         }
         self.check_ready(plugin, Asked::Itself).await?;
@@ -112,7 +112,7 @@ impl Service {
         plugin: &PluginRecord,
         before: PluginStatus,
     ) -> Result<(), ServiceError> {
-        let _changing = self.names.lock(&plugin.name).await;
+        let _changing = self.registry.lock(&plugin.name).await;
         let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
         if plugin.status == PluginStatus::Enabled {
             plugin.status = before;

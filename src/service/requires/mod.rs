@@ -39,13 +39,13 @@ impl Service {
             let mut reader = self.store.reader().await?;
             (store::plugins::list(&mut reader).await?, store::plugins::list_versions(&mut reader, None).await?)
         };
-        Roster::of(&self.manifests, plugins, versions)
+        Roster::of(&self.registry, plugins, versions)
     }
 
     async fn roster_in(&self, tx: &mut WriteTransaction) -> Result<Roster, ServiceError> {
         let plugins = store::plugins::list(tx).await?;
         let versions = store::plugins::list_versions(tx, None).await?;
-        Roster::of(&self.manifests, plugins, versions)
+        Roster::of(&self.registry, plugins, versions)
     }
 
     /// Refuses a manifest that would close a circle. Says what it requires and is not there yet.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use semver::{Version, VersionReq};
 
 use crate::domain::{Code, Demand, Gap, Offer, Offers, PluginName, Unresolved};
-use crate::service::registry::ManifestCache;
+use crate::registry::Registry;
 use crate::service::{Caller, PluginProblem, ServiceError};
 use crate::store::plugins::{PluginRecord, VersionRecord};
 
@@ -18,7 +18,7 @@ pub(super) struct Roster {
 
 impl Roster {
     pub(super) fn of(
-        manifests: &ManifestCache,
+        registry: &Registry,
         plugins: Vec<PluginRecord>,
         versions: Vec<VersionRecord>,
     ) -> Result<Self, ServiceError> {
@@ -27,7 +27,7 @@ impl Roster {
         let mut roster = Self::default();
         for plugin in plugins {
             if let Some(serving) = versions.get(&(plugin.id, plugin.serving.clone())) {
-                roster.offers.put(plugin.name.clone(), Offer::from(&*manifests.get(serving)?));
+                roster.offers.put(plugin.name.clone(), Offer::from(&*registry.manifest(serving)?));
             }
             roster.plugins.insert(plugin.name.clone(), plugin);
         }

@@ -15,7 +15,7 @@ use crate::service::{Caller, Service, ServiceError};
 use crate::store::grants::GrantRecord;
 use crate::store::plugins::{NewVersion, PluginRecord, VersionRecord};
 use crate::store::snapshots::Snapshot;
-use crate::store::{self, StoreError, WriteTransaction, audit};
+use crate::store::{self, StoreError, WriteTransaction};
 
 /// Where the version comes from.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ impl Service {
             let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
             let before = versions.iter().find(|version| version.version == change.plugin.serving);
             let before = before.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
-            let manifests = (&*self.manifests.get(before)?, &*change.manifest);
+            let manifests = (&*self.registry.manifest(before)?, &*change.manifest);
             self.bind_to_update(&mut tx, plugin.id, &plugin.name, manifests).await?;
         }
         let signed = version.signature_status == SignatureStatus::Valid;
@@ -172,9 +172,7 @@ impl Service {
         if let Cause::Rollback(restored) = &change.cause {
             detail["data_of"] = json!(restored.as_ref().map(|snapshot| snapshot.taken_at));
         }
-        let entry = self.entry(&caller.into(), action, Some(&plugin.name), detail);
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
+        self.registry.commit(tx, caller, action, Some(&plugin.name), detail).await?;
         Ok(plugin)
     }
 
@@ -237,9 +235,7 @@ impl Service {
         store::plugins::update(&mut tx, &plugin).await?;
         carry(&mut tx, &plugin, &change.target(), &caller.token.to_string(), plugin.updated_at).await?;
         let detail = detail(&change, outcome);
-        let entry = self.entry(&caller.into(), "plugin.update_pending", Some(&plugin.name), detail);
-        audit::append(&mut tx, &self.audit_key, &entry).await?;
-        tx.commit().await?;
+        self.registry.commit(tx, caller, "plugin.update_pending", Some(&plugin.name), detail).await?;
         Ok(())
     }
 }

@@ -99,13 +99,10 @@ impl Service {
     ) -> Result<UpdateOutcome, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
         let digest = incoming.upload.digest();
-        let result = self.try_update(caller, &plugin, incoming, downgrade).await;
-        if let Err(refusal) = &result {
-            let entry =
-                self.entry(&caller.into(), "plugin.update_refused", Some(&plugin.name), json!({"digest": digest}));
-            self.record_refusal(entry, refusal).await;
-        }
-        result
+        let change = Box::pin(self.try_update(caller, &plugin, incoming, downgrade));
+        self.registry
+            .attempt(caller, "plugin.update_refused", Some(&plugin.name), json!({"digest": digest}), change)
+            .await
     }
 
     async fn try_update(
@@ -124,7 +121,7 @@ impl Service {
         if wanted != found {
             return Err(ServiceError::WrongPlugin { wanted: wanted.clone(), found: found.clone() });
         }
-        let _changing = self.names.lock(found).await;
+        let _changing = self.registry.lock(found).await;
         // Looked up again: another change may have come first.
         let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
         let (versions, floor) = {
@@ -134,7 +131,7 @@ impl Service {
         };
         let serving = versions.iter().find(|version| version.version == plugin.serving).cloned();
         let serving = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
-        let older = self.manifests.get(&serving)?;
+        let older = self.registry.manifest(&serving)?;
         let growth = candidate.manifest.growth(&older);
         let mut outcome = UpdateOutcome {
             plugin_id: plugin.id,

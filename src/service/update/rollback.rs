@@ -37,13 +37,9 @@ impl Service {
         restore_data: bool,
     ) -> Result<RollbackOutcome, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
-        let result = self.try_rollback(caller, &plugin, to.as_ref(), restore_data).await;
-        if let Err(refusal) = &result {
-            let detail = json!({"version": to, "restore_data": restore_data});
-            let entry = self.entry(&caller.into(), "plugin.rollback_refused", Some(&plugin.name), detail);
-            self.record_refusal(entry, refusal).await;
-        }
-        result
+        let detail = json!({"version": to, "restore_data": restore_data});
+        let change = Box::pin(self.try_rollback(caller, &plugin, to.as_ref(), restore_data));
+        self.registry.attempt(caller, "plugin.rollback_refused", Some(&plugin.name), detail, change).await
     }
 
     async fn try_rollback(
@@ -53,7 +49,7 @@ impl Service {
         to: Option<&Version>,
         restore_data: bool,
     ) -> Result<RollbackOutcome, ServiceError> {
-        let _changing = self.names.lock(&plugin.name).await;
+        let _changing = self.registry.lock(&plugin.name).await;
         let plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
         let (versions, snapshot) = {
             let mut reader = self.store.reader().await?;
@@ -64,7 +60,7 @@ impl Service {
         let snapshot = if restore_data { Some(fitting(&plugin, &version, snapshot)?) } else { None };
         let serving = versions.iter().find(|version| version.version == plugin.serving);
         let serving = serving.ok_or_else(|| store::StoreError::missing("versions", &plugin.name))?;
-        let (manifest, newer) = (self.manifests.get(&version)?, self.manifests.get(serving)?);
+        let (manifest, newer) = (self.registry.manifest(&version)?, self.registry.manifest(serving)?);
         let mut growth = manifest.growth(&newer);
         let regained = self.regained(&plugin, &version, serving).await?;
         growth.added.extend(regained.iter().map(|unit| format!("granted {}", unit.request())));

@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::reinstated::{reinstated, within};
 use crate::domain::{DataId, LastUpdate, PendingFor, PluginId, PluginRef, UpdateState};
+use crate::registry::Actor;
 use crate::service::approval::{Target, carry};
 use crate::service::fleet::Member;
-use crate::service::{Actor, Service, ServiceError};
-use crate::store::plugins::PluginRecord;
-use crate::store::{self, StoreError, audit};
+use crate::service::{Service, ServiceError};
+use crate::store::{self, StoreError};
 
 /// Who ends decisions when nobody asked for it.
 const BY_SERVICE: &str = "service";
@@ -22,7 +22,7 @@ impl Service {
 
     /// Writes down that the version that was watched serves for good.
     pub(in crate::service) async fn keep_update(&self, member: &Member) -> Result<(), ServiceError> {
-        let _changing = self.names.lock(&member.name).await;
+        let _changing = self.registry.lock(&member.name).await;
         let mut tx = self.store.begin().await?;
         let Some(mut plugin) = store::plugins::find(&mut tx, &PluginRef::Id(member.id)).await? else { return Ok(()) };
         let Some(update) = plugin.last_update.as_mut().filter(|update| update.state == UpdateState::Watched) else {
@@ -42,7 +42,7 @@ impl Service {
         reason: &str,
         text: &str,
     ) -> Result<Option<DataId>, ServiceError> {
-        let _changing = self.names.lock(&member.name).await;
+        let _changing = self.registry.lock(&member.name).await;
         let now = self.now();
         let mut tx = self.store.begin().await?;
         let Some(mut plugin) = store::plugins::find(&mut tx, &PluginRef::Id(member.id)).await? else {
@@ -55,7 +55,7 @@ impl Service {
         let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
         let before = versions.iter().find(|version| version.version == snapshot.version);
         let before = before.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
-        let manifest = self.manifests.get(before)?;
+        let manifest = self.registry.manifest(before)?;
         let failed = plugin.data();
         let ended = versions.iter().find(|version| version.version == plugin.serving);
         let ended = ended.ok_or_else(|| StoreError::missing("versions", &plugin.name))?.digest;
@@ -87,31 +87,17 @@ impl Service {
         }
         store::configs::note_version(&mut tx, plugin.id).await?;
         store::snapshots::delete(&mut tx, plugin.id).await?;
-        self.note_undone(&mut tx, &plugin, &update, text).await?;
-        tx.commit().await?;
+        let detail = json!({
+            "version": plugin.serving,
+            "previous_version": update.version,
+            "reason": reason,
+            "text": text,
+            "data_of": snapshot.taken_at,
+        });
+        self.registry.commit(tx, Actor::Service, "plugin.update_undone", Some(&plugin.name), detail).await?;
         let (name, serving) = (&plugin.name, &plugin.serving);
         member.log.note("ERROR", &format!("{} was taken back: {text}; {serving} serves again", update.version));
         tracing::warn!(plugin.name = %name, reason, "`{name}` went back from {} to {serving}: {text}", update.version);
         Ok(Some(failed))
-    }
-
-    async fn note_undone(
-        &self,
-        tx: &mut store::WriteTransaction,
-        plugin: &PluginRecord,
-        update: &LastUpdate,
-        text: &str,
-    ) -> Result<(), ServiceError> {
-        let undone = plugin.last_update.as_ref();
-        let detail = json!({
-            "version": plugin.serving,
-            "previous_version": update.version,
-            "reason": undone.and_then(|undone| undone.reason.clone()),
-            "text": text,
-            "data_of": undone.and_then(|undone| undone.data_of),
-        });
-        let entry = self.entry(&Actor::Service, "plugin.update_undone", Some(&plugin.name), detail);
-        audit::append(tx, &self.audit_key, &entry).await?;
-        Ok(())
     }
 }

@@ -7,19 +7,25 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::domain::PluginName;
 
+/// Keeps every other change of one plugin waiting until it is dropped.
+#[derive(Debug)]
+pub struct NameLock {
+    _guard: OwnedMutexGuard<()>,
+}
+
 /// The names that are being changed.
 #[derive(Debug, Default)]
-pub(super) struct NameLocks(Mutex<HashMap<PluginName, Weak<tokio::sync::Mutex<()>>>>);
+pub struct NameLocks(Mutex<HashMap<PluginName, Weak<tokio::sync::Mutex<()>>>>);
 
 impl NameLocks {
-    /// Waits until nobody else changes the plugin.
-    pub(super) async fn lock(&self, name: &PluginName) -> OwnedMutexGuard<()> {
-        self.of(name).lock_owned().await
+    /// Waits until no other change of the plugin is under way.
+    pub async fn lock(&self, name: &PluginName) -> NameLock {
+        NameLock { _guard: self.of(name).lock_owned().await }
     }
 
     /// The same without waiting.
-    pub(super) fn try_lock(&self, name: &PluginName) -> Option<OwnedMutexGuard<()>> {
-        self.of(name).try_lock_owned().ok()
+    pub fn try_lock(&self, name: &PluginName) -> Option<NameLock> {
+        Some(NameLock { _guard: self.of(name).try_lock_owned().ok()? })
     }
 
     fn of(&self, name: &PluginName) -> Arc<tokio::sync::Mutex<()>> {

@@ -1,45 +1,17 @@
-//! Looking plugins up.
+//! Looking plugins up, as they are shown.
 
 use std::collections::HashMap;
 use std::ops::DerefMut;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use semver::Version;
 
 use super::approval::Docket;
 use super::{Caller, PendingVersion, Requirement, RuntimeView, Service, ServiceError, Signed};
-use crate::domain::{
-    Digest, Manifest, PluginName, PluginStatus, ResourceLimits, ResourceRequest, Risk, Standing, TrustedKey,
-};
+use crate::domain::{Manifest, PluginName, PluginStatus, ResourceLimits, ResourceRequest, Risk, Standing, TrustedKey};
 use crate::store::grants::GrantRecord;
 use crate::store::plugins::{PluginRecord, VersionRecord};
-use crate::store::{self, StoreError};
-use crate::store::{Connection, PluginReader};
-
-/// Manifests already parsed, by the archive they came from. Bounded by the versions kept.
-#[derive(Debug, Default)]
-pub(super) struct ManifestCache(Mutex<HashMap<Digest, Arc<Manifest>>>);
-
-impl ManifestCache {
-    /// The manifest of a stored version.
-    pub(super) fn get(&self, version: &VersionRecord) -> Result<Arc<Manifest>, ServiceError> {
-        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(manifest) = cache.get(&version.digest) {
-            return Ok(Arc::clone(manifest));
-        }
-        // It was valid when it came in, so a caller cannot mend it.
-        let manifest = Manifest::parse_accepted(version.manifest.as_bytes())
-            .map_err(|error| StoreError::bad_row("versions", version.digest, error))?;
-        let manifest = Arc::new(manifest);
-        cache.insert(version.digest, Arc::clone(&manifest));
-        Ok(manifest)
-    }
-
-    /// Forgets a version that is gone.
-    pub(super) fn forget(&self, digest: Digest) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
-    }
-}
+use crate::store::{self, Connection, PluginReader};
 
 /// A plugin with everything that is shown of it.
 #[derive(Clone, Debug)]
@@ -189,7 +161,7 @@ impl Service {
 
     fn assemble(&self, docket: &Docket, keys: &[TrustedKey], set: ResourceRequest) -> Result<PluginView, ServiceError> {
         let (plugin, serving) = (&docket.plugin, docket.serving()?);
-        let manifest = self.manifests.get(serving)?;
+        let manifest = self.registry.manifest(serving)?;
         Ok(PluginView {
             limits: self.limits_of(&manifest, set),
             runtime: self.runtime_view(plugin.id, &plugin.name),

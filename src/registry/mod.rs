@@ -1,0 +1,50 @@
+//! What is installed, decided and configured.
+//!
+//! Every change of it is made here: under the lock of its plugin's name, in one transaction with the audit row that
+//! reports it. The use cases decide what is changed; this room never starts, stops or asks what runs.
+
+mod audit;
+mod manifests;
+mod names;
+
+use std::sync::Arc;
+
+use crate::domain::{Clock, PluginName};
+use crate::store::Store;
+use crate::store::audit::AuditKey;
+
+pub use audit::Actor;
+use manifests::Manifests;
+pub use names::{NameLock, NameLocks};
+
+/// The registry of one data directory. One per process.
+#[derive(Debug)]
+pub struct Registry {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    audit_key: AuditKey,
+    names: NameLocks,
+    manifests: Manifests,
+}
+
+impl Registry {
+    /// The registry that this database holds.
+    pub fn new(store: Store, clock: Arc<dyn Clock>, audit_key: AuditKey) -> Self {
+        Self { store, clock, audit_key, names: NameLocks::default(), manifests: Manifests::default() }
+    }
+
+    /// What the rows of the audit log are chained with.
+    pub fn audit_key(&self) -> &AuditKey {
+        &self.audit_key
+    }
+
+    /// Waits until no other change of the plugin is under way.
+    pub async fn lock(&self, name: &PluginName) -> NameLock {
+        self.names.lock(name).await
+    }
+
+    /// The same without waiting.
+    pub fn try_lock(&self, name: &PluginName) -> Option<NameLock> {
+        self.names.try_lock(name)
+    }
+}
