@@ -12,10 +12,9 @@ use crate::store::plugins::VersionRecord;
 #[derive(Debug, Default)]
 pub(super) struct Manifests(Mutex<HashMap<Digest, Arc<Manifest>>>);
 
-impl Registry {
-    /// The manifest of a stored version.
-    pub fn manifest(&self, version: &VersionRecord) -> Result<Arc<Manifest>, StoreError> {
-        let mut parsed = self.manifests.0.lock().unwrap_or_else(PoisonError::into_inner);
+impl Manifests {
+    pub(super) fn get(&self, version: &VersionRecord) -> Result<Arc<Manifest>, StoreError> {
+        let mut parsed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(manifest) = parsed.get(&version.digest) {
             return Ok(Arc::clone(manifest));
         }
@@ -25,6 +24,13 @@ impl Registry {
         let manifest = Arc::new(manifest);
         parsed.insert(version.digest, Arc::clone(&manifest));
         Ok(manifest)
+    }
+}
+
+impl Registry {
+    /// The manifest of a stored version.
+    pub fn manifest(&self, version: &VersionRecord) -> Result<Arc<Manifest>, StoreError> {
+        self.manifests.get(version)
     }
 
     /// Forgets the manifest of a version that is gone.

@@ -6,6 +6,8 @@
 mod audit;
 mod manifests;
 mod names;
+mod snapshot;
+mod target;
 
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ use crate::store::audit::AuditKey;
 pub use audit::Actor;
 use manifests::Manifests;
 pub use names::{NameLock, NameLocks};
+pub use snapshot::{Installed, InstalledPlugin};
+pub use target::Target;
 
 /// The registry of one data directory. One per process.
 #[derive(Debug)]
@@ -24,13 +28,13 @@ pub struct Registry {
     clock: Arc<dyn Clock>,
     audit_key: AuditKey,
     names: NameLocks,
-    manifests: Manifests,
+    manifests: Arc<Manifests>,
 }
 
 impl Registry {
     /// The registry that this database holds.
     pub fn new(store: Store, clock: Arc<dyn Clock>, audit_key: AuditKey) -> Self {
-        Self { store, clock, audit_key, names: NameLocks::default(), manifests: Manifests::default() }
+        Self { store, clock, audit_key, names: NameLocks::default(), manifests: Arc::default() }
     }
 
     /// What the rows of the audit log are chained with.

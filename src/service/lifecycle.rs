@@ -58,18 +58,18 @@ impl Service {
                 return Err(PluginProblem::new(Code::PluginQuarantined, detail).with_how(how).into());
             }
         }
-        let docket = self.docket(plugin.clone()).await?;
+        let installed = self.registry.installed(plugin.clone()).await?;
         let set = store::running::find_limits(&mut *self.store.reader().await?, plugin.id).await?;
-        let manifest = self.registry.manifest(docket.serving()?)?;
-        let standing = docket.standing(self)?;
+        let manifest = installed.manifest()?;
+        let standing = installed.standing(self.now())?;
         if let Some(problem) = permissions_problem(&plugin.name, &standing) {
             return Err(problem.into());
         }
         let grants = standing.grants();
-        self.check_open_risks(&docket, &manifest, &grants).await?;
+        self.check_open_risks(&installed, &manifest, &grants).await?;
         self.check_resources(&plugin.name, &grants)?;
         self.check_ceiling(&manifest, set)?;
-        self.check_config(&docket).await?;
+        self.check_config(&installed).await?;
         // Told before it is started, and again when it is recorded: another may be enabled meanwhile.
         self.check_commands(plugin, &manifest).await?;
         Ok(manifest)

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::approval::Target;
 use super::{Service, ServiceError};
 use crate::domain::{Manifest, PluginName, PluginStatus};
+use crate::registry::Target;
 use crate::store;
 
 /// An enabled plugin that declares hooks or commands and holds `chat_access` now.

@@ -1,14 +1,14 @@
 //! Looking plugins up, as they are shown.
 
-use std::collections::HashMap;
 use std::ops::DerefMut;
 use std::sync::Arc;
 
 use semver::Version;
 
-use super::approval::Docket;
+use super::approval::grant_warnings;
 use super::{Caller, PendingVersion, Requirement, RuntimeView, Service, ServiceError, Signed};
 use crate::domain::{Manifest, PluginName, PluginStatus, ResourceLimits, ResourceRequest, Risk, Standing, TrustedKey};
+use crate::registry::InstalledPlugin;
 use crate::store::grants::GrantRecord;
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, Connection, PluginReader};
@@ -87,32 +87,19 @@ impl Service {
         listing: &Listing,
         may_see: impl Fn(&PluginName) -> bool,
     ) -> Result<Vec<PluginView>, ServiceError> {
-        let (plugins, versions, keys, limits, rows) = (
-            store::plugins::list(&mut reader).await?,
-            store::plugins::list_versions(&mut reader, None).await?,
-            store::keys::list(&mut reader).await?,
-            store::running::list_limits(&mut reader).await?,
-            store::grants::list_open(&mut reader, None).await?,
-        );
+        let installed = self.registry.snapshot_in(&mut reader).await?;
+        let (keys, limits) = (store::keys::list(&mut reader).await?, store::running::list_limits(&mut reader).await?);
         // What follows reads nothing more, and others wait for the connection.
         drop(reader);
-        let mut by_plugin: HashMap<_, (Vec<VersionRecord>, Vec<GrantRecord>)> = HashMap::new();
-        for version in versions {
-            by_plugin.entry(version.plugin_id).or_default().0.push(version);
-        }
-        for row in rows {
-            by_plugin.entry(row.plugin_id).or_default().1.push(row);
-        }
-        let wanted = plugins.into_iter().filter(|plugin| {
+        let wanted = installed.plugins.iter().filter(|InstalledPlugin { plugin, .. }| {
             may_see(&plugin.name)
                 && listing.quarantined.is_none_or(|wanted| plugin.quarantine.is_some() == wanted)
                 && (listing.statuses.is_empty() || listing.statuses.contains(&plugin.status))
         });
         let mut found = Vec::new();
-        for plugin in wanted {
-            let (versions, rows) = by_plugin.remove(&plugin.id).unwrap_or_default();
-            let set = limits.get(&plugin.id).copied().unwrap_or_default();
-            let view = self.assemble(&Docket { plugin, versions, rows, accepted: Vec::new() }, &keys, set)?;
+        for installed in wanted {
+            let set = limits.get(&installed.plugin.id).copied().unwrap_or_default();
+            let view = self.assemble(installed, &keys, set)?;
             if listing.search.as_deref().is_none_or(|text| mentions(&view.manifest, text)) {
                 found.push(view);
             }
@@ -146,35 +133,40 @@ impl Service {
 
     /// A plugin with everything that is shown of it.
     pub(super) async fn view(&self, plugin: PluginRecord) -> Result<PluginView, ServiceError> {
-        let docket = self.docket(plugin).await?;
+        let installed = self.registry.installed(plugin).await?;
         let (keys, set) = {
             let mut reader = self.store.reader().await?;
-            let set = store::running::find_limits(&mut reader, docket.plugin.id).await?;
+            let set = store::running::find_limits(&mut reader, installed.plugin.id).await?;
             (store::keys::list(&mut reader).await?, set)
         };
-        let mut view = self.assemble(&docket, &keys, set)?;
-        view.risks = self.asked_risks(docket.plugin.id, &view.manifest).await?;
-        view.missing_config = self.missing_config(&docket).await?;
-        view.pending = self.with_risks(&docket, view.pending).await?;
+        let mut view = self.assemble(&installed, &keys, set)?;
+        view.risks = self.asked_risks(installed.plugin.id, &view.manifest).await?;
+        view.missing_config = self.missing_config(&installed).await?;
+        view.pending = self.with_risks(&installed, view.pending).await?;
         Ok(view)
     }
 
-    fn assemble(&self, docket: &Docket, keys: &[TrustedKey], set: ResourceRequest) -> Result<PluginView, ServiceError> {
-        let (plugin, serving) = (&docket.plugin, docket.serving()?);
-        let manifest = self.registry.manifest(serving)?;
+    fn assemble(
+        &self,
+        installed: &InstalledPlugin,
+        keys: &[TrustedKey],
+        set: ResourceRequest,
+    ) -> Result<PluginView, ServiceError> {
+        let (plugin, serving, manifest, now) =
+            (&installed.plugin, installed.serving(), installed.manifest()?, self.now());
         Ok(PluginView {
             limits: self.limits_of(&manifest, set),
             runtime: self.runtime_view(plugin.id, &plugin.name),
             signed: Signed::of(serving, keys),
-            versions: docket.versions.iter().map(|version| version.version.clone()).collect(),
-            standing: docket.standing(self)?,
-            grants: docket.grants(self)?,
+            versions: installed.versions.iter().map(|version| version.version.clone()).collect(),
+            standing: installed.standing(now)?,
+            grants: installed.granted(now).cloned().collect(),
             risks: Vec::new(),
             missing_config: Vec::new(),
             requires: Vec::new(),
             required_by: Vec::new(),
-            warnings: docket.warnings(self)?,
-            pending: docket.pending_version(self, keys)?,
+            warnings: grant_warnings(installed, now),
+            pending: self.pending_version(installed, keys)?,
             plugin: plugin.clone(),
             serving: serving.clone(),
             manifest,

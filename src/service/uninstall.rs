@@ -38,7 +38,7 @@ impl Service {
         let mut tx = self.store.begin().await?;
         self.check_unneeded_in(&mut tx, caller, &plugin.name).await?;
         let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
-        let serving = versions.iter().find(|version| version.version == plugin.serving);
+        let serving = plugin.serving_of(&versions);
         self.leave_data(&mut tx, &plugin, serving, data).await?;
         store::plugins::delete(&mut tx, plugin.id).await?;
         let detail = json!({"version": plugin.serving, "purged": data == KeptData::Purge});

@@ -90,6 +90,13 @@ pub struct VersionRecord {
     pub installed_at: Timestamp,
 }
 
+impl PluginRecord {
+    /// The one of its versions that serves.
+    pub fn serving_of<'a>(&self, versions: &'a [VersionRecord]) -> Option<&'a VersionRecord> {
+        versions.iter().find(|version| version.plugin_id == self.id && version.version == self.serving)
+    }
+}
+
 /// A version on its way in, with what is read again only to verify it.
 #[derive(Clone, Debug)]
 pub struct NewVersion {

@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 
 use super::Approval;
 use crate::domain::{
-    Asked, Code, Decision, Digest, FieldError, Manifest, NetworkRule, Permission, PermissionRequest, PermissionUnit,
-    Risk, Standing, Timestamp,
+    Asked, Code, Decision, FieldError, Manifest, NetworkRule, Permission, PermissionRequest, PermissionUnit, Standing,
+    Timestamp,
 };
+use crate::registry::Target;
 use crate::service::{PluginProblem, ServiceError};
-use crate::store::grants::{AcceptedRisk, GrantRecord};
+use crate::store::grants::GrantRecord;
 use crate::store::plugins::VersionRecord;
 
 /// The decisions of one request.
@@ -46,6 +47,14 @@ impl Decisions {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PermissionUnit, Decision)> {
         let granted = self.granted.iter().map(|unit| (unit, Decision::Granted));
         granted.chain(self.denied.iter().map(|unit| (unit, Decision::Denied)))
+    }
+
+    /// What is asked for, and what was decided about it once these are made.
+    pub(super) fn standing(&self, target: &Target<'_>, rows: &[GrantRecord], now: Timestamp) -> Standing {
+        let mut held = target.held(rows, now);
+        held.retain(|(unit, _)| !self.iter().any(|(decided, _)| decided.overlaps(unit)));
+        let held = held.iter().map(|(unit, decision)| (unit, *decision)).chain(self.iter());
+        Standing::of(target.manifest, held)
     }
 
     /// What the audit log tells of them.
@@ -117,66 +126,4 @@ fn units(
     found.sort_unstable();
     found.dedup();
     Ok(found)
-}
-
-/// A version that is decided about.
-pub(in crate::service) struct Target<'a> {
-    pub(in crate::service) version: &'a VersionRecord,
-    pub(in crate::service) manifest: &'a Manifest,
-    /// The version whose decisions are taken over when this one starts to serve.
-    pub(in crate::service) carries: Option<Digest>,
-}
-
-impl Target<'_> {
-    /// Every decision that holds for the version, and those that it would take over.
-    pub(in crate::service) fn held(&self, rows: &[GrantRecord], now: Timestamp) -> Vec<(PermissionUnit, Decision)> {
-        let own = |row: &&GrantRecord| row.digest == self.version.digest && row.holds(now);
-        let mut held: Vec<_> = rows.iter().filter(own).map(|row| (row.unit.clone(), row.decision)).collect();
-        held.extend(self.carried(rows, now).into_iter().map(|row| (row.unit, row.decision)));
-        held
-    }
-
-    /// The decisions that the version takes over, cut down to what it asks for. What was decided about itself goes first.
-    pub(in crate::service) fn carried(&self, rows: &[GrantRecord], now: Timestamp) -> Vec<GrantRecord> {
-        let Some(from) = self.carries else { return Vec::new() };
-        let asked = self.manifest.asked();
-        let own: Vec<&GrantRecord> =
-            rows.iter().filter(|row| row.digest == self.version.digest && row.holds(now)).collect();
-        let mut carried = Vec::new();
-        for row in rows.iter().filter(|row| row.digest == from && row.holds(now)) {
-            let parts: Vec<PermissionUnit> = if asked.iter().any(|asked| asked.unit.covers(&row.unit)) {
-                vec![row.unit.clone()]
-            } else {
-                let below = asked.iter().map(|asked| &asked.unit).filter(|unit| row.unit.covers(unit));
-                below.cloned().collect()
-            };
-            for unit in parts.into_iter().filter(|unit| !own.iter().any(|own| own.unit.overlaps(unit))) {
-                let (digest, carried_from) = (self.version.digest, Some(from));
-                carried.push(GrantRecord { id: 0, unit, digest, carried_from, end: None, ..row.clone() });
-            }
-        }
-        carried
-    }
-
-    /// What is asked for, and what was decided about it.
-    pub(in crate::service) fn standing(&self, rows: &[GrantRecord], now: Timestamp) -> Standing {
-        let held = self.held(rows, now);
-        Standing::of(self.manifest, held.iter().map(|(unit, decision)| (unit, *decision)))
-    }
-
-    /// The same after these decisions.
-    pub(super) fn standing_after(&self, rows: &[GrantRecord], made: &Decisions, now: Timestamp) -> Standing {
-        let mut held = self.held(rows, now);
-        held.retain(|(unit, _)| !made.iter().any(|(decided, _)| decided.overlaps(unit)));
-        let held = held.iter().map(|(unit, decision)| (unit, *decision)).chain(made.iter());
-        Standing::of(self.manifest, held)
-    }
-
-    /// Tells whether the risk was accepted for the version, or for the one whose decisions it takes over.
-    pub(in crate::service) fn has_accepted(&self, accepted: &[AcceptedRisk], risk: Risk) -> bool {
-        let counts = |found: &AcceptedRisk| {
-            found.digest == self.version.digest || (risk != Risk::SignerChanged && self.carries == Some(found.digest))
-        };
-        accepted.iter().any(|found| found.risk == risk && counts(found))
-    }
 }

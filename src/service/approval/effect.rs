@@ -5,23 +5,12 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Docket, Target};
 use crate::domain::{Code, Grants, Permission, PluginName, PluginRef, PluginStatus, Standing};
 use crate::sandbox::{FolderMount, Network};
 use crate::service::fleet::{FirstStart, Member, STOP_GRACE};
 use crate::service::{PluginProblem, Service, ServiceError};
 use crate::session::Session;
-use crate::store;
 use crate::store::plugins::PluginRecord;
-
-impl Docket {
-    /// What the serving version asks for, and what was decided about it.
-    pub(in crate::service) fn standing(&self, service: &Service) -> Result<Standing, ServiceError> {
-        let version = self.serving()?;
-        let manifest = service.registry.manifest(version)?;
-        Ok(Target { version, manifest: &manifest, carries: None }.standing(&self.rows, service.now()))
-    }
-}
 
 impl Service {
     /// Reads the decisions about a plugin and makes them hold for what runs of it.
@@ -29,8 +18,8 @@ impl Service {
         // Two readers must not store in the other order: an older state would bring a revoked grant back.
         let _refreshing = member.refreshing.lock().await;
         let unknown = || ServiceError::PluginUnknown { wanted: member.name.to_string() };
-        let plugin = store::plugins::find(&mut *self.store.reader().await?, &PluginRef::Id(member.id)).await?;
-        let standing = self.docket(plugin.ok_or_else(unknown)?).await?.standing(self)?;
+        let installed = self.registry.find_installed(&PluginRef::Id(member.id)).await?.ok_or_else(unknown)?;
+        let standing = installed.standing(self.now())?;
         member.reach().grant(standing.grants());
         Ok(standing)
     }

@@ -48,11 +48,11 @@ impl Service {
             return Ok(());
         };
         let now = self.now();
-        let docket = self.docket(plugin).await?;
-        let forgets = !self.is_risk_left(&docket, &docket.rows).await?;
+        let installed = self.registry.installed(plugin).await?;
+        let forgets = !self.is_risk_left(&installed, &installed.decisions).await?;
         let mut tx = self.store.begin().await?;
-        let plugin = docket.plugin;
-        let over: Vec<GrantRecord> = docket.rows.into_iter().filter(|row| !row.holds(now)).collect();
+        let plugin = installed.plugin;
+        let over: Vec<GrantRecord> = installed.decisions.into_iter().filter(|row| !row.holds(now)).collect();
         if over.is_empty() {
             return Ok(());
         }

@@ -11,12 +11,11 @@ mod view;
 
 use std::sync::Arc;
 
-use semver::Version;
 use serde_json::json;
 
-pub(super) use decide::Target;
 pub(super) use effect::permissions_problem;
 pub(super) use version::carry;
+pub(super) use view::grant_warnings;
 pub use view::{PendingVersion, PermissionsOf, Signed};
 
 use self::decide::Decisions;
@@ -24,9 +23,10 @@ use super::{Caller, PluginProblem, Service, ServiceError, UpdateOutcome};
 use crate::domain::{
     Code, Digest, FieldError, Grants, Manifest, PermissionRequest, PluginName, Risk, Standing, Timestamp,
 };
+use crate::registry::{InstalledPlugin, Target};
+use crate::store;
 use crate::store::grants::{AcceptedRisk, EndReason, GrantEnd, GrantRecord};
 use crate::store::plugins::{PluginRecord, VersionRecord};
-use crate::store::{self, StoreError};
 
 /// Longest note, in characters. It is stored with every decision and shown on one line.
 const MAX_NOTE: usize = 500;
@@ -63,66 +63,7 @@ pub struct ApprovalOutcome {
     pub update: Option<UpdateOutcome>,
 }
 
-/// Everything about the permissions of one plugin, read at one time.
-pub(super) struct Docket {
-    pub(super) plugin: PluginRecord,
-    pub(super) versions: Vec<VersionRecord>,
-    /// Decisions that were not ended.
-    pub(super) rows: Vec<GrantRecord>,
-    pub(super) accepted: Vec<AcceptedRisk>,
-}
-
-impl Docket {
-    pub(super) fn version(&self, number: &Version) -> Result<&VersionRecord, ServiceError> {
-        let found = self.versions.iter().find(|version| version.version == *number);
-        Ok(found.ok_or_else(|| StoreError::missing("versions", &self.plugin.name))?)
-    }
-
-    pub(super) fn serving(&self) -> Result<&VersionRecord, ServiceError> {
-        self.version(&self.plugin.serving)
-    }
-
-    /// The version that waits; it takes over what was decided, unless somebody else signed it.
-    pub(super) fn pending(&self) -> Result<Option<(&VersionRecord, Option<Digest>)>, ServiceError> {
-        let Some(number) = &self.plugin.pending else { return Ok(None) };
-        let carries = if self.plugin.signer_changed { None } else { Some(self.serving()?.digest) };
-        Ok(Some((self.version(number)?, carries)))
-    }
-
-    /// The version that a request is about: the one it names, else the one that waits, else the one that serves.
-    fn wanted(&self, digest: Option<Digest>) -> Result<(&VersionRecord, Option<Digest>), ServiceError> {
-        let serving = (self.serving()?, None);
-        let pending = self.pending()?;
-        match digest {
-            None => Ok(pending.unwrap_or(serving)),
-            Some(digest) if digest == serving.0.digest => Ok(serving),
-            Some(digest) => pending.filter(|(version, _)| version.digest == digest).ok_or_else(|| {
-                let name = &self.plugin.name;
-                let detail = match pending {
-                    Some((waits, _)) => {
-                        format!("`{name}` is {} and {} waits, not {digest}", serving.0.digest, waits.digest)
-                    }
-                    None => format!("`{name}` is {}, not {digest}", serving.0.digest),
-                };
-                let how = format!("look at it again: plugbay approve {name}");
-                PluginProblem::new(Code::DigestChanged, detail).with_how(how).into()
-            }),
-        }
-    }
-}
-
 impl Service {
-    /// Reads what is known about the permissions of a plugin.
-    pub(super) async fn docket(&self, plugin: PluginRecord) -> Result<Docket, ServiceError> {
-        let mut reader = self.store.reader().await?;
-        Ok(Docket {
-            versions: store::plugins::list_versions(&mut reader, Some(plugin.id)).await?,
-            rows: store::grants::list_open(&mut reader, Some(plugin.id)).await?,
-            accepted: store::grants::list_accepted(&mut reader, plugin.id).await?,
-            plugin,
-        })
-    }
-
     /// Grants and denies. A version that waited for nothing else starts to serve.
     pub async fn approve(
         self: &Arc<Self>,
@@ -144,33 +85,33 @@ impl Service {
         let now = self.now();
         check_words(&approval, now)?;
         let _changing = self.registry.lock(&plugin.name).await;
-        let docket = self.docket(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
-        let (version, carries) = docket.wanted(approval.digest)?;
+        let installed = self.registry.installed(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
+        let (version, carries) = self::wanted(&installed, approval.digest)?;
         let manifest = self.registry.manifest(version)?;
         let target = Target { version, manifest: &manifest, carries };
         let made = Decisions::read(&manifest, &approval.grant, &approval.deny)?;
-        let waits = docket.plugin.pending.as_ref() == Some(&version.version);
+        let waits = installed.plugin.pending.as_ref() == Some(&version.version);
         if made.is_empty() && approval.accept_risks.is_empty() && !waits {
             let message = "name something to grant, to deny, or a risk to accept";
             return Err(ServiceError::FieldInvalid { fields: vec![FieldError::at("/grant", message)] });
         }
-        let standing = target.standing_after(&docket.rows, &made, now);
+        let standing = made.standing(&target, &installed.decisions, now);
         let starts = waits && standing.is_complete();
         // New bytes take over what was granted to those before: then all of it is what this decision opens.
         caller.require_reach(&if starts { standing.grants() } else { Grants::of(&made.granted) })?;
-        self.check_risks(&docket, &target, &standing, &approval.accept_risks, starts).await?;
+        self.check_risks(&installed, &target, &standing, &approval.accept_risks, starts).await?;
         if (starts || !waits) && self.member(plugin.id, &plugin.name).is_supervised() {
             // What runs would not start again.
             self.check_resources(&plugin.name, &standing.grants())?;
         }
-        let prepared = if starts { Some(self.next_step(&docket, version, &manifest).await?) } else { None };
+        let prepared = if starts { Some(self.next_step(&installed, version, &manifest).await?) } else { None };
 
         let by = Decider::of(self, caller);
         let mut tx = self.store.begin().await?;
         let mut records = Vec::new();
         for (unit, decision) in made.iter() {
             let overlapped = |row: &&GrantRecord| row.digest == version.digest && row.unit.overlaps(unit);
-            for row in docket.rows.iter().filter(overlapped) {
+            for row in installed.decisions.iter().filter(overlapped) {
                 store::grants::end(&mut tx, row.id, &by.end(EndReason::Replaced, None, now)).await?;
             }
             let expires_at = approval.expires_at.filter(|_| decision == crate::domain::Decision::Granted);
@@ -197,9 +138,9 @@ impl Service {
                 AcceptedRisk { risk: *risk, digest, by: by.token.clone(), label: by.label.clone(), at: now, note };
             store::grants::accept(&mut tx, plugin.id, &accepted).await?;
         }
-        let mut after = docket.plugin.clone();
+        let mut after = installed.plugin.clone();
         let mut update = match prepared {
-            Some(Next::AwaitConfig) => self.await_config(&mut tx, &docket, &mut after).await?,
+            Some(Next::AwaitConfig) => self.await_config(&mut tx, &installed, &mut after).await?,
             Some(Next::Serve) | None => None,
         };
         let detail = made.detail(version, &approval);
@@ -216,11 +157,11 @@ impl Service {
     /// What follows for a waiting version once everything was decided about it.
     async fn next_step(
         &self,
-        docket: &Docket,
+        installed: &InstalledPlugin,
         version: &VersionRecord,
         manifest: &Manifest,
     ) -> Result<Next, ServiceError> {
-        if !self.pending_accepts_config(docket).await? {
+        if !self.pending_accepts_config(installed).await? {
             return Ok(Next::AwaitConfig);
         }
         self.prepare_start(version, manifest).await?;
@@ -230,21 +171,46 @@ impl Service {
     /// Refuses grants whose risks nobody accepted by name.
     async fn check_risks(
         &self,
-        docket: &Docket,
+        installed: &InstalledPlugin,
         target: &Target<'_>,
         standing: &Standing,
         accepts: &[Risk],
         starts: bool,
     ) -> Result<(), ServiceError> {
-        let mut risks = self.granted_risks(docket.plugin.id, target.manifest, &standing.grants()).await?;
-        if starts && docket.plugin.signer_changed {
+        let mut risks = self.granted_risks(installed.plugin.id, target.manifest, &standing.grants()).await?;
+        if starts && installed.plugin.signer_changed {
             risks.push(Risk::SignerChanged);
         }
-        risks.retain(|risk| !accepts.contains(risk) && !target.has_accepted(&docket.accepted, *risk));
+        let accepted = self.registry.accepted_risks(installed.plugin.id).await?;
+        risks.retain(|risk| !accepts.contains(risk) && !target.has_accepted(&accepted, *risk));
         if risks.is_empty() {
             return Ok(());
         }
-        Err(risk_problem(Code::RiskNotAccepted, &docket.plugin.name, &risks).into())
+        Err(risk_problem(Code::RiskNotAccepted, &installed.plugin.name, &risks).into())
+    }
+}
+
+/// The version that a request is about: the one it names, else the one that waits, else the one that serves.
+fn wanted(
+    installed: &InstalledPlugin,
+    digest: Option<Digest>,
+) -> Result<(&VersionRecord, Option<Digest>), ServiceError> {
+    let serving = (installed.serving(), None);
+    let pending = installed.pending()?;
+    match digest {
+        None => Ok(pending.unwrap_or(serving)),
+        Some(digest) if digest == serving.0.digest => Ok(serving),
+        Some(digest) => pending.filter(|(version, _)| version.digest == digest).ok_or_else(|| {
+            let name = &installed.plugin.name;
+            let detail = match pending {
+                Some((waits, _)) => {
+                    format!("`{name}` is {} and {} waits, not {digest}", serving.0.digest, waits.digest)
+                }
+                None => format!("`{name}` is {}, not {digest}", serving.0.digest),
+            };
+            let how = format!("look at it again: plugbay approve {name}");
+            PluginProblem::new(Code::DigestChanged, detail).with_how(how).into()
+        }),
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{ApprovalOutcome, Decider, Docket, Target, note_error};
+use super::{ApprovalOutcome, Decider, note_error};
 use crate::domain::{Code, Decision, FieldError, PermissionRequest, PermissionUnit};
+use crate::registry::InstalledPlugin;
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
 use crate::store;
 use crate::store::grants::{EndReason, GrantRecord};
@@ -40,14 +41,14 @@ impl Service {
             return Err(ServiceError::FieldInvalid { fields });
         }
         let _changing = self.registry.lock(&plugin.name).await;
-        let docket = self.docket(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
-        self.check_asked(&docket, permissions)?;
+        let installed = self.registry.installed(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
+        self.check_asked(&installed, permissions)?;
         let named = read(permissions)?;
         let now = self.now();
         let is_meant =
             |row: &&GrantRecord| row.decision == Decision::Granted && named.iter().any(|unit| unit.covers(&row.unit));
-        let ends: Vec<&GrantRecord> = docket.rows.iter().filter(is_meant).collect();
-        let narrower = docket.rows.iter().find(|row| {
+        let ends: Vec<&GrantRecord> = installed.decisions.iter().filter(is_meant).collect();
+        let narrower = installed.decisions.iter().find(|row| {
             row.decision == Decision::Granted && named.iter().any(|unit| row.unit.covers(unit) && *unit != row.unit)
         });
         if let Some(wide) = narrower.filter(|_| ends.is_empty()) {
@@ -57,8 +58,8 @@ impl Service {
                 .with_how(format!("plugbay revoke {} {request}, then grant the rest", plugin.name))
                 .into());
         }
-        let left: Vec<GrantRecord> = docket.rows.iter().filter(|row| !is_meant(row)).cloned().collect();
-        let forgets = !self.is_risk_left(&docket, &left).await?;
+        let left: Vec<GrantRecord> = installed.decisions.iter().filter(|row| !is_meant(row)).cloned().collect();
+        let forgets = !self.is_risk_left(&installed, &left).await?;
         let by = Decider::of(self, caller);
         let end = by.end(EndReason::Revoked, note.clone(), now);
         let mut tx = self.store.begin().await?;
@@ -72,21 +73,19 @@ impl Service {
         }
         if !records.is_empty() {
             let revoked: Vec<_> = records.iter().map(|record| record.unit.request()).collect();
-            let detail = json!({"revoked": revoked, "note": note, "digest": docket.serving()?.digest});
+            let detail = json!({"revoked": revoked, "note": note, "digest": installed.serving().digest});
             self.registry.commit(tx, caller, "permissions.revoked", Some(&plugin.name), detail).await?;
-            self.apply_grants(&docket.plugin).await?;
+            self.apply_grants(&installed.plugin).await?;
         }
-        let docket = self.docket(docket.plugin).await?;
-        let version = docket.serving()?;
-        let manifest = self.registry.manifest(version)?;
-        let standing = Target { version, manifest: &manifest, carries: None }.standing(&docket.rows, now);
-        Ok(ApprovalOutcome { plugin: docket.plugin, manifest, standing, records, update: None })
+        let installed = self.registry.installed(installed.plugin).await?;
+        let (manifest, standing) = (installed.manifest()?, installed.standing(now)?);
+        Ok(ApprovalOutcome { plugin: installed.plugin, manifest, standing, records, update: None })
     }
 
     /// Refuses permissions that no version of the plugin asks for.
-    fn check_asked(&self, docket: &Docket, permissions: &[PermissionRequest]) -> Result<(), ServiceError> {
-        let mut asked = self.registry.manifest(docket.serving()?)?.asked();
-        if let Some((pending, _)) = docket.pending()? {
+    fn check_asked(&self, installed: &InstalledPlugin, permissions: &[PermissionRequest]) -> Result<(), ServiceError> {
+        let mut asked = installed.manifest()?.asked();
+        if let Some((pending, _)) = installed.pending()? {
             asked.extend(self.registry.manifest(pending)?.asked());
         }
         let unknown =
@@ -94,7 +93,7 @@ impl Service {
         match unknown {
             None => Ok(()),
             Some(request) => {
-                let name = &docket.plugin.name;
+                let name = &installed.plugin.name;
                 let detail = format!("`{name}` does not ask for `{request}`");
                 let how = format!("plugbay show {name} lists what it was granted");
                 Err(PluginProblem::new(Code::PermissionNotRequested, detail).with_how(how).into())

@@ -1,11 +1,11 @@
 //! Which risks a plugin is, alone and together with the plugins it calls and that call it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use super::{Docket, Target, risk_problem};
+use super::risk_problem;
 use crate::domain::{Code, Egress, Grants, Manifest, PluginId, PluginName, Reach, Risk, leaks};
+use crate::registry::InstalledPlugin;
 use crate::service::{Service, ServiceError};
-use crate::store;
 use crate::store::grants::GrantRecord;
 
 impl Service {
@@ -35,13 +35,14 @@ impl Service {
     /// Refuses to run what became a risk by a change to another plugin, until somebody accepts it.
     pub(in crate::service) async fn check_open_risks(
         &self,
-        docket: &Docket,
+        installed: &InstalledPlugin,
         manifest: &Manifest,
         grants: &Grants,
     ) -> Result<(), ServiceError> {
-        let target = Target { version: docket.serving()?, manifest, carries: None };
-        let mut risks = self.granted_risks(docket.plugin.id, manifest, grants).await?;
-        risks.retain(|risk| !target.has_accepted(&docket.accepted, *risk));
+        let target = installed.target(manifest);
+        let mut risks = self.granted_risks(installed.plugin.id, manifest, grants).await?;
+        let accepted = self.registry.accepted_risks(installed.plugin.id).await?;
+        risks.retain(|risk| !target.has_accepted(&accepted, *risk));
         if risks.is_empty() {
             return Ok(());
         }
@@ -49,11 +50,14 @@ impl Service {
     }
 
     /// Whether what is left of the grants is a risk still; else whoever gives them back has to accept it again.
-    pub(super) async fn is_risk_left(&self, docket: &Docket, rows: &[GrantRecord]) -> Result<bool, ServiceError> {
-        let version = docket.serving()?;
-        let manifest = self.registry.manifest(version)?;
-        let left = Target { version, manifest: &manifest, carries: None }.standing(rows, self.now());
-        Ok(!self.granted_risks(docket.plugin.id, &manifest, &left.grants()).await?.is_empty())
+    pub(super) async fn is_risk_left(
+        &self,
+        installed: &InstalledPlugin,
+        rows: &[GrantRecord],
+    ) -> Result<bool, ServiceError> {
+        let manifest = installed.manifest()?;
+        let left = installed.target(&manifest).standing(rows, self.now());
+        Ok(!self.granted_risks(installed.plugin.id, &manifest, &left.grants()).await?.is_empty())
     }
 
     async fn leaks_with(&self, id: PluginId, name: &PluginName, reach: Reach) -> Result<bool, ServiceError> {
@@ -69,29 +73,10 @@ impl Service {
 
     /// What every other plugin can do under its grants.
     async fn reach_of_others(&self, own: PluginId) -> Result<BTreeMap<PluginName, Reach>, ServiceError> {
-        let (plugins, versions, rows) = {
-            let mut reader = self.store.reader().await?;
-            (
-                store::plugins::list(&mut reader).await?,
-                store::plugins::list_versions(&mut reader, None).await?,
-                store::grants::list_open(&mut reader, None).await?,
-            )
-        };
-        let mut by_plugin: HashMap<PluginId, Vec<_>> = HashMap::new();
-        for row in rows {
-            by_plugin.entry(row.plugin_id).or_default().push(row);
-        }
         let mut found = BTreeMap::new();
-        for plugin in plugins.into_iter().filter(|plugin| plugin.id != own) {
-            let serves = |version: &&store::plugins::VersionRecord| {
-                version.plugin_id == plugin.id && version.version == plugin.serving
-            };
-            let Some(version) = versions.iter().find(serves) else { continue };
-            let manifest = self.registry.manifest(version)?;
-            let target = Target { version, manifest: &manifest, carries: None };
-            let rows = by_plugin.remove(&plugin.id).unwrap_or_default();
-            let grants = target.standing(&rows, self.now()).grants();
-            found.insert(plugin.name, Reach::of(&manifest, &grants));
+        for other in self.registry.snapshot().await?.plugins.iter().filter(|other| other.plugin.id != own) {
+            let (manifest, grants) = (other.manifest()?, other.standing(self.now())?.grants());
+            found.insert(other.plugin.name.clone(), Reach::of(&manifest, &grants));
         }
         Ok(found)
     }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Docket, Target};
 use crate::domain::{Code, Manifest, PendingFor, PluginRef, Quarantine, Refusal as _, Risk, Timestamp};
-use crate::registry::Actor;
+use crate::registry::{Actor, InstalledPlugin, Target};
 use crate::service::lifecycle::check_quarantine;
 use crate::service::update::{Arrival, Cause, Change, Inherits};
 use crate::service::{Caller, Service, ServiceError, UpdateOutcome, UpdateStatus};
@@ -26,7 +25,7 @@ pub(in crate::service) async fn carry(
     let rows = store::grants::list_open(tx, Some(plugin.id)).await?;
     let accepted = store::grants::list_accepted(tx, plugin.id).await?;
     let versions = store::plugins::list_versions(tx, Some(plugin.id)).await?;
-    let serving = versions.iter().find(|version| version.version == plugin.serving).map(|version| version.digest);
+    let serving = plugin.serving_of(&versions).map(|version| version.digest);
     let end = GrantEnd { at: now, by: by.to_owned(), reason: EndReason::Superseded, note: None };
     let serves = target.version.version == plugin.serving;
     // Of a version that waits, the one before still serves, and still has what it was granted.
@@ -72,14 +71,14 @@ impl Service {
         caller: &Caller,
         plugin: &PluginRecord,
     ) -> Result<UpdateOutcome, ServiceError> {
-        let docket = self.docket(plugin.clone()).await?;
-        let Some((version, carries)) = docket.pending()? else {
+        let installed = self.registry.installed(plugin.clone()).await?;
+        let Some((version, carries)) = installed.pending()? else {
             return Err(ServiceError::TaskDied { name: "approval" });
         };
-        let (manifest, older) = (self.registry.manifest(version)?, self.registry.manifest(docket.serving()?)?);
+        let (manifest, older) = (self.registry.manifest(version)?, installed.manifest()?);
         let mut outcome = outcome_of(plugin, UpdateStatus::Updated, &manifest, &older);
         let change = Change {
-            plugin: docket.plugin.clone(),
+            plugin: installed.plugin.clone(),
             arrival: Arrival::Kept(version.clone()),
             manifest,
             inherits: Inherits::Carried(carries),
@@ -90,21 +89,20 @@ impl Service {
         let done = self.take_over(caller, change, &outcome).await;
         if matches!(&done, Err(error) if error.code() == Code::UpdateRolledBack) {
             // It does not work, so there is nothing more to wait for.
-            self.drop_pending(&docket).await?;
+            self.drop_pending(&installed).await?;
         }
-        for version in &docket.versions {
+        for version in &installed.versions {
             self.forget_content(version.digest).await?;
         }
         outcome.watched_until = done?;
         Ok(outcome)
     }
 
-    async fn drop_pending(&self, docket: &Docket) -> Result<(), ServiceError> {
-        let Some((version, _)) = docket.pending()? else { return Ok(()) };
-        let (serving, now) = (docket.serving()?, self.now());
-        let manifest = self.registry.manifest(serving)?;
+    async fn drop_pending(&self, installed: &InstalledPlugin) -> Result<(), ServiceError> {
+        let Some((version, _)) = installed.pending()? else { return Ok(()) };
+        let (manifest, now) = (installed.manifest()?, self.now());
         let mut tx = self.store.begin().await?;
-        let wanted = PluginRef::Id(docket.plugin.id);
+        let wanted = PluginRef::Id(installed.plugin.id);
         let Some(mut plugin) = store::plugins::find(&mut tx, &wanted).await? else { return Ok(()) };
         plugin.pending = None;
         plugin.pending_for = PendingFor::Approval;
@@ -113,8 +111,7 @@ impl Service {
             store::plugins::delete_version(&mut tx, plugin.id, &version.version).await?;
         }
         store::plugins::update(&mut tx, &plugin).await?;
-        carry(&mut tx, &plugin, &Target { version: serving, manifest: &manifest, carries: None }, "service", now)
-            .await?;
+        carry(&mut tx, &plugin, &installed.target(&manifest), "service", now).await?;
         let detail = json!({"version": version.version});
         self.registry.commit(tx, Actor::Service, "update.dropped", Some(&plugin.name), detail).await?;
         Ok(())
@@ -124,11 +121,11 @@ impl Service {
     pub(super) async fn await_config(
         &self,
         tx: &mut WriteTransaction,
-        docket: &Docket,
+        installed: &InstalledPlugin,
         plugin: &mut PluginRecord,
     ) -> Result<Option<UpdateOutcome>, ServiceError> {
-        let Some((version, _)) = docket.pending()? else { return Ok(None) };
-        let (manifest, older) = (self.registry.manifest(version)?, self.registry.manifest(docket.serving()?)?);
+        let Some((version, _)) = installed.pending()? else { return Ok(None) };
+        let (manifest, older) = (self.registry.manifest(version)?, installed.manifest()?);
         plugin.pending_for = PendingFor::Config;
         plugin.updated_at = self.now();
         store::plugins::update(tx, plugin).await?;

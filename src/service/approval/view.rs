@@ -5,10 +5,10 @@ use std::sync::Arc;
 use semver::Version;
 
 use super::expiry::{NOTICE, end_warning};
-use super::{Docket, Target};
 use crate::domain::{
-    Decision, Digest, FieldError, Growth, KeyId, Manifest, PendingFor, Risk, SignatureStatus, Standing, TrustedKey,
+    Digest, FieldError, Growth, KeyId, Manifest, PendingFor, Risk, SignatureStatus, Standing, Timestamp, TrustedKey,
 };
+use crate::registry::{InstalledPlugin, Target};
 use crate::service::install::label_of;
 use crate::service::{Caller, Service, ServiceError};
 use crate::store;
@@ -81,67 +81,56 @@ pub struct PermissionsOf {
     pub pending: Option<PendingVersion>,
 }
 
-impl Docket {
-    /// Grants of the serving version that hold.
-    pub(in crate::service) fn grants(&self, service: &Service) -> Result<Vec<GrantRecord>, ServiceError> {
-        let (digest, now) = (self.serving()?.digest, service.now());
-        let counts = |row: &&GrantRecord| row.digest == digest && row.decision == Decision::Granted && row.holds(now);
-        Ok(self.rows.iter().filter(counts).cloned().collect())
-    }
+/// What an operator should know about the grants of the version that serves.
+pub(in crate::service) fn grant_warnings(installed: &InstalledPlugin, now: Timestamp) -> Vec<String> {
+    let soon = now.plus(NOTICE);
+    let ends = installed.granted(now).filter(|row| row.expires_at.is_some_and(|end| end <= soon));
+    ends.map(|row| end_warning(installed.plugin.name.as_str(), row)).collect()
+}
 
-    /// What somebody should know about them.
-    pub(in crate::service) fn warnings(&self, service: &Service) -> Result<Vec<String>, ServiceError> {
-        let soon = service.now().plus(NOTICE);
-        let rows = self.grants(service)?;
-        let ends = rows.iter().filter(|row| row.expires_at.is_some_and(|end| end <= soon));
-        Ok(ends.map(|row| end_warning(self.plugin.name.as_str(), row)).collect())
-    }
-
+impl Service {
     /// The version that waits, without its risks.
     pub(in crate::service) fn pending_version(
         &self,
-        service: &Service,
+        installed: &InstalledPlugin,
         keys: &[TrustedKey],
     ) -> Result<Option<PendingVersion>, ServiceError> {
-        let Some((version, carries)) = self.pending()? else { return Ok(None) };
-        let (manifest, older) = (service.registry.manifest(version)?, service.registry.manifest(self.serving()?)?);
+        let Some((version, carries)) = installed.pending()? else { return Ok(None) };
+        let (manifest, older) = (self.registry.manifest(version)?, installed.manifest()?);
         let target = Target { version, manifest: &manifest, carries };
         Ok(Some(PendingVersion {
             version: version.version.clone(),
             digest: version.digest,
             signed: Signed::of(version, keys),
             growth: manifest.growth(&older),
-            signer_changed: self.plugin.signer_changed,
-            waits_for: self.plugin.pending_for,
+            signer_changed: installed.plugin.signer_changed,
+            waits_for: installed.plugin.pending_for,
             config: Vec::new(),
-            standing: target.standing(&self.rows, service.now()),
+            standing: target.standing(&installed.decisions, self.now()),
             risks: Vec::new(),
             manifest,
         }))
     }
-}
 
-impl Service {
     /// Everything about the permissions of a plugin.
     pub async fn show_permissions(&self, caller: &Caller, wanted: &str) -> Result<PermissionsOf, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
-        let docket = self.docket(plugin).await?;
+        let installed = self.registry.installed(plugin).await?;
         let (mut records, keys) = {
             let mut reader = self.store.reader().await?;
-            (store::grants::history(&mut reader, docket.plugin.id).await?, store::keys::list(&mut reader).await?)
+            (store::grants::history(&mut reader, installed.plugin.id).await?, store::keys::list(&mut reader).await?)
         };
         records.reverse();
-        let version = docket.serving()?;
-        let manifest = self.registry.manifest(version)?;
+        let (version, manifest) = (installed.serving(), installed.manifest()?);
         Ok(PermissionsOf {
-            plugin: docket.plugin.clone(),
+            plugin: installed.plugin.clone(),
             signed: Signed::of(version, &keys),
             digest: version.digest,
-            standing: docket.standing(self)?,
-            risks: self.asked_risks(docket.plugin.id, &manifest).await?,
+            standing: installed.standing(self.now())?,
+            risks: self.asked_risks(installed.plugin.id, &manifest).await?,
             records,
-            accepted: docket.accepted.clone(),
-            pending: self.with_risks(&docket, docket.pending_version(self, &keys)?).await?,
+            accepted: self.registry.accepted_risks(installed.plugin.id).await?,
+            pending: self.with_risks(&installed, self.pending_version(&installed, &keys)?).await?,
             manifest,
         })
     }
@@ -149,12 +138,12 @@ impl Service {
     /// The waiting version with what has to be accepted by name, and what it says about the configuration.
     pub(in crate::service) async fn with_risks(
         &self,
-        docket: &Docket,
+        installed: &InstalledPlugin,
         pending: Option<PendingVersion>,
     ) -> Result<Option<PendingVersion>, ServiceError> {
         let Some(mut pending) = pending else { return Ok(None) };
-        pending.config = self.pending_config_errors(docket).await?;
-        pending.risks = self.asked_risks(docket.plugin.id, &pending.manifest).await?;
+        pending.config = self.pending_config_errors(installed).await?;
+        pending.risks = self.asked_risks(installed.plugin.id, &pending.manifest).await?;
         if pending.signer_changed {
             pending.risks.push(Risk::SignerChanged);
         }

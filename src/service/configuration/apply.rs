@@ -61,8 +61,8 @@ impl Service {
             }
             return Ok(());
         }
-        let docket = self.docket(plugin.clone()).await?;
-        let (revision, config) = self.load_config(&member, &member.reach(), docket.serving()?).await?;
+        let installed = self.registry.installed(plugin.clone()).await?;
+        let (revision, config) = self.load_config(&member, &member.reach(), installed.serving()).await?;
         if let Some(session) = member.session() {
             if !is_seen || session.configure(&config, CONFIGURE_TIMEOUT).await {
                 session.has_config(revision);

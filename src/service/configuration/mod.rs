@@ -21,9 +21,9 @@ pub(super) use ground::Ground;
 
 use self::ground::HeldSecret;
 use self::proposal::{Change, Proposal};
-use super::approval::Docket;
 use super::{Caller, Service, ServiceError, UpdateOutcome};
 use crate::domain::{ConfigFindings, FieldError, PluginStatus};
+use crate::registry::InstalledPlugin;
 use crate::store;
 use crate::store::configs::{ConfigRecord, NewSecret, SealedSecret};
 use crate::store::plugins::PluginRecord;
@@ -79,9 +79,9 @@ impl IfMatch {
 impl Service {
     /// The configuration of a plugin, without its secrets.
     pub async fn show_config(&self, caller: &Caller, wanted: &str) -> Result<ConfigView, ServiceError> {
-        let docket = self.docket(self.find_plugin(caller, wanted).await?).await?;
-        let record = self.config_record(&docket.plugin).await?;
-        self.config_view(&docket, &record).await
+        let installed = self.registry.installed(self.find_plugin(caller, wanted).await?).await?;
+        let record = self.config_record(&installed.plugin).await?;
+        self.config_view(&installed, &record).await
     }
 
     /// Replaces the configuration of a plugin. A version that waits for one that it accepts starts to serve with it.
@@ -113,9 +113,9 @@ impl Service {
         wanted: &str,
         fields: Map<String, Value>,
     ) -> Result<ConfigView, ServiceError> {
-        let docket = self.docket(self.find_plugin(caller, wanted).await?).await?;
-        let record = self.config_record(&docket.plugin).await?;
-        let decided = self.decide(&docket, &record, &Change::Replace(fields)).await?;
+        let installed = self.registry.installed(self.find_plugin(caller, wanted).await?).await?;
+        let record = self.config_record(&installed.plugin).await?;
+        let decided = self.decide(&installed, &record, &Change::Replace(fields)).await?;
         let (ground, proposal) = (&decided.ground, &decided.proposal);
         let mut secrets = BTreeMap::new();
         for (field, _) in ground.secrets() {
@@ -145,13 +145,13 @@ impl Service {
         change: Change,
     ) -> Result<ConfigView, ServiceError> {
         let _changing = self.registry.lock(&plugin.name).await;
-        let docket = self.docket(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
-        let record = self.config_record(&docket.plugin).await?;
+        let installed = self.registry.installed(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
+        let record = self.config_record(&installed.plugin).await?;
         if !condition.admits(record.revision) {
             return Err(ServiceError::EtagMismatch { revision: record.revision });
         }
-        let Decided { proposal, starts, .. } = self.decide(&docket, &record, &change).await?;
-        let mut after = docket.plugin.clone();
+        let Decided { proposal, starts, .. } = self.decide(&installed, &record, &change).await?;
+        let mut after = installed.plugin.clone();
         let mut update = None;
         if starts || proposal.changes() {
             let mut tx = self.store.begin().await?;
@@ -172,14 +172,19 @@ impl Service {
         } else if proposal.changes() {
             self.apply_config(&after, proposal.is_seen).await?;
         }
-        let docket = self.docket(after).await?;
-        let record = self.config_record(&docket.plugin).await?;
-        Ok(ConfigView { update, ..self.config_view(&docket, &record).await? })
+        let installed = self.registry.installed(after).await?;
+        let record = self.config_record(&installed.plugin).await?;
+        Ok(ConfigView { update, ..self.config_view(&installed, &record).await? })
     }
 
     /// Finds the version that the change is for, and refuses it where none accepts it.
-    async fn decide(&self, docket: &Docket, record: &ConfigRecord, change: &Change) -> Result<Decided, ServiceError> {
-        let waiting = match self.ready_pending(docket).await? {
+    async fn decide(
+        &self,
+        installed: &InstalledPlugin,
+        record: &ConfigRecord,
+        change: &Change,
+    ) -> Result<Decided, ServiceError> {
+        let waiting = match self.ready_pending(installed).await? {
             Some(version) => {
                 let ground = self.ground(version)?;
                 let proposal = self.propose(&ground, record, change).await?;
@@ -187,7 +192,7 @@ impl Service {
             }
             None => None,
         };
-        let serving = self.ground(docket.serving()?)?;
+        let serving = self.ground(installed.serving())?;
         if let Change::Unset(field) = change {
             let is_known = |ground: &Ground| ground.schema().is_some_and(|schema| schema.knows(field));
             let is_set = record.values.contains_key(field) || record.secret(field).is_some();
@@ -197,23 +202,23 @@ impl Service {
         }
         let waiting = match waiting {
             Some((ground, proposal)) if proposal.findings.is_fit() => {
-                self.prepare_pending(docket).await?;
+                self.prepare_pending(installed).await?;
                 return Ok(Decided { ground, proposal, starts: true });
             }
             Some((_, proposal)) => Some(proposal.findings),
             None => None,
         };
         let proposal = self.propose(&serving, record, change).await?;
-        let name = &docket.plugin.name;
+        let name = &installed.plugin.name;
         if !proposal.findings.invalid.is_empty() {
             // Whoever sets something for the version that waits has to learn what is wrong with it there.
-            let version = if waiting.is_some() { docket.plugin.pending.clone() } else { None };
+            let version = if waiting.is_some() { installed.plugin.pending.clone() } else { None };
             let fields = waiting.as_ref().map_or_else(|| proposal.findings.invalid.clone(), ConfigFindings::fields);
-            let version = version.unwrap_or_else(|| docket.plugin.serving.clone());
+            let version = version.unwrap_or_else(|| installed.plugin.serving.clone());
             return Err(ServiceError::ConfigInvalid { name: name.clone(), version, fields });
         }
-        if docket.plugin.status == PluginStatus::Enabled && !proposal.findings.missing.is_empty() {
-            return Err(incomplete(docket, &proposal.findings));
+        if installed.plugin.status == PluginStatus::Enabled && !proposal.findings.missing.is_empty() {
+            return Err(incomplete(installed, &proposal.findings));
         }
         Ok(Decided { ground: serving, proposal, starts: false })
     }
@@ -232,30 +237,34 @@ impl Service {
         Ok(store::configs::find(&mut *self.store.reader().await?, plugin.id).await?)
     }
 
-    async fn config_view(&self, docket: &Docket, record: &ConfigRecord) -> Result<ConfigView, ServiceError> {
-        let ground = self.ground(docket.serving()?)?;
+    async fn config_view(
+        &self,
+        installed: &InstalledPlugin,
+        record: &ConfigRecord,
+    ) -> Result<ConfigView, ServiceError> {
+        let ground = self.ground(installed.serving())?;
         let is_set = |(field, _): (&String, _)| Ok::<_, ServiceError>((field.clone(), ground.has(record, field)?));
         let secrets = ground.secrets().map(is_set).collect::<Result<_, _>>()?;
         let missing = self.missing_values(&ground, record).await?;
-        let pending = self.pending_config(docket, record).await?;
+        let pending = self.pending_config(installed, record).await?;
         Ok(ConfigView { pending, ..view(&ground, record.revision, &record.values, secrets, missing) })
     }
 
     /// Required fields of the serving version without a value.
-    pub(super) async fn missing_config(&self, docket: &Docket) -> Result<Vec<String>, ServiceError> {
-        self.missing_values(&self.ground(docket.serving()?)?, &self.config_record(&docket.plugin).await?).await
+    pub(super) async fn missing_config(&self, installed: &InstalledPlugin) -> Result<Vec<String>, ServiceError> {
+        self.missing_values(&self.ground(installed.serving())?, &self.config_record(&installed.plugin).await?).await
     }
 
     /// Refuses to start a plugin that lacks required values, or whose stored ones do not fit.
-    pub(super) async fn check_config(&self, docket: &Docket) -> Result<(), ServiceError> {
-        let version = docket.serving()?;
-        let findings = self.findings(&self.ground(version)?, &self.config_record(&docket.plugin).await?).await?;
+    pub(super) async fn check_config(&self, installed: &InstalledPlugin) -> Result<(), ServiceError> {
+        let version = installed.serving();
+        let findings = self.findings(&self.ground(version)?, &self.config_record(&installed.plugin).await?).await?;
         if findings.is_fit() {
             Ok(())
         } else if findings.invalid.is_empty() {
-            Err(incomplete(docket, &findings))
+            Err(incomplete(installed, &findings))
         } else {
-            let (name, version) = (docket.plugin.name.clone(), version.version.clone());
+            let (name, version) = (installed.plugin.name.clone(), version.version.clone());
             Err(ServiceError::ConfigInvalid { name, version, fields: findings.fields() })
         }
     }
@@ -295,7 +304,7 @@ fn view(
     ConfigView { revision, config, secrets, schema, missing, pending: None, update: None }
 }
 
-fn incomplete(docket: &Docket, findings: &ConfigFindings) -> ServiceError {
-    let (name, missing) = (docket.plugin.name.clone(), findings.missing.clone());
+fn incomplete(installed: &InstalledPlugin, findings: &ConfigFindings) -> ServiceError {
+    let (name, missing) = (installed.plugin.name.clone(), findings.missing.clone());
     ServiceError::ConfigIncomplete { name, missing, fields: findings.missing_fields() }
 }

@@ -4,7 +4,7 @@ use semver::Version;
 
 use super::{Ground, PendingConfig};
 use crate::domain::{Code, ConfigFindings, FieldError, PendingFor, PluginName, PluginStatus, Risk};
-use crate::service::approval::{Docket, Target};
+use crate::registry::{InstalledPlugin, Target};
 use crate::service::{PluginProblem, Service, ServiceError};
 use crate::store;
 use crate::store::configs::ConfigRecord;
@@ -69,9 +69,14 @@ impl Service {
     }
 
     /// The same for the version that waits.
-    pub(in crate::service) async fn pending_accepts_config(&self, docket: &Docket) -> Result<bool, ServiceError> {
-        match docket.pending()? {
-            Some((version, _)) => self.accepts_config(&docket.plugin, docket.serving()?, &self.ground(version)?).await,
+    pub(in crate::service) async fn pending_accepts_config(
+        &self,
+        installed: &InstalledPlugin,
+    ) -> Result<bool, ServiceError> {
+        match installed.pending()? {
+            Some((version, _)) => {
+                self.accepts_config(&installed.plugin, installed.serving(), &self.ground(version)?).await
+            }
             None => Ok(true),
         }
     }
@@ -79,13 +84,13 @@ impl Service {
     /// Why the waiting version does not accept what is set, if it does not.
     pub(super) async fn pending_config(
         &self,
-        docket: &Docket,
+        installed: &InstalledPlugin,
         record: &ConfigRecord,
     ) -> Result<Option<PendingConfig>, ServiceError> {
-        let Some((version, _)) = docket.pending()? else { return Ok(None) };
+        let Some((version, _)) = installed.pending()? else { return Ok(None) };
         let ground = self.ground(version)?;
         let errors = self.findings(&ground, record).await?.fields();
-        if errors.is_empty() && docket.plugin.pending_for == PendingFor::Approval {
+        if errors.is_empty() && installed.plugin.pending_for == PendingFor::Approval {
             return Ok(None);
         }
         let schema = ground.schema().map(|schema| schema.to_json_schema().clone());
@@ -95,39 +100,39 @@ impl Service {
     /// What the waiting version finds wrong with what is set.
     pub(in crate::service) async fn pending_config_errors(
         &self,
-        docket: &Docket,
+        installed: &InstalledPlugin,
     ) -> Result<Vec<FieldError>, ServiceError> {
-        let record = self.config_record(&docket.plugin).await?;
-        Ok(self.pending_config(docket, &record).await?.map(|pending| pending.errors).unwrap_or_default())
+        let record = self.config_record(&installed.plugin).await?;
+        Ok(self.pending_config(installed, &record).await?.map(|pending| pending.errors).unwrap_or_default())
     }
 
     /// The version that waits for nothing but a configuration. What was decided about it may have ended meanwhile.
     pub(super) async fn ready_pending<'a>(
         &self,
-        docket: &'a Docket,
+        installed: &'a InstalledPlugin,
     ) -> Result<Option<&'a VersionRecord>, ServiceError> {
-        if docket.plugin.pending_for != PendingFor::Config {
+        if installed.plugin.pending_for != PendingFor::Config {
             return Ok(None);
         }
-        let Some((version, carries)) = docket.pending()? else { return Ok(None) };
+        let Some((version, carries)) = installed.pending()? else { return Ok(None) };
         let manifest = self.registry.manifest(version)?;
         let target = Target { version, manifest: &manifest, carries };
-        let standing = target.standing(&docket.rows, self.now());
-        let mut risks = self.granted_risks(docket.plugin.id, &manifest, &standing.grants()).await?;
-        risks.extend(docket.plugin.signer_changed.then_some(Risk::SignerChanged));
-        let is_decided =
-            standing.is_complete() && risks.iter().all(|risk| target.has_accepted(&docket.accepted, *risk));
+        let standing = target.standing(&installed.decisions, self.now());
+        let mut risks = self.granted_risks(installed.plugin.id, &manifest, &standing.grants()).await?;
+        risks.extend(installed.plugin.signer_changed.then_some(Risk::SignerChanged));
+        let accepted = self.registry.accepted_risks(installed.plugin.id).await?;
+        let is_decided = standing.is_complete() && risks.iter().all(|risk| target.has_accepted(&accepted, *risk));
         Ok(is_decided.then_some(version))
     }
 
     /// Looks at the waiting version once more before it serves.
-    pub(super) async fn prepare_pending(&self, docket: &Docket) -> Result<(), ServiceError> {
-        let Some((version, carries)) = docket.pending()? else { return Ok(()) };
+    pub(super) async fn prepare_pending(&self, installed: &InstalledPlugin) -> Result<(), ServiceError> {
+        let Some((version, carries)) = installed.pending()? else { return Ok(()) };
         let manifest = self.registry.manifest(version)?;
-        if self.member(docket.plugin.id, &docket.plugin.name).is_supervised() {
-            let standing = Target { version, manifest: &manifest, carries }.standing(&docket.rows, self.now());
+        if self.member(installed.plugin.id, &installed.plugin.name).is_supervised() {
+            let standing = Target { version, manifest: &manifest, carries }.standing(&installed.decisions, self.now());
             // What runs would not start again.
-            self.check_resources(&docket.plugin.name, &standing.grants())?;
+            self.check_resources(&installed.plugin.name, &standing.grants())?;
         }
         self.prepare_start(version, &manifest).await
     }

@@ -304,13 +304,13 @@ impl Service {
                 .into();
         }
         if plugin.status == PluginStatus::Enabled {
-            match self.docket(plugin.clone()).await.and_then(|docket| docket.standing(self)) {
+            match self.registry.installed(plugin.clone()).await.and_then(|installed| installed.standing(self.now())) {
                 Ok(standing) => {
                     if let Some(problem) = permissions_problem(name, &standing) {
                         return problem.into();
                     }
                 }
-                Err(error) => return error,
+                Err(error) => return error.into(),
             }
             let detail = format!("`{name}` has not been started yet");
             return PluginProblem::new(Code::PluginRestarting, detail).retry_after(SOON).into();

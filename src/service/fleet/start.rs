@@ -7,7 +7,6 @@ use crate::domain::{Chain, DataId, Manifest, PluginRef, PluginState, Refusal as 
 use crate::service::{PluginProblem, Service, ServiceError};
 use crate::session::{LaunchError, Session, Surroundings, launch};
 use crate::store::plugins::VersionRecord;
-use crate::store::{self, StoreError};
 
 /// What is started: a version, with what it keeps and what it may do.
 #[derive(Clone, Debug)]
@@ -62,15 +61,10 @@ impl Service {
     /// What serves now, whether it may be started or not.
     pub(in crate::service) async fn subject(&self, member: &Member) -> Result<Subject, ServiceError> {
         self.refresh_grants(member).await?;
-        let mut reader = self.store.reader().await?;
         let unknown = || ServiceError::PluginUnknown { wanted: member.name.to_string() };
-        let plugin = store::plugins::find(&mut reader, &PluginRef::Id(member.id)).await?.ok_or_else(unknown)?;
-        let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
-        drop(reader);
-        let serving = versions.into_iter().find(|version| version.version == plugin.serving);
-        let version = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
-        let manifest = self.registry.manifest(&version)?;
-        Ok(Subject { version, manifest, data: plugin.data(), reach: member.reach() })
+        let installed = self.registry.find_installed(&PluginRef::Id(member.id)).await?.ok_or_else(unknown)?;
+        let (version, manifest, data) = (installed.serving().clone(), installed.manifest()?, installed.plugin.data());
+        Ok(Subject { version, manifest, data, reach: member.reach() })
     }
 
     /// Starts a session. Whatever fails, nothing of it is left.

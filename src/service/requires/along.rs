@@ -73,8 +73,8 @@ impl Service {
 
     /// What has to be enabled before the plugin, in order. Refused before anything is started if one of them cannot be.
     async fn list_required(&self, caller: &Caller, plugin: &PluginRecord) -> Result<Vec<Required>, ServiceError> {
-        let docket = self.docket(plugin.clone()).await?;
-        if self.registry.manifest(docket.serving()?)?.requires.is_empty() {
+        let installed = self.registry.installed(plugin.clone()).await?;
+        if installed.manifest()?.requires.is_empty() {
             return Ok(Vec::new());
         }
         self.check_ready(plugin, Asked::Itself).await?;

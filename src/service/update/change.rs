@@ -9,7 +9,8 @@ use super::UpdateOutcome;
 use super::reinstated::reinstated;
 use super::replace::SetAside;
 use crate::domain::{DataId, Digest, LastUpdate, Manifest, PendingFor, SignatureStatus, Standing, UpdateState};
-use crate::service::approval::{Target, carry};
+use crate::registry::Target;
+use crate::service::approval::carry;
 use crate::service::install::version_detail;
 use crate::service::{Caller, Service, ServiceError};
 use crate::store::grants::GrantRecord;
@@ -153,7 +154,7 @@ impl Service {
         self.take_decisions_over(&mut tx, caller, &plugin, change).await?;
         if matches!(change.cause, Cause::Update) {
             let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
-            let before = versions.iter().find(|version| version.version == change.plugin.serving);
+            let before = change.plugin.serving_of(&versions);
             let before = before.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
             let manifests = (&*self.registry.manifest(before)?, &*change.manifest);
             self.bind_to_update(&mut tx, plugin.id, &plugin.name, manifests).await?;

@@ -22,14 +22,14 @@ use std::sync::Arc;
 use semver::Version;
 use serde_json::json;
 
-use super::approval::Target;
 use super::configuration::Ground;
 use super::install::Candidate;
 use super::{Caller, Incoming, Service, ServiceError};
 use crate::domain::{Growth, PendingFor, PluginId, PluginRef, Scope, SignaturePolicy, Timestamp};
 use crate::package::Signer;
+use crate::registry::Target;
+use crate::store;
 use crate::store::plugins::{PluginRecord, VersionRecord};
-use crate::store::{self, StoreError};
 
 use replace::SetAside;
 
@@ -123,15 +123,11 @@ impl Service {
         }
         let _changing = self.registry.lock(found).await;
         // Looked up again: another change may have come first.
-        let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
-        let (versions, floor) = {
-            let mut reader = self.store.reader().await?;
-            let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
-            (versions, store::floors::find(&mut reader, &plugin.name).await?)
-        };
-        let serving = versions.iter().find(|version| version.version == plugin.serving).cloned();
-        let serving = serving.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
-        let older = self.registry.manifest(&serving)?;
+        let plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+        let floor = store::floors::find(&mut *self.store.reader().await?, &plugin.name).await?;
+        let installed = self.registry.installed(plugin).await?;
+        let (mut plugin, versions, serving) = (installed.plugin.clone(), &installed.versions, installed.serving());
+        let older = installed.manifest()?;
         let growth = candidate.manifest.growth(&older);
         let mut outcome = UpdateOutcome {
             plugin_id: plugin.id,
@@ -139,7 +135,7 @@ impl Service {
             version: candidate.manifest.version.clone(),
             previous: plugin.serving.clone(),
             growth,
-            signer_changed: self.signer_changed(&candidate, &serving),
+            signer_changed: self.signer_changed(&candidate, serving),
             watched_until: None,
             warnings: candidate.warnings.clone(),
         };
@@ -168,7 +164,7 @@ impl Service {
             serves = outcome.growth.added.is_empty();
         }
         let mut waits_for = PendingFor::Approval;
-        if serves && !self.accepts_config(&plugin, &serving, &Ground::new(Arc::clone(&manifest), &version)?).await? {
+        if serves && !self.accepts_config(&plugin, serving, &Ground::new(Arc::clone(&manifest), &version)?).await? {
             (serves, waits_for) = (false, PendingFor::Config);
         }
         outcome.status = if serves { UpdateStatus::Updated } else { waits_for.into() };

@@ -51,25 +51,21 @@ impl Service {
     ) -> Result<RollbackOutcome, ServiceError> {
         let _changing = self.registry.lock(&plugin.name).await;
         let plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
-        let (versions, snapshot) = {
-            let mut reader = self.store.reader().await?;
-            let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
-            (versions, store::snapshots::find(&mut reader, plugin.id).await?)
-        };
-        let version = choose(&plugin, &versions, to)?.clone();
-        let snapshot = if restore_data { Some(fitting(&plugin, &version, snapshot)?) } else { None };
-        let serving = versions.iter().find(|version| version.version == plugin.serving);
-        let serving = serving.ok_or_else(|| store::StoreError::missing("versions", &plugin.name))?;
-        let (manifest, newer) = (self.registry.manifest(&version)?, self.registry.manifest(serving)?);
+        let snapshot = store::snapshots::find(&mut *self.store.reader().await?, plugin.id).await?;
+        let installed = self.registry.installed(plugin).await?;
+        let (plugin, versions, serving) = (&installed.plugin, &installed.versions, installed.serving());
+        let version = choose(plugin, versions, to)?.clone();
+        let snapshot = if restore_data { Some(fitting(plugin, &version, snapshot)?) } else { None };
+        let (manifest, newer) = (self.registry.manifest(&version)?, installed.manifest()?);
         let mut growth = manifest.growth(&newer);
-        let regained = self.regained(&plugin, &version, serving).await?;
+        let regained = self.regained(plugin, &version, serving).await?;
         growth.added.extend(regained.iter().map(|unit| format!("granted {}", unit.request())));
         // What is granted again reaches what it reached, and the token has to reach that as well.
         caller.require_reach(&Grants::of(&regained))?;
-        check_growth(caller, &plugin, &version, &growth)?;
+        check_growth(caller, plugin, &version, &growth)?;
         self.prepare_start(&version, &manifest).await?;
         let ground = Ground::new(Arc::clone(&manifest), &version)?;
-        self.check_going_back(&plugin, serving, (&version.version, &ground)).await?;
+        self.check_going_back(plugin, serving, (&version.version, &ground)).await?;
         let outcome = UpdateOutcome {
             plugin_id: plugin.id,
             status: UpdateStatus::Updated,
@@ -85,7 +81,7 @@ impl Service {
         let dropped = versions.iter().find(only_waited).map(|old| old.version.clone());
         let data_restored = snapshot.is_some();
         let change = Change {
-            plugin,
+            plugin: plugin.clone(),
             arrival: Arrival::Kept(version),
             manifest,
             inherits: Inherits::Reinstated,
@@ -94,7 +90,7 @@ impl Service {
             cause: Cause::Rollback(snapshot),
         };
         self.take_over(caller, change, &outcome).await?;
-        for version in &versions {
+        for version in versions {
             self.forget_content(version.digest).await?;
         }
         let UpdateOutcome { plugin_id, version, previous, .. } = outcome;

@@ -4,11 +4,11 @@ use serde_json::json;
 
 use super::reinstated::{reinstated, within};
 use crate::domain::{DataId, LastUpdate, PendingFor, PluginId, PluginRef, UpdateState};
-use crate::registry::Actor;
-use crate::service::approval::{Target, carry};
+use crate::registry::{Actor, Target};
+use crate::service::approval::carry;
 use crate::service::fleet::Member;
 use crate::service::{Service, ServiceError};
-use crate::store::{self, StoreError};
+use crate::store;
 
 /// Who ends decisions when nobody asked for it.
 const BY_SERVICE: &str = "service";
@@ -52,13 +52,10 @@ impl Service {
             return Ok(None);
         };
         let Some(snapshot) = store::snapshots::find(&mut tx, plugin.id).await? else { return Ok(None) };
-        let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
-        let before = versions.iter().find(|version| version.version == snapshot.version);
-        let before = before.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
+        let installed = self.registry.installed_in(&mut tx, plugin.clone()).await?;
+        let (before, ended) = (installed.version(&snapshot.version)?, installed.serving().digest);
         let manifest = self.registry.manifest(before)?;
         let failed = plugin.data();
-        let ended = versions.iter().find(|version| version.version == plugin.serving);
-        let ended = ended.ok_or_else(|| StoreError::missing("versions", &plugin.name))?.digest;
         plugin.serving = snapshot.version.clone();
         // What waits was compared with the version that ended: it may ask for more than this one has.
         plugin.pending_for = PendingFor::Approval;
