@@ -2,8 +2,9 @@
 
 use super::{PluginProblem, Service, ServiceError};
 use crate::domain::{Code, Manifest, PluginStatus};
-use crate::store::plugins::{PluginRecord, VersionRecord};
-use crate::store::{self, WriteTransaction};
+use crate::registry::Installed;
+use crate::store::WriteTransaction;
+use crate::store::plugins::PluginRecord;
 
 impl Service {
     /// Refuses to enable a plugin whose command another enabled plugin has.
@@ -11,11 +12,7 @@ impl Service {
         if manifest.commands.is_empty() {
             return Ok(());
         }
-        let (plugins, versions) = {
-            let mut reader = self.store.reader().await?;
-            (store::plugins::list(&mut reader).await?, store::plugins::list_versions(&mut reader, None).await?)
-        };
-        self.compare_commands(plugin, manifest, &plugins, &versions)
+        refuse_taken(&self.registry.snapshot().await?, plugin, manifest)
     }
 
     /// The same in the transaction that lets a version of an enabled plugin serve, so that of two plugins that are
@@ -29,30 +26,20 @@ impl Service {
         if manifest.commands.is_empty() || plugin.status != PluginStatus::Enabled {
             return Ok(());
         }
-        let plugins = store::plugins::list(tx).await?;
-        let versions = store::plugins::list_versions(tx, None).await?;
-        self.compare_commands(plugin, manifest, &plugins, &versions)
+        refuse_taken(&self.registry.snapshot_in(tx).await?, plugin, manifest)
     }
+}
 
-    fn compare_commands(
-        &self,
-        plugin: &PluginRecord,
-        manifest: &Manifest,
-        plugins: &[PluginRecord],
-        versions: &[VersionRecord],
-    ) -> Result<(), ServiceError> {
-        for other in plugins.iter().filter(|other| other.id != plugin.id && other.status == PluginStatus::Enabled) {
-            let serves = |version: &&VersionRecord| version.plugin_id == other.id && version.version == other.serving;
-            let Some(version) = versions.iter().find(serves) else { continue };
-            let theirs = self.registry.manifest(version)?;
-            let is_theirs = |name: &str| theirs.commands.iter().any(|their| their.name == name);
-            if let Some(taken) = manifest.commands.iter().find(|own| is_theirs(&own.name)) {
-                let (command, name, other) = (&taken.name, &plugin.name, &other.name);
-                let detail = format!("`{command}` of `{name}` is a command of the enabled plugin `{other}` already");
-                let how = format!("plugbay disable {other}, or rename `{command}` in plugin.yaml");
-                return Err(PluginProblem::new(Code::CommandTaken, detail).with_how(how).into());
-            }
+fn refuse_taken(installed: &Installed, plugin: &PluginRecord, manifest: &Manifest) -> Result<(), ServiceError> {
+    for other in installed.enabled().filter(|other| other.plugin.id != plugin.id) {
+        let theirs = other.manifest()?;
+        let is_theirs = |name: &str| theirs.commands.iter().any(|their| their.name == name);
+        if let Some(taken) = manifest.commands.iter().find(|own| is_theirs(&own.name)) {
+            let (command, name, other) = (&taken.name, &plugin.name, &other.plugin.name);
+            let detail = format!("`{command}` of `{name}` is a command of the enabled plugin `{other}` already");
+            let how = format!("plugbay disable {other}, or rename `{command}` in plugin.yaml");
+            return Err(PluginProblem::new(Code::CommandTaken, detail).with_how(how).into());
         }
-        Ok(())
     }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use crate::domain::{
     SignatureStatus, TrustedKey,
 };
 use crate::package::{PackageFile, Signature, Upload, verify_tree};
-use crate::registry::Actor;
+use crate::registry::{Actor, InstalledPlugin};
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, StoreError};
 
@@ -27,18 +27,9 @@ impl Service {
     /// Verifies the audit log with what it says of the registry, and the serving version of every plugin.
     pub(super) async fn verify_everything(&self) -> Result<(), ServiceError> {
         self.look_at_audit().await?;
-        let (plugins, keys) = {
-            let mut reader = self.store.reader().await?;
-            (store::plugins::list(&mut reader).await?, store::keys::list(&mut reader).await?)
-        };
-        for plugin in plugins {
-            let versions = store::plugins::list_versions(&mut *self.store.reader().await?, Some(plugin.id)).await?;
-            // One that was uninstalled or updated meanwhile has nothing left to verify.
-            if let Some(serving) = versions.into_iter().find(|version| version.version == plugin.serving) {
-                let digest = serving.digest;
-                let found = self.judge(serving, keys.clone()).await?;
-                self.settle(&plugin.name, digest, found).await?;
-            }
+        let keys = store::keys::list(&mut *self.store.reader().await?).await?;
+        for installed in self.registry.snapshot().await?.plugins {
+            self.judge_installed(&installed, keys.clone()).await?;
         }
         self.verified.store(true, Ordering::Release);
         self.fleet.look.notify_one();
@@ -54,16 +45,12 @@ impl Service {
         if revoked.is_empty() {
             return Ok(());
         }
-        let plugins = store::plugins::list(&mut reader).await?;
-        let versions = store::plugins::list_versions(&mut reader, None).await?;
         drop(reader);
-        for plugin in plugins.into_iter().filter(|plugin| plugin.quarantine.is_none()) {
-            let serving = versions
-                .iter()
-                .find(|version| version.plugin_id == plugin.id && version.version == plugin.serving)
-                .filter(|version| version.key_id.is_some_and(|id| revoked.contains(&id)));
-            if let Some(serving) = serving {
-                self.settle(&plugin.name, serving.digest, Some(QuarantineReason::KeyRevoked)).await?;
+        let is_signed_by_one = |serving: &VersionRecord| serving.key_id.is_some_and(|id| revoked.contains(&id));
+        for installed in self.registry.snapshot().await?.plugins {
+            let serving = installed.serving();
+            if installed.plugin.quarantine.is_none() && is_signed_by_one(serving) {
+                self.settle(&installed.plugin.name, serving.digest, Some(QuarantineReason::KeyRevoked)).await?;
             }
         }
         Ok(())
@@ -71,31 +58,25 @@ impl Service {
 
     /// Looks at the stored files of a plugin again, as before a start.
     pub(super) async fn reverify(&self, plugin: &PluginRecord) -> Result<(), ServiceError> {
-        let (serving, keys) = {
-            let mut reader = self.store.reader().await?;
-            let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
-            let serving = versions.into_iter().find(|version| version.version == plugin.serving);
-            (serving, store::keys::list(&mut reader).await?)
-        };
-        let Some(serving) = serving else { return Ok(()) };
-        let digest = serving.digest;
-        let found = self.judge(serving, keys).await?;
-        self.settle(&plugin.name, digest, found).await
+        let keys = store::keys::list(&mut *self.store.reader().await?).await?;
+        match self.registry.find_installed(&PluginRef::Id(plugin.id)).await? {
+            Some(installed) => self.judge_installed(&installed, keys).await,
+            None => Ok(()),
+        }
     }
 
     /// Holds a plugin back, whichever version serves.
     pub(super) async fn quarantine(&self, name: &PluginName, reason: QuarantineReason) -> Result<(), ServiceError> {
-        let serving = {
-            let mut reader = self.store.reader().await?;
-            let plugin = store::plugins::find(&mut reader, &PluginRef::Name(name.clone())).await?;
-            let Some(plugin) = plugin else { return Ok(()) };
-            let versions = store::plugins::list_versions(&mut reader, Some(plugin.id)).await?;
-            versions.into_iter().find(|version| version.version == plugin.serving)
-        };
-        match serving {
-            Some(serving) => self.settle(name, serving.digest, Some(reason)).await,
+        match self.registry.find_installed(&PluginRef::Name(name.clone())).await? {
+            Some(installed) => self.settle(name, installed.serving().digest, Some(reason)).await,
             None => Ok(()),
         }
+    }
+
+    async fn judge_installed(&self, installed: &InstalledPlugin, keys: Vec<TrustedKey>) -> Result<(), ServiceError> {
+        let serving = installed.serving();
+        let found = self.judge(serving.clone(), keys).await?;
+        self.settle(&installed.plugin.name, serving.digest, found).await
     }
 
     /// What is wrong with a stored version, if anything.
@@ -133,7 +114,7 @@ impl Service {
             return Ok(());
         };
         let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
-        let serves = versions.iter().any(|version| version.digest == judged && version.version == plugin.serving);
+        let serves = plugin.serving_of(&versions).is_some_and(|serving| serving.digest == judged);
         let present = plugin.quarantine.as_ref().map(|quarantine| quarantine.reason);
         // Sound files do not end a crash loop; enabling does.
         let is_crash_loop = found.is_none() && present == Some(QuarantineReason::CrashLoop);

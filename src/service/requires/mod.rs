@@ -17,8 +17,8 @@ pub use dependents::Dependents;
 use self::roster::Roster;
 use super::{Caller, PluginProblem, Service, ServiceError};
 use crate::domain::{Code, Manifest, Offer, Offers, PluginId, PluginName, PluginStatus, Unresolved};
+use crate::store::WriteTransaction;
 use crate::store::plugins::PluginRecord;
-use crate::store::{self, WriteTransaction};
 
 /// One entry of `requires`, and what is there for it.
 #[derive(Clone, Debug)]
@@ -35,17 +35,11 @@ pub struct Requirement {
 
 impl Service {
     async fn roster(&self) -> Result<Roster, ServiceError> {
-        let (plugins, versions) = {
-            let mut reader = self.store.reader().await?;
-            (store::plugins::list(&mut reader).await?, store::plugins::list_versions(&mut reader, None).await?)
-        };
-        Roster::of(&self.registry, plugins, versions)
+        Roster::of(self.registry.snapshot().await?)
     }
 
     async fn roster_in(&self, tx: &mut WriteTransaction) -> Result<Roster, ServiceError> {
-        let plugins = store::plugins::list(tx).await?;
-        let versions = store::plugins::list_versions(tx, None).await?;
-        Roster::of(&self.registry, plugins, versions)
+        Roster::of(self.registry.snapshot_in(tx).await?)
     }
 
     /// Refuses a manifest that would close a circle. Says what it requires and is not there yet.

@@ -1,13 +1,13 @@
 //! What is installed, read at one time, and whether the ends of an edge fit each other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use semver::{Version, VersionReq};
 
 use crate::domain::{Code, Demand, Gap, Offer, Offers, PluginName, Unresolved};
-use crate::registry::Registry;
+use crate::registry::Installed;
 use crate::service::{Caller, PluginProblem, ServiceError};
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::PluginRecord;
 
 /// Every plugin, and the version of each that serves.
 #[derive(Debug, Default)]
@@ -17,18 +17,11 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    pub(super) fn of(
-        registry: &Registry,
-        plugins: Vec<PluginRecord>,
-        versions: Vec<VersionRecord>,
-    ) -> Result<Self, ServiceError> {
-        let versions: HashMap<_, _> =
-            versions.into_iter().map(|version| ((version.plugin_id, version.version.clone()), version)).collect();
+    pub(super) fn of(installed: Installed) -> Result<Self, ServiceError> {
         let mut roster = Self::default();
-        for plugin in plugins {
-            if let Some(serving) = versions.get(&(plugin.id, plugin.serving.clone())) {
-                roster.offers.put(plugin.name.clone(), Offer::from(&*registry.manifest(serving)?));
-            }
+        for installed in installed.plugins {
+            let (manifest, plugin) = (installed.manifest()?, installed.plugin);
+            roster.offers.put(plugin.name.clone(), Offer::from(&*manifest));
             roster.plugins.insert(plugin.name.clone(), plugin);
         }
         Ok(roster)
