@@ -4,6 +4,7 @@
 //! reports it. The use cases decide what is changed; this room never starts, stops or asks what runs.
 
 mod audit;
+mod change;
 mod manifests;
 mod names;
 mod snapshot;
@@ -16,6 +17,7 @@ use crate::store::Store;
 use crate::store::audit::AuditKey;
 
 pub use audit::Actor;
+pub use change::PluginChange;
 use manifests::Manifests;
 pub use names::{NameLock, NameLocks};
 pub use snapshot::{Installed, InstalledPlugin};

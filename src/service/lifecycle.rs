@@ -13,6 +13,7 @@ use super::{Caller, Dependents, PluginProblem, Service, ServiceError};
 use crate::domain::{
     Code, Manifest, PluginName, PluginState, PluginStatus, Quarantine, QuarantineReason, Refusal as _,
 };
+use crate::registry::PluginChange;
 use crate::store;
 use crate::store::plugins::PluginRecord;
 
@@ -83,13 +84,12 @@ impl Service {
         asked: Asked,
     ) -> Result<StatusChange, ServiceError> {
         self.reverify(plugin).await?;
-        let _changing = self.registry.lock(&plugin.name).await;
-        let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
-        let before = plugin.status;
-        let manifest = self.check_ready(&plugin, asked).await?;
+        let mut change = self.change(caller, plugin).await?;
+        let before = change.plugin.status;
+        let manifest = self.check_ready(&change.plugin, asked).await?;
         let member = self.member(plugin.id, &plugin.name);
         member.reset_breaker();
-        let started = if member.is_supervised() && plugin.status == PluginStatus::Enabled {
+        let started = if member.is_supervised() && before == PluginStatus::Enabled {
             self.until_active(&member).await
         } else {
             let (waiting, started) = oneshot::channel();
@@ -104,10 +104,10 @@ impl Service {
             && !engine_away
         {
             return Err(error);
-        } else if engine_away || plugin.status != PluginStatus::Enabled || plugin.quarantine.is_some() {
-            plugin.status = PluginStatus::Enabled;
-            plugin.quarantine = None;
-            let recorded = self.record_status(caller, &mut plugin, Step::Enabled(&manifest)).await;
+        } else if engine_away || before != PluginStatus::Enabled || change.plugin.quarantine.is_some() {
+            change.plugin.status = PluginStatus::Enabled;
+            change.plugin.quarantine = None;
+            let recorded = self.record_status(caller, &mut change, Step::Enabled(&manifest)).await;
             if let Err(error) = recorded {
                 member.stop(Instant::now() + STOP_GRACE).await;
                 return Err(error);
@@ -119,7 +119,7 @@ impl Service {
                 return Err(problem.into());
             }
         }
-        Ok(StatusChange { plugin, state: member.state(), before, also: Vec::new() })
+        Ok(StatusChange { plugin: change.plugin, state: member.state(), before, also: Vec::new() })
     }
 
     /// Waits for a plugin that runs already, or is just being started again.
@@ -168,16 +168,15 @@ impl Service {
         caller: &Caller,
         plugin: &PluginRecord,
     ) -> Result<StatusChange, ServiceError> {
-        let _changing = self.registry.lock(&plugin.name).await;
-        let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
-        let before = plugin.status;
+        let mut change = self.change(caller, plugin).await?;
+        let before = change.plugin.status;
         if before != PluginStatus::Disabled {
-            plugin.status = PluginStatus::Disabled;
-            self.record_status(caller, &mut plugin, Step::Disabled(json!({}))).await?;
+            change.plugin.status = PluginStatus::Disabled;
+            self.record_status(caller, &mut change, Step::Disabled(json!({}))).await?;
         }
         let member = self.member(plugin.id, &plugin.name);
         member.stop(Instant::now() + STOP_GRACE).await;
-        Ok(StatusChange { plugin, state: member.state(), before, also: Vec::new() })
+        Ok(StatusChange { plugin: change.plugin, state: member.state(), before, also: Vec::new() })
     }
 
     /// Lets calls through to a plugin that failed too often.
@@ -195,26 +194,24 @@ impl Service {
     pub(super) async fn record_status(
         &self,
         caller: &Caller,
-        plugin: &mut PluginRecord,
+        change: &mut PluginChange<'_>,
         step: Step<'_>,
     ) -> Result<(), ServiceError> {
-        plugin.updated_at = self.now();
-        let mut tx = self.store.begin().await?;
+        change.plugin.updated_at = self.now();
+        let mut tx = change.begin().await?;
         let (action, mut detail) = match step {
             Step::Enabled(manifest) => {
-                self.claim_commands(&mut tx, plugin, manifest).await?;
+                self.claim_commands(&mut tx, &change.plugin, manifest).await?;
                 self.check_required_in(&mut tx, caller, manifest).await?;
                 ("plugin.enabled", json!({}))
             }
             Step::Disabled(detail) => {
-                self.check_unneeded_in(&mut tx, caller, &plugin.name).await?;
+                self.check_unneeded_in(&mut tx, caller, &change.plugin.name).await?;
                 ("plugin.disabled", detail)
             }
         };
-        store::plugins::update(&mut tx, plugin).await?;
-        detail["version"] = json!(plugin.serving);
-        self.registry.commit(tx, caller, action, Some(&plugin.name), detail).await?;
-        Ok(())
+        detail["version"] = json!(change.plugin.serving);
+        Ok(change.commit(tx, action, detail).await?)
     }
 
     /// The engine does not answer.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::fleet::{FirstStart, STOP_GRACE};
 use super::{Caller, Service, ServiceError};
 use crate::domain::{Manifest, ResourceCeiling, ResourceLimits, ResourceRequest};
+use crate::registry::PluginChange;
 use crate::store;
 
 /// The limits of a plugin, and where each comes from.
@@ -39,25 +40,25 @@ impl Service {
         set: ResourceRequest,
     ) -> Result<LimitsView, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
-        let _changing = self.registry.lock(&plugin.name).await;
-        let view = self.show_plugin(caller, &plugin.id.to_string()).await?;
-        self.check_ceiling(&view.manifest, set)?;
-        let mut tx = self.store.begin().await?;
+        let change = self.change(caller, &plugin).await?;
+        let manifest = change.installed().await?.manifest()?;
+        self.check_ceiling(&manifest, set)?;
+        let mut tx = change.begin().await?;
         let before = store::running::find_limits(&mut tx, plugin.id).await?;
         if before != set {
             store::running::set_limits(&mut tx, plugin.id, &set).await?;
             let detail = json!({"limits": set, "before": before});
-            self.registry.commit(tx, caller, "plugin.limits_set", Some(&plugin.name), detail).await?;
-            self.start_anew(&view.plugin).await;
+            change.commit(tx, "plugin.limits_set", detail).await?;
+            self.start_anew(&change).await;
         }
-        Ok(self.limits_view(&view.manifest, set))
+        Ok(self.limits_view(&manifest, set))
     }
 
-    /// Ends a plugin that runs and starts it as it is now wanted. To be called under the plugin's lock.
-    pub(super) async fn start_anew(self: &Arc<Self>, plugin: &store::plugins::PluginRecord) {
+    /// Ends a plugin that runs and starts it as it is now wanted.
+    async fn start_anew(self: &Arc<Self>, change: &PluginChange<'_>) {
+        let member = self.member(change.plugin.id, &change.plugin.name);
         // What failed may work with what was changed.
-        self.member(plugin.id, &plugin.name).reset_breaker();
-        let member = self.member(plugin.id, &plugin.name);
+        member.reset_breaker();
         if member.is_supervised() {
             member.stop(Instant::now() + STOP_GRACE).await;
             self.supervise(&member, FirstStart::Resumed);

@@ -7,8 +7,10 @@ use semver::Version;
 
 use super::approval::grant_warnings;
 use super::{Caller, PendingVersion, Requirement, RuntimeView, Service, ServiceError, Signed};
-use crate::domain::{Manifest, PluginName, PluginStatus, ResourceLimits, ResourceRequest, Risk, Standing, TrustedKey};
-use crate::registry::InstalledPlugin;
+use crate::domain::{
+    Manifest, PluginName, PluginRef, PluginStatus, ResourceLimits, ResourceRequest, Risk, Standing, TrustedKey,
+};
+use crate::registry::{InstalledPlugin, PluginChange};
 use crate::store::grants::GrantRecord;
 use crate::store::plugins::{PluginRecord, VersionRecord};
 use crate::store::{self, Connection, PluginReader};
@@ -119,6 +121,21 @@ impl Service {
         let mut view = self.view(plugin).await?;
         (view.requires, view.required_by) = self.edges_of(caller, &view.manifest).await?;
         Ok(view)
+    }
+
+    /// Finds a plugin that the caller may see.
+    pub async fn find_plugin(&self, caller: &Caller, wanted: &str) -> Result<PluginRecord, ServiceError> {
+        let unknown = || ServiceError::PluginUnknown { wanted: crate::domain::escape(wanted) };
+        let reference = PluginRef::parse(wanted).ok_or_else(unknown)?;
+        let plugin = store::plugins::find(&mut *self.store.reader().await?, &reference).await?;
+        // A plugin out of the token's reach is not told from one that does not exist.
+        plugin.filter(|plugin| caller.may_see(&plugin.name)).ok_or_else(unknown)
+    }
+
+    /// Begins a change of a plugin that was found before.
+    pub(super) async fn change(&self, by: &Caller, plugin: &PluginRecord) -> Result<PluginChange<'_>, ServiceError> {
+        let change = self.registry.change(by, (plugin.id, &plugin.name)).await?;
+        change.ok_or_else(|| ServiceError::PluginUnknown { wanted: plugin.id.to_string() })
     }
 
     /// The versions of one plugin.

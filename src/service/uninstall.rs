@@ -28,21 +28,21 @@ impl Service {
             }
             found => found?,
         };
-        let _changing = self.registry.lock(&plugin.name).await;
-        let plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+        let change = self.change(caller, &plugin).await?;
+        let plugin = &change.plugin;
         self.check_unneeded(caller, &plugin.name).await?;
         let member = self.member(plugin.id, &plugin.name);
         member.stop(Instant::now() + STOP_GRACE).await;
         // What it was given and never used is its own now.
         self.finish_hand_over(plugin.id).await?;
-        let mut tx = self.store.begin().await?;
+        let mut tx = change.begin().await?;
         self.check_unneeded_in(&mut tx, caller, &plugin.name).await?;
         let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
         let serving = plugin.serving_of(&versions);
-        self.leave_data(&mut tx, &plugin, serving, data).await?;
+        self.leave_data(&mut tx, plugin, serving, data).await?;
         store::plugins::delete(&mut tx, plugin.id).await?;
         let detail = json!({"version": plugin.serving, "purged": data == KeptData::Purge});
-        self.registry.commit(tx, caller, "plugin.uninstalled", Some(&plugin.name), detail).await?;
+        change.commit(tx, "plugin.uninstalled", detail).await?;
         for version in versions {
             self.forget_content(version.digest).await?;
         }

@@ -10,8 +10,8 @@ use tracing::{info, warn};
 
 use super::{Service, ServiceError};
 use crate::domain::{
-    Chain, Code, Digest, PluginName, PluginRef, Quarantine, QuarantineReason, Refusal, SignaturePolicy,
-    SignatureStatus, TrustedKey,
+    Chain, Code, PluginName, PluginRef, Quarantine, QuarantineReason, Refusal, SignaturePolicy, SignatureStatus,
+    TrustedKey,
 };
 use crate::package::{PackageFile, Signature, Upload, verify_tree};
 use crate::registry::{Actor, InstalledPlugin};
@@ -48,9 +48,8 @@ impl Service {
         drop(reader);
         let is_signed_by_one = |serving: &VersionRecord| serving.key_id.is_some_and(|id| revoked.contains(&id));
         for installed in self.registry.snapshot().await?.plugins {
-            let serving = installed.serving();
-            if installed.plugin.quarantine.is_none() && is_signed_by_one(serving) {
-                self.settle(&installed.plugin.name, serving.digest, Some(QuarantineReason::KeyRevoked)).await?;
+            if installed.plugin.quarantine.is_none() && is_signed_by_one(installed.serving()) {
+                self.settle(&installed, Some(QuarantineReason::KeyRevoked)).await?;
             }
         }
         Ok(())
@@ -68,15 +67,14 @@ impl Service {
     /// Holds a plugin back, whichever version serves.
     pub(super) async fn quarantine(&self, name: &PluginName, reason: QuarantineReason) -> Result<(), ServiceError> {
         match self.registry.find_installed(&PluginRef::Name(name.clone())).await? {
-            Some(installed) => self.settle(name, installed.serving().digest, Some(reason)).await,
+            Some(installed) => self.settle(&installed, Some(reason)).await,
             None => Ok(()),
         }
     }
 
     async fn judge_installed(&self, installed: &InstalledPlugin, keys: Vec<TrustedKey>) -> Result<(), ServiceError> {
-        let serving = installed.serving();
-        let found = self.judge(serving.clone(), keys).await?;
-        self.settle(&installed.plugin.name, serving.digest, found).await
+        let found = self.judge(installed.serving().clone(), keys).await?;
+        self.settle(installed, found).await
     }
 
     /// What is wrong with a stored version, if anything.
@@ -102,31 +100,21 @@ impl Service {
 
     /// Writes down what was found about a package, if that is news and the package still serves: judging takes a
     /// while, and an update or uninstall that came first must not be undone.
-    async fn settle(
-        &self,
-        name: &PluginName,
-        judged: Digest,
-        found: Option<QuarantineReason>,
-    ) -> Result<(), ServiceError> {
-        let _changing = self.registry.lock(name).await;
-        let mut tx = self.store.begin().await?;
-        let Some(mut plugin) = store::plugins::find(&mut tx, &PluginRef::Name(name.clone())).await? else {
-            return Ok(());
-        };
-        let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
-        let serves = plugin.serving_of(&versions).is_some_and(|serving| serving.digest == judged);
-        let present = plugin.quarantine.as_ref().map(|quarantine| quarantine.reason);
+    async fn settle(&self, judged: &InstalledPlugin, found: Option<QuarantineReason>) -> Result<(), ServiceError> {
+        let InstalledPlugin { plugin: PluginRecord { id, name, .. }, .. } = judged;
+        let Some(mut change) = self.registry.change(Actor::Service, (*id, name)).await? else { return Ok(()) };
+        let serves = change.installed().await?.serving().digest == judged.serving().digest;
+        let present = change.plugin.quarantine.as_ref().map(|quarantine| quarantine.reason);
         // Sound files do not end a crash loop; enabling does.
         let is_crash_loop = found.is_none() && present == Some(QuarantineReason::CrashLoop);
         if !serves || present == found || is_crash_loop {
             return Ok(());
         }
         let now = self.now();
-        plugin.quarantine = found.map(|reason| Quarantine { reason, since: now });
-        plugin.updated_at = now;
+        change.plugin.quarantine = found.map(|reason| Quarantine { reason, since: now });
+        change.plugin.updated_at = now;
         let action = if found.is_some() { "plugin.quarantined" } else { "plugin.released" };
-        store::plugins::update(&mut tx, &plugin).await?;
-        self.registry.commit(tx, Actor::Service, action, Some(name), json!({"reason": found})).await?;
+        change.commit(change.begin().await?, action, json!({"reason": found})).await?;
         if let Some(reason) = found {
             warn!(plugin.name = %name, %reason, "Quarantined `{name}`: {reason}");
             // If it runs, it must not any more.

@@ -10,7 +10,7 @@ use plugbay_domain::{
 };
 
 /// A plugin as stored.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct PluginRecord {
     /// Its id.
     pub id: PluginId,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::domain::{Code, Grants, Permission, PluginName, PluginRef, PluginStatus, Standing};
+use crate::registry::PluginChange;
 use crate::sandbox::{FolderMount, Network};
 use crate::service::fleet::{FirstStart, Member, STOP_GRACE};
 use crate::service::{PluginProblem, Service, ServiceError};
 use crate::session::Session;
-use crate::store::plugins::PluginRecord;
 
 impl Service {
     /// Reads the decisions about a plugin and makes them hold for what runs of it.
@@ -24,8 +24,12 @@ impl Service {
         Ok(standing)
     }
 
-    /// Lets a change of decisions take effect. To be called under the plugin's lock.
-    pub(in crate::service) async fn apply_grants(self: &Arc<Self>, plugin: &PluginRecord) -> Result<(), ServiceError> {
+    /// Lets a change of decisions take effect.
+    pub(in crate::service) async fn apply_grants(
+        self: &Arc<Self>,
+        change: &PluginChange<'_>,
+    ) -> Result<(), ServiceError> {
+        let plugin = &change.plugin;
         let member = self.member(plugin.id, &plugin.name);
         let standing = self.refresh_grants(&member).await?;
         let is_wanted = plugin.status == PluginStatus::Enabled && plugin.quarantine.is_none();

@@ -12,6 +12,7 @@ use crate::registry::Actor;
 use crate::service::{Caller, Service, ServiceError};
 use crate::store;
 use crate::store::grants::{EndReason, GrantEnd, GrantRecord};
+use crate::store::plugins::PluginRecord;
 
 /// How long before its end somebody is warned.
 pub(in crate::service) const NOTICE: Duration = Duration::from_hours(7 * 24);
@@ -39,23 +40,16 @@ impl Service {
     }
 
     async fn expire(self: &Arc<Self>, id: PluginId) -> Result<(), ServiceError> {
-        let by_id = PluginRef::Id(id);
-        let Some(plugin) = store::plugins::find(&mut *self.store.reader().await?, &by_id).await? else {
-            return Ok(());
-        };
-        let _changing = self.registry.lock(&plugin.name).await;
-        let Some(plugin) = store::plugins::find(&mut *self.store.reader().await?, &by_id).await? else {
-            return Ok(());
-        };
-        let now = self.now();
-        let installed = self.registry.installed(plugin).await?;
-        let forgets = !self.is_risk_left(&installed, &installed.decisions).await?;
-        let mut tx = self.store.begin().await?;
-        let plugin = installed.plugin;
-        let over: Vec<GrantRecord> = installed.decisions.into_iter().filter(|row| !row.holds(now)).collect();
+        let found = store::plugins::find(&mut *self.store.reader().await?, &PluginRef::Id(id)).await?;
+        let Some(PluginRecord { name, .. }) = found else { return Ok(()) };
+        let Some(change) = self.registry.change(Actor::Service, (id, &name)).await? else { return Ok(()) };
+        let (now, installed) = (self.now(), change.installed().await?);
+        let over: Vec<&GrantRecord> = installed.decisions.iter().filter(|row| !row.holds(now)).collect();
         if over.is_empty() {
             return Ok(());
         }
+        let forgets = !self.is_risk_left(&installed, &installed.decisions).await?;
+        let mut tx = change.begin().await?;
         let end = GrantEnd { at: now, by: "service".to_owned(), reason: EndReason::Expired, note: None };
         for row in &over {
             store::grants::end(&mut tx, row.id, &end).await?;
@@ -64,11 +58,9 @@ impl Service {
             }
         }
         let expired: Vec<_> = over.iter().map(|row| row.unit.request()).collect();
-        self.registry
-            .commit(tx, Actor::Service, "permissions.expired", Some(&plugin.name), json!({"expired": expired}))
-            .await?;
-        info!(plugin.name = %plugin.name, "Grants of `{}` have expired", plugin.name);
-        self.apply_grants(&plugin).await
+        change.commit(tx, "permissions.expired", json!({"expired": expired})).await?;
+        info!(plugin.name = %name, "Grants of `{name}` have expired");
+        self.apply_grants(&change).await
     }
 
     async fn warn_of_ends(&self, soon: crate::domain::Timestamp) -> Result<(), ServiceError> {

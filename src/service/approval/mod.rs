@@ -84,8 +84,8 @@ impl Service {
     ) -> Result<ApprovalOutcome, ServiceError> {
         let now = self.now();
         check_words(&approval, now)?;
-        let _changing = self.registry.lock(&plugin.name).await;
-        let installed = self.registry.installed(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
+        let mut change = self.change(caller, plugin).await?;
+        let installed = change.installed().await?;
         let (version, carries) = self::wanted(&installed, approval.digest)?;
         let manifest = self.registry.manifest(version)?;
         let target = Target { version, manifest: &manifest, carries };
@@ -107,7 +107,7 @@ impl Service {
         let prepared = if starts { Some(self.next_step(&installed, version, &manifest).await?) } else { None };
 
         let by = Decider::of(self, caller);
-        let mut tx = self.store.begin().await?;
+        let mut tx = change.begin().await?;
         let mut records = Vec::new();
         for (unit, decision) in made.iter() {
             let overlapped = |row: &&GrantRecord| row.digest == version.digest && row.unit.overlaps(unit);
@@ -138,20 +138,18 @@ impl Service {
                 AcceptedRisk { risk: *risk, digest, by: by.token.clone(), label: by.label.clone(), at: now, note };
             store::grants::accept(&mut tx, plugin.id, &accepted).await?;
         }
-        let mut after = installed.plugin.clone();
         let mut update = match prepared {
-            Some(Next::AwaitConfig) => self.await_config(&mut tx, &installed, &mut after).await?,
+            Some(Next::AwaitConfig) => self.await_config(&installed, &mut change.plugin)?,
             Some(Next::Serve) | None => None,
         };
-        let detail = made.detail(version, &approval);
-        self.registry.commit(tx, caller, "permissions.approved", Some(&plugin.name), detail).await?;
+        change.commit(tx, "permissions.approved", made.detail(version, &approval)).await?;
         if matches!(prepared, Some(Next::Serve)) {
-            update = Some(self.serve_pending(caller, &after).await?);
-            after = self.find_plugin(caller, &plugin.id.to_string()).await?;
+            update = Some(self.serve_pending(caller, &change.plugin).await?);
+            change.refresh().await?;
         } else if !waits {
-            self.apply_grants(&after).await?;
+            self.apply_grants(&change).await?;
         }
-        Ok(ApprovalOutcome { plugin: after, manifest: Arc::clone(&manifest), standing, records, update })
+        Ok(ApprovalOutcome { plugin: change.plugin, manifest: Arc::clone(&manifest), standing, records, update })
     }
 
     /// What follows for a waiting version once everything was decided about it.

@@ -40,8 +40,8 @@ impl Service {
         if !fields.is_empty() {
             return Err(ServiceError::FieldInvalid { fields });
         }
-        let _changing = self.registry.lock(&plugin.name).await;
-        let installed = self.registry.installed(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
+        let change = self.change(caller, plugin).await?;
+        let installed = change.installed().await?;
         self.check_asked(&installed, permissions)?;
         let named = read(permissions)?;
         let now = self.now();
@@ -60,24 +60,23 @@ impl Service {
         }
         let left: Vec<GrantRecord> = installed.decisions.iter().filter(|row| !is_meant(row)).cloned().collect();
         let forgets = !self.is_risk_left(&installed, &left).await?;
-        let by = Decider::of(self, caller);
-        let end = by.end(EndReason::Revoked, note.clone(), now);
-        let mut tx = self.store.begin().await?;
-        let mut records = Vec::new();
-        for row in ends {
-            store::grants::end(&mut tx, row.id, &end).await?;
-            if forgets {
-                store::grants::forget_accepted(&mut tx, plugin.id, row.digest).await?;
-            }
-            records.push(GrantRecord { end: Some(end.clone()), ..row.clone() });
-        }
+        let end = Decider::of(self, caller).end(EndReason::Revoked, note.clone(), now);
+        let record = |row: &&GrantRecord| GrantRecord { end: Some(end.clone()), ..(*row).clone() };
+        let records: Vec<GrantRecord> = ends.iter().map(record).collect();
         if !records.is_empty() {
+            let mut tx = change.begin().await?;
+            for record in &records {
+                store::grants::end(&mut tx, record.id, &end).await?;
+                if forgets {
+                    store::grants::forget_accepted(&mut tx, plugin.id, record.digest).await?;
+                }
+            }
             let revoked: Vec<_> = records.iter().map(|record| record.unit.request()).collect();
             let detail = json!({"revoked": revoked, "note": note, "digest": installed.serving().digest});
-            self.registry.commit(tx, caller, "permissions.revoked", Some(&plugin.name), detail).await?;
-            self.apply_grants(&installed.plugin).await?;
+            change.commit(tx, "permissions.revoked", detail).await?;
+            self.apply_grants(&change).await?;
         }
-        let installed = self.registry.installed(installed.plugin).await?;
+        let installed = change.installed().await?;
         let (manifest, standing) = (installed.manifest()?, installed.standing(now)?);
         Ok(ApprovalOutcome { plugin: installed.plugin, manifest, standing, records, update: None })
     }

@@ -118,9 +118,8 @@ impl Service {
     }
 
     /// Lets the waiting version wait for a configuration, after everything else about it was decided.
-    pub(super) async fn await_config(
+    pub(super) fn await_config(
         &self,
-        tx: &mut WriteTransaction,
         installed: &InstalledPlugin,
         plugin: &mut PluginRecord,
     ) -> Result<Option<UpdateOutcome>, ServiceError> {
@@ -128,7 +127,6 @@ impl Service {
         let (manifest, older) = (self.registry.manifest(version)?, installed.manifest()?);
         plugin.pending_for = PendingFor::Config;
         plugin.updated_at = self.now();
-        store::plugins::update(tx, plugin).await?;
         Ok(Some(outcome_of(plugin, UpdateStatus::PendingConfig, &manifest, &older)))
     }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 use tracing::info;
 
 use crate::domain::{PluginConfig, PluginStatus};
+use crate::registry::PluginChange;
 use crate::service::fleet::{FirstStart, Member, Reach};
 use crate::service::{Service, ServiceError};
 use crate::session::Session;
 use crate::store;
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::VersionRecord;
 
 /// How long a plugin may take to answer `configure`; after that it is started anew.
 const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,12 +48,13 @@ impl Service {
         Ok(())
     }
 
-    /// Brings a change to what runs. To be called under the plugin's lock.
+    /// Brings a change to what runs.
     pub(super) async fn apply_config(
         self: &Arc<Self>,
-        plugin: &PluginRecord,
+        change: &PluginChange<'_>,
         is_seen: bool,
     ) -> Result<(), ServiceError> {
+        let plugin = &change.plugin;
         let member = self.member(plugin.id, &plugin.name);
         if !member.is_supervised() {
             let is_wanted = plugin.status == PluginStatus::Enabled && plugin.quarantine.is_none();
@@ -61,7 +63,7 @@ impl Service {
             }
             return Ok(());
         }
-        let installed = self.registry.installed(plugin.clone()).await?;
+        let installed = change.installed().await?;
         let (revision, config) = self.load_config(&member, &member.reach(), installed.serving()).await?;
         if let Some(session) = member.session() {
             if !is_seen || session.configure(&config, CONFIGURE_TIMEOUT).await {

@@ -144,35 +144,33 @@ impl Service {
         condition: &IfMatch,
         change: Change,
     ) -> Result<ConfigView, ServiceError> {
-        let _changing = self.registry.lock(&plugin.name).await;
-        let installed = self.registry.installed(self.find_plugin(caller, &plugin.id.to_string()).await?).await?;
+        let mut changing = self.change(caller, plugin).await?;
+        let installed = changing.installed().await?;
         let record = self.config_record(&installed.plugin).await?;
         if !condition.admits(record.revision) {
             return Err(ServiceError::EtagMismatch { revision: record.revision });
         }
         let Decided { proposal, starts, .. } = self.decide(&installed, &record, &change).await?;
-        let mut after = installed.plugin.clone();
-        let mut update = None;
+        let (id, mut update) = (changing.plugin.id, None);
         if starts || proposal.changes() {
-            let mut tx = self.store.begin().await?;
-            let revision = store::configs::set_values(&mut tx, after.id, &proposal.values).await?;
+            let mut tx = changing.begin().await?;
+            let revision = store::configs::set_values(&mut tx, id, &proposal.values).await?;
             for (field, HeldSecret { value, policies }) in &proposal.new {
-                let secret = NewSecret { plugin: after.id, field, revision, policies, value };
+                let secret = NewSecret { plugin: id, field, revision, policies, value };
                 store::configs::set_secret(&mut tx, &self.sealing_key, secret).await?;
             }
             for field in &proposal.forgotten {
-                store::configs::delete_secret(&mut tx, after.id, field).await?;
+                store::configs::delete_secret(&mut tx, id, field).await?;
             }
-            let detail = proposal.detail(revision);
-            self.registry.commit(tx, caller, "config.set", Some(&after.name), detail).await?;
+            changing.commit(tx, "config.set", proposal.detail(revision)).await?;
         }
         if starts {
-            update = Some(self.serve_pending(caller, &after).await?);
-            after = self.find_plugin(caller, &after.id.to_string()).await?;
+            update = Some(self.serve_pending(caller, &changing.plugin).await?);
+            changing.refresh().await?;
         } else if proposal.changes() {
-            self.apply_config(&after, proposal.is_seen).await?;
+            self.apply_config(&changing, proposal.is_seen).await?;
         }
-        let installed = self.registry.installed(after).await?;
+        let installed = changing.installed().await?;
         let record = self.config_record(&installed.plugin).await?;
         Ok(ConfigView { update, ..self.config_view(&installed, &record).await? })
     }

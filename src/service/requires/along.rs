@@ -112,11 +112,10 @@ impl Service {
         plugin: &PluginRecord,
         before: PluginStatus,
     ) -> Result<(), ServiceError> {
-        let _changing = self.registry.lock(&plugin.name).await;
-        let mut plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
-        if plugin.status == PluginStatus::Enabled {
-            plugin.status = before;
-            self.record_status(caller, &mut plugin, Step::Disabled(json!({"undone_for": wanted}))).await?;
+        let mut change = self.change(caller, plugin).await?;
+        if change.plugin.status == PluginStatus::Enabled {
+            change.plugin.status = before;
+            self.record_status(caller, &mut change, Step::Disabled(json!({"undone_for": wanted}))).await?;
             self.member(plugin.id, &plugin.name).stop(Instant::now() + STOP_GRACE).await;
         }
         Ok(())

@@ -25,7 +25,7 @@ use serde_json::json;
 use super::configuration::Ground;
 use super::install::Candidate;
 use super::{Caller, Incoming, Service, ServiceError};
-use crate::domain::{Growth, PendingFor, PluginId, PluginRef, Scope, SignaturePolicy, Timestamp};
+use crate::domain::{Growth, PendingFor, PluginId, Scope, SignaturePolicy, Timestamp};
 use crate::package::Signer;
 use crate::registry::Target;
 use crate::store;
@@ -121,11 +121,9 @@ impl Service {
         if wanted != found {
             return Err(ServiceError::WrongPlugin { wanted: wanted.clone(), found: found.clone() });
         }
-        let _changing = self.registry.lock(found).await;
-        // Looked up again: another change may have come first.
-        let plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+        let changing = self.change(caller, plugin).await?;
         let floor = store::floors::find(&mut *self.store.reader().await?, &plugin.name).await?;
-        let installed = self.registry.installed(plugin).await?;
+        let installed = changing.installed().await?;
         let (mut plugin, versions, serving) = (installed.plugin.clone(), &installed.versions, installed.serving());
         let older = installed.manifest()?;
         let growth = candidate.manifest.growth(&older);
@@ -201,14 +199,5 @@ impl Service {
                 serving.key_id.is_some() && self.config.security.signatures == SignaturePolicy::Required
             }
         }
-    }
-
-    /// Finds a plugin that the caller may see.
-    pub async fn find_plugin(&self, caller: &Caller, wanted: &str) -> Result<PluginRecord, ServiceError> {
-        let unknown = || ServiceError::PluginUnknown { wanted: crate::domain::escape(wanted) };
-        let reference = PluginRef::parse(wanted).ok_or_else(unknown)?;
-        let plugin = store::plugins::find(&mut *self.store.reader().await?, &reference).await?;
-        // A plugin out of the token's reach is not told from one that does not exist.
-        plugin.filter(|plugin| caller.may_see(&plugin.name)).ok_or_else(unknown)
     }
 }

@@ -49,10 +49,9 @@ impl Service {
         to: Option<&Version>,
         restore_data: bool,
     ) -> Result<RollbackOutcome, ServiceError> {
-        let _changing = self.registry.lock(&plugin.name).await;
-        let plugin = self.find_plugin(caller, &plugin.id.to_string()).await?;
+        let changing = self.change(caller, plugin).await?;
         let snapshot = store::snapshots::find(&mut *self.store.reader().await?, plugin.id).await?;
-        let installed = self.registry.installed(plugin).await?;
+        let installed = changing.installed().await?;
         let (plugin, versions, serving) = (&installed.plugin, &installed.versions, installed.serving());
         let version = choose(plugin, versions, to)?.clone();
         let snapshot = if restore_data { Some(fitting(plugin, &version, snapshot)?) } else { None };

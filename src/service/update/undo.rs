@@ -22,16 +22,12 @@ impl Service {
 
     /// Writes down that the version that was watched serves for good.
     pub(in crate::service) async fn keep_update(&self, member: &Member) -> Result<(), ServiceError> {
-        let _changing = self.registry.lock(&member.name).await;
-        let mut tx = self.store.begin().await?;
-        let Some(mut plugin) = store::plugins::find(&mut tx, &PluginRef::Id(member.id)).await? else { return Ok(()) };
-        let Some(update) = plugin.last_update.as_mut().filter(|update| update.state == UpdateState::Watched) else {
-            return Ok(());
-        };
+        let change = self.registry.change(Actor::Service, (member.id, &member.name)).await?;
+        let Some(mut change) = change else { return Ok(()) };
+        let update = change.plugin.last_update.as_mut().filter(|update| update.state == UpdateState::Watched);
+        let Some(update) = update else { return Ok(()) };
         update.state = UpdateState::Kept;
-        store::plugins::update(&mut tx, &plugin).await?;
-        tx.commit().await?;
-        Ok(())
+        Ok(change.commit_unreported(change.begin().await?).await?)
     }
 
     /// Lets the version before serve again by the rows. Gives what the other one kept; `None` when there is nothing to go
@@ -42,17 +38,15 @@ impl Service {
         reason: &str,
         text: &str,
     ) -> Result<Option<DataId>, ServiceError> {
-        let _changing = self.registry.lock(&member.name).await;
-        let now = self.now();
-        let mut tx = self.store.begin().await?;
-        let Some(mut plugin) = store::plugins::find(&mut tx, &PluginRef::Id(member.id)).await? else {
-            return Ok(None);
-        };
+        let change = self.registry.change(Actor::Service, (member.id, &member.name)).await?;
+        let Some(mut change) = change else { return Ok(None) };
+        let (now, installed) = (self.now(), change.installed().await?);
+        let plugin = &mut change.plugin;
         let Some(update) = plugin.last_update.clone().filter(|update| update.state == UpdateState::Watched) else {
             return Ok(None);
         };
+        let mut tx = self.store.begin().await?;
         let Some(snapshot) = store::snapshots::find(&mut tx, plugin.id).await? else { return Ok(None) };
-        let installed = self.registry.installed_in(&mut tx, plugin.clone()).await?;
         let (before, ended) = (installed.version(&snapshot.version)?, installed.serving().digest);
         let manifest = self.registry.manifest(before)?;
         let failed = plugin.data();
@@ -69,11 +63,11 @@ impl Service {
             data_of: Some(snapshot.taken_at),
             ..update.clone()
         });
-        self.claim_commands(&mut tx, &plugin, &manifest).await?;
-        store::plugins::update(&mut tx, &plugin).await?;
+        let plugin = &change.plugin;
+        self.claim_commands(&mut tx, plugin, &manifest).await?;
         let history = store::grants::history(&mut tx, plugin.id).await?;
         let target = Target { version: before, manifest: &manifest, carries: None };
-        carry(&mut tx, &plugin, &target, BY_SERVICE, now).await?;
+        carry(&mut tx, plugin, &target, BY_SERVICE, now).await?;
         // Nobody decides here, so nothing is in force again that the version that ended had given up.
         for mut row in within(reinstated(&history, before.digest, now), &history, ended, now) {
             store::grants::insert(&mut tx, &mut row).await?;
@@ -91,7 +85,7 @@ impl Service {
             "text": text,
             "data_of": snapshot.taken_at,
         });
-        self.registry.commit(tx, Actor::Service, "plugin.update_undone", Some(&plugin.name), detail).await?;
+        change.commit(tx, "plugin.update_undone", detail).await?;
         let (name, serving) = (&plugin.name, &plugin.serving);
         member.log.note("ERROR", &format!("{} was taken back: {text}; {serving} serves again", update.version));
         tracing::warn!(plugin.name = %name, reason, "`{name}` went back from {} to {serving}: {text}", update.version);
