@@ -11,13 +11,13 @@ mod forms;
 mod grant;
 mod ids;
 mod key;
-mod last_update;
 mod limits;
 mod manifest;
 mod name;
 mod network;
 mod operation;
 mod permission;
+mod plugin;
 mod plugin_config;
 mod problem;
 mod redactor;
@@ -47,7 +47,6 @@ pub use grant::{
 };
 pub use ids::{CallId, ConversationId, IdError, KeyId, MessageId, PluginId, PluginRef, SessionId, TokenId};
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
-pub use last_update::{LastUpdate, UpdateState};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub use manifest::{
     Command, ConfigFindings, ConfigSchema, DeclaredMain, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES,
@@ -58,6 +57,7 @@ pub use name::{NameError, PluginName};
 pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonical_name};
 pub use operation::{ApiPath, HttpMethod, MethodError, Operation, OperationError, PathError};
 pub use permission::{Permission, PermissionRequest, UnknownPermission};
+pub use plugin::{LastUpdate, Update, UpdateFailure, UpdateState};
 pub use plugin_config::{FetchSecret, PluginConfig, Secrets};
 pub use problem::{Chain, FieldError, Refusal};
 pub use redactor::Redactor;

@@ -13,6 +13,7 @@ pub mod grants;
 pub mod idempotency;
 pub mod kept;
 pub mod keys;
+mod last_updates;
 pub mod kv;
 mod open;
 pub mod plugins;

@@ -3,7 +3,7 @@
 use semver::Version;
 use sqlx::SqliteConnection;
 
-use super::StoreError;
+use super::{StoreError, last_updates};
 use plugbay_domain::{
     DataId, Digest, KeyId, LastUpdate, PendingFor, PluginId, PluginName, PluginRef, PluginStatus, Quarantine,
     QuarantineReason, SignatureStatus, Timestamp,
@@ -156,7 +156,7 @@ impl TryFrom<PluginRow> for PluginRecord {
             signer_changed: row.signer_changed,
             quarantine,
             generation: read_generation("plugins", &row.id, row.generation)?,
-            last_update: (row.last_update.as_deref().map(serde_json::from_str).transpose())
+            last_update: (row.last_update.as_deref().map(last_updates::read).transpose())
                 .map_err(|error| StoreError::bad_row("plugins", &row.id, error))?,
             installed_at: read_time("plugins", &row.id, row.installed_at)?,
             updated_at: read_time("plugins", &row.id, row.updated_at)?,
@@ -240,7 +240,7 @@ pub async fn update(connection: &mut SqliteConnection, plugin: &PluginRecord) ->
     let pending_for = plugin.pending_for.as_str();
     let reason = plugin.quarantine.as_ref().map(|quarantine| quarantine.reason.as_str());
     let since = plugin.quarantine.as_ref().map(|quarantine| quarantine.since.as_millis());
-    let last_update = plugin.last_update.as_ref().map(serde_json::to_string).transpose();
+    let last_update = plugin.last_update.as_ref().map(last_updates::write).transpose();
     let last_update = last_update.map_err(|error| StoreError::bad_row("plugins", plugin.id, error))?;
     let updated_at = plugin.updated_at.as_millis();
     sqlx::query!(

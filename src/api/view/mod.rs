@@ -146,18 +146,20 @@ pub(super) fn updated(outcome: &UpdateOutcome) -> wire::Updated {
     }
 }
 
-fn last_update(update: &LastUpdate, now: Timestamp) -> wire::LastUpdateView {
+fn last_update(last: &LastUpdate, now: Timestamp) -> wire::LastUpdateView {
+    let failure = last.failure();
+    let data = failure.and_then(|(_, ended_at, data_of)| Some((ended_at, data_of?)));
     wire::LastUpdateView {
-        version: update.version.to_string(),
-        previous_version: update.previous.to_string(),
-        at: update.at.to_string(),
-        status: update.state_at(now).to_string(),
-        watched_until: update.watched_until.to_string(),
-        reason: update.reason.clone(),
-        text: update.text.clone(),
-        ended_at: update.ended_at.map(|at| at.to_string()),
-        data_restored: update.data_of.is_some(),
-        data_age_seconds: update.data_age_seconds(),
+        version: last.version.to_string(),
+        previous_version: last.previous.to_string(),
+        at: last.at.to_string(),
+        status: last.state_at(now).to_string(),
+        watched_until: last.watched_until.to_string(),
+        reason: failure.map(|(why, ..)| why.reason.clone()),
+        text: failure.map(|(why, ..)| why.text.clone()),
+        ended_at: failure.map(|(_, ended_at, _)| ended_at.to_string()),
+        data_restored: data.is_some(),
+        data_age_seconds: data.map(|(ended_at, data_of)| ended_at.since(data_of).as_secs_f64()),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::UpdateOutcome;
 use super::reinstated::reinstated;
 use super::replace::SetAside;
-use crate::domain::{DataId, Digest, LastUpdate, Manifest, PendingFor, SignatureStatus, Standing, UpdateState};
+use crate::domain::{DataId, Digest, LastUpdate, Manifest, PendingFor, SignatureStatus, Standing, Update};
 use crate::registry::Target;
 use crate::service::approval::carry;
 use crate::service::install::version_detail;
@@ -130,13 +130,8 @@ impl Service {
             version: version.version.clone(),
             previous: plugin.serving.clone(),
             at: now,
-            state: UpdateState::Watched,
             watched_until: now.plus(self.config.update.watch),
-            reason: None,
-            text: None,
-            ended_at: None,
-            data_of: None,
-            floor_before: floor.map(|floor| floor.version),
+            update: Update::Watched { floor_before: floor.map(|floor| floor.version) },
         });
         plugin.serving = version.version.clone();
         plugin.pending = None;

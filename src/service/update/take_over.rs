@@ -9,7 +9,10 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::{Change, UpdateOutcome};
-use crate::domain::{Chain, Code, DataId, LastUpdate, PluginRef, PluginStatus, Refusal as _, Timestamp, UpdateState};
+use crate::domain::{
+    Chain, Code, DataId, LastUpdate, PluginRef, PluginStatus, Refusal as _, Timestamp, Update, UpdateFailure,
+    UpdateState,
+};
 use crate::service::approval::permissions_problem;
 use crate::service::fleet::{EngineState, FirstStart, Member, Reach, StartError, Subject, Successor, Up};
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
@@ -331,13 +334,12 @@ impl Service {
             version: change.version().clone(),
             previous: plugin.serving.clone(),
             at: now,
-            state: UpdateState::RolledBack,
             watched_until: now,
-            reason: Some(reason.to_owned()),
-            text: Some(text),
-            ended_at: Some(now),
-            data_of: None,
-            floor_before: None,
+            update: Update::RolledBack {
+                why: UpdateFailure { reason: reason.to_owned(), text },
+                at: now,
+                data_of: None,
+            },
         });
         store::plugins::update(&mut tx, &plugin).await?;
         tx.commit().await?;

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::reinstated::{reinstated, within};
-use crate::domain::{DataId, LastUpdate, PendingFor, PluginId, PluginRef, UpdateState};
+use crate::domain::{DataId, LastUpdate, PendingFor, PluginId, PluginRef, Update, UpdateFailure};
 use crate::registry::{Actor, Target};
 use crate::service::approval::carry;
 use crate::service::fleet::Member;
@@ -24,9 +24,10 @@ impl Service {
     pub(in crate::service) async fn keep_update(&self, member: &Member) -> Result<(), ServiceError> {
         let change = self.registry.change(Actor::Service, (member.id, &member.name)).await?;
         let Some(mut change) = change else { return Ok(()) };
-        let update = change.plugin.last_update.as_mut().filter(|update| update.state == UpdateState::Watched);
-        let Some(update) = update else { return Ok(()) };
-        update.state = UpdateState::Kept;
+        let Some(LastUpdate { update: update @ Update::Watched { .. }, .. }) = &mut change.plugin.last_update else {
+            return Ok(());
+        };
+        *update = Update::Kept;
         Ok(change.commit_unreported(change.begin().await?).await?)
     }
 
@@ -42,27 +43,22 @@ impl Service {
         let Some(mut change) = change else { return Ok(None) };
         let (now, installed) = (self.now(), change.installed().await?);
         let plugin = &mut change.plugin;
-        let Some(update) = plugin.last_update.clone().filter(|update| update.state == UpdateState::Watched) else {
+        let Some(LastUpdate { version, update: update @ Update::Watched { .. }, .. }) = &mut plugin.last_update else {
             return Ok(None);
         };
         let mut tx = self.store.begin().await?;
         let Some(snapshot) = store::snapshots::find(&mut tx, plugin.id).await? else { return Ok(None) };
         let (before, ended) = (installed.version(&snapshot.version)?, installed.serving().digest);
         let manifest = self.registry.manifest(before)?;
+        let why = UpdateFailure { reason: reason.to_owned(), text: text.to_owned() };
+        let undone = Update::RolledBack { why, at: now, data_of: Some(snapshot.taken_at) };
+        let (version, update) = (version.clone(), std::mem::replace(update, undone));
         let failed = plugin.data();
         plugin.serving = snapshot.version.clone();
         // What waits was compared with the version that ended: it may ask for more than this one has.
         plugin.pending_for = PendingFor::Approval;
         plugin.generation = snapshot.generation;
         plugin.updated_at = now;
-        plugin.last_update = Some(LastUpdate {
-            state: UpdateState::RolledBack,
-            reason: Some(reason.to_owned()),
-            text: Some(text.to_owned()),
-            ended_at: Some(now),
-            data_of: Some(snapshot.taken_at),
-            ..update.clone()
-        });
         let plugin = &change.plugin;
         self.claim_commands(&mut tx, plugin, &manifest).await?;
         let history = store::grants::history(&mut tx, plugin.id).await?;
@@ -80,15 +76,15 @@ impl Service {
         store::snapshots::delete(&mut tx, plugin.id).await?;
         let detail = json!({
             "version": plugin.serving,
-            "previous_version": update.version,
+            "previous_version": version,
             "reason": reason,
             "text": text,
             "data_of": snapshot.taken_at,
         });
         change.commit(tx, "plugin.update_undone", detail).await?;
         let (name, serving) = (&plugin.name, &plugin.serving);
-        member.log.note("ERROR", &format!("{} was taken back: {text}; {serving} serves again", update.version));
-        tracing::warn!(plugin.name = %name, reason, "`{name}` went back from {} to {serving}: {text}", update.version);
+        member.log.note("ERROR", &format!("{version} was taken back: {text}; {serving} serves again"));
+        tracing::warn!(plugin.name = %name, reason, "`{name}` went back from {version} to {serving}: {text}");
         Ok(Some(failed))
     }
 }
