@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::{Actor, InstalledPlugin, NameLock, Registry};
-use crate::domain::{PluginId, PluginName, PluginRef};
-use crate::store::plugins::PluginRecord;
+use crate::domain::{Plugin, PluginId, PluginName, PluginRef};
 use crate::store::{self, StoreError, WriteTransaction};
 
 /// A plugin that is being changed. Every other change of it waits until this is dropped, also for what follows after
@@ -12,9 +11,9 @@ use crate::store::{self, StoreError, WriteTransaction};
 #[derive(Debug)]
 pub struct PluginChange<'a> {
     /// The plugin as it is to be.
-    pub plugin: PluginRecord,
+    pub plugin: Plugin,
     /// The plugin as it is stored.
-    before: PluginRecord,
+    before: Plugin,
     by: Actor,
     registry: &'a Registry,
     _lock: NameLock,
@@ -29,8 +28,7 @@ impl Registry {
     ) -> Result<Option<PluginChange<'_>>, StoreError> {
         let (by, lock) = (by.into(), self.lock(name).await);
         let plugin = store::plugins::find(&mut *self.store.reader().await?, &PluginRef::Id(id)).await?;
-        let change =
-            |plugin: PluginRecord| PluginChange { before: plugin.clone(), plugin, by, registry: self, _lock: lock };
+        let change = |plugin: Plugin| PluginChange { before: plugin.clone(), plugin, by, registry: self, _lock: lock };
         Ok(plugin.map(change))
     }
 }

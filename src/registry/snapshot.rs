@@ -7,9 +7,9 @@ use semver::Version;
 
 use super::manifests::Manifests;
 use super::{Registry, Target};
-use crate::domain::{Decision, Digest, Manifest, PluginId, PluginRef, PluginStatus, Standing, Timestamp};
+use crate::domain::{Decision, Digest, Manifest, Pending, Plugin, PluginId, PluginRef, Standing, Timestamp};
 use crate::store::grants::{AcceptedRisk, GrantRecord};
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::VersionRecord;
 use crate::store::{self, Connection, StoreError};
 
 /// Every plugin, read at one time.
@@ -22,7 +22,7 @@ pub struct Installed {
 impl Installed {
     /// Enabled plugins, by name.
     pub fn enabled(&self) -> impl Iterator<Item = &InstalledPlugin> {
-        self.plugins.iter().filter(|installed| installed.plugin.status == PluginStatus::Enabled)
+        self.plugins.iter().filter(|installed| installed.plugin.is_enabled())
     }
 }
 
@@ -30,7 +30,7 @@ impl Installed {
 #[derive(Debug)]
 pub struct InstalledPlugin {
     /// The plugin.
-    pub plugin: PluginRecord,
+    pub plugin: Plugin,
     /// Its versions, in the order they came in.
     pub versions: Vec<VersionRecord>,
     /// Decisions that were not ended.
@@ -59,9 +59,9 @@ impl InstalledPlugin {
 
     /// The version that waits, and the archive whose decisions it takes over: none if another signer signed it.
     pub fn pending(&self) -> Result<Option<(&VersionRecord, Option<Digest>)>, StoreError> {
-        let Some(number) = &self.plugin.pending else { return Ok(None) };
-        let carries = (!self.plugin.signer_changed).then(|| self.serving().digest);
-        Ok(Some((self.version(number)?, carries)))
+        let Some(Pending { version, signer_changed, .. }) = &self.plugin.pending else { return Ok(None) };
+        let carries = (!signer_changed).then(|| self.serving().digest);
+        Ok(Some((self.version(version)?, carries)))
     }
 
     /// The version that serves, as one that is decided about.
@@ -117,7 +117,7 @@ impl Registry {
     }
 
     /// What belongs to a plugin.
-    pub async fn installed(&self, plugin: PluginRecord) -> Result<InstalledPlugin, StoreError> {
+    pub async fn installed(&self, plugin: Plugin) -> Result<InstalledPlugin, StoreError> {
         self.installed_in(&mut *self.store.reader().await?, plugin).await
     }
 
@@ -125,7 +125,7 @@ impl Registry {
     pub async fn installed_in(
         &self,
         connection: &mut Connection,
-        plugin: PluginRecord,
+        plugin: Plugin,
     ) -> Result<InstalledPlugin, StoreError> {
         let versions = store::plugins::list_versions(connection, Some(plugin.id)).await?;
         let decisions = store::grants::list_open(connection, Some(plugin.id)).await?;
@@ -139,7 +139,7 @@ impl Registry {
 
     fn assemble(
         &self,
-        plugin: PluginRecord,
+        plugin: Plugin,
         versions: Vec<VersionRecord>,
         decisions: Vec<GrantRecord>,
     ) -> Result<InstalledPlugin, StoreError> {

@@ -1,14 +1,13 @@
 //! Commands of the chat: each belongs to one enabled plugin at most.
 
 use super::{PluginProblem, Service, ServiceError};
-use crate::domain::{Code, Manifest, PluginStatus};
+use crate::domain::{Code, Manifest, Plugin};
 use crate::registry::Installed;
 use crate::store::WriteTransaction;
-use crate::store::plugins::PluginRecord;
 
 impl Service {
     /// Refuses to enable a plugin whose command another enabled plugin has.
-    pub(super) async fn check_commands(&self, plugin: &PluginRecord, manifest: &Manifest) -> Result<(), ServiceError> {
+    pub(super) async fn check_commands(&self, plugin: &Plugin, manifest: &Manifest) -> Result<(), ServiceError> {
         if manifest.commands.is_empty() {
             return Ok(());
         }
@@ -20,17 +19,17 @@ impl Service {
     pub(super) async fn claim_commands(
         &self,
         tx: &mut WriteTransaction,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         manifest: &Manifest,
     ) -> Result<(), ServiceError> {
-        if manifest.commands.is_empty() || plugin.status != PluginStatus::Enabled {
+        if manifest.commands.is_empty() || !plugin.is_enabled() {
             return Ok(());
         }
         refuse_taken(&self.registry.snapshot_in(tx).await?, plugin, manifest)
     }
 }
 
-fn refuse_taken(installed: &Installed, plugin: &PluginRecord, manifest: &Manifest) -> Result<(), ServiceError> {
+fn refuse_taken(installed: &Installed, plugin: &Plugin, manifest: &Manifest) -> Result<(), ServiceError> {
     for other in installed.enabled().filter(|other| other.plugin.id != plugin.id) {
         let theirs = other.manifest()?;
         let is_theirs = |name: &str| theirs.commands.iter().any(|their| their.name == name);

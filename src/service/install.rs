@@ -13,12 +13,13 @@ use super::kept_data::{self, Attached};
 use super::{Caller, Incoming, PluginView, Service, ServiceError};
 use crate::config::Config;
 use crate::domain::{
-    Chain, Digest, Manifest, PluginId, PluginRef, Runtime, SignaturePolicy, SignatureStatus, Timestamp, TrustedKey,
+    Chain, Digest, Manifest, Plugin, PluginId, PluginRef, Runtime, SignaturePolicy, SignatureStatus, Timestamp,
+    TrustedKey,
 };
 use crate::package::{Contents, EntryPath, InspectedArchive, Signature, Signer, StagedPackage};
 use crate::store;
 use crate::store::floors::Floor;
-use crate::store::plugins::{NewVersion, PluginRecord, VersionRecord};
+use crate::store::plugins::{NewVersion, VersionRecord};
 
 /// A plugin that was installed.
 #[derive(Debug)]
@@ -61,13 +62,13 @@ impl Service {
             (existing, store::floors::find(&mut reader, &name).await?)
         };
         if let Some(existing) = existing {
-            return Err(ServiceError::PluginExists { name, version: existing.serving });
+            return Err(ServiceError::PluginExists { name, version: existing.serving.clone() });
         }
         self.check_floor(&candidate, floor.as_ref(), super::Downgrade::Refuse)?;
 
         let mut warnings = candidate.warnings.clone();
         let now = self.now();
-        let plugin = PluginRecord::new(name, candidate.manifest.version.clone(), now);
+        let plugin = Plugin::new(name, candidate.manifest.version.clone(), now);
         let mut version = self.publish(candidate, plugin.id).await?;
         version.record.served_at = Some(now);
         let recorded = self.record_install(caller, &plugin, &version).await;
@@ -86,7 +87,7 @@ impl Service {
     async fn record_install(
         &self,
         caller: &Caller,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         new: &NewVersion,
     ) -> Result<Attached, ServiceError> {
         let version = &new.record;

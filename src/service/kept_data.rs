@@ -5,9 +5,9 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::{Caller, Service, ServiceError};
-use crate::domain::{Chain, DataId, KeyId, PluginId, PluginName, PluginRef, SignatureStatus};
+use crate::domain::{Chain, DataId, KeyId, Plugin, PluginId, PluginName, PluginRef, SignatureStatus};
 use crate::store::kept::{Fate, Kept};
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::VersionRecord;
 use crate::store::{self, WriteTransaction};
 
 /// What becomes of a plugin's `/data` and of its small values.
@@ -38,7 +38,7 @@ impl Service {
     pub(super) async fn leave_data(
         &self,
         tx: &mut WriteTransaction,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         serving: Option<&VersionRecord>,
         data: KeptData,
     ) -> Result<(), ServiceError> {
@@ -63,7 +63,7 @@ impl Service {
     pub(super) async fn attach_data(
         &self,
         tx: &mut WriteTransaction,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         version: &VersionRecord,
     ) -> Result<Attached, ServiceError> {
         let found = store::kept::list(tx, &PluginRef::Name(plugin.name.clone())).await?;

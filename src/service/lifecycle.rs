@@ -11,17 +11,16 @@ use super::fleet::{EngineState, FirstStart, Member, Phase, STOP_GRACE};
 use super::requires::Asked;
 use super::{Caller, Dependents, PluginProblem, Service, ServiceError};
 use crate::domain::{
-    Code, Manifest, PluginName, PluginState, PluginStatus, Quarantine, QuarantineReason, Refusal as _,
+    Code, Manifest, Plugin, PluginName, PluginState, PluginStatus, Quarantine, QuarantineReason, Refusal as _,
 };
 use crate::registry::PluginChange;
 use crate::store;
-use crate::store::plugins::PluginRecord;
 
 /// A plugin whose status was changed.
 #[derive(Debug)]
 pub struct StatusChange {
     /// The plugin.
-    pub plugin: PluginRecord,
+    pub plugin: Plugin,
     /// What is true now.
     pub state: PluginState,
     /// The status it had.
@@ -49,7 +48,7 @@ impl Service {
     }
 
     /// What can be told before a plugin is started.
-    pub(super) async fn check_ready(&self, plugin: &PluginRecord, asked: Asked) -> Result<Arc<Manifest>, ServiceError> {
+    pub(super) async fn check_ready(&self, plugin: &Plugin, asked: Asked) -> Result<Arc<Manifest>, ServiceError> {
         if let Some(quarantine) = &plugin.quarantine {
             check_quarantine(&plugin.name, quarantine)?;
             if asked == Asked::Along {
@@ -80,7 +79,7 @@ impl Service {
     pub(super) async fn try_enable(
         self: &Arc<Self>,
         caller: &Caller,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         asked: Asked,
     ) -> Result<StatusChange, ServiceError> {
         self.reverify(plugin).await?;
@@ -105,8 +104,7 @@ impl Service {
         {
             return Err(error);
         } else if engine_away || before != PluginStatus::Enabled || change.plugin.quarantine.is_some() {
-            change.plugin.status = PluginStatus::Enabled;
-            change.plugin.quarantine = None;
+            change.plugin.enable(self.now());
             let recorded = self.record_status(caller, &mut change, Step::Enabled(&manifest)).await;
             if let Err(error) = recorded {
                 member.stop(Instant::now() + STOP_GRACE).await;
@@ -152,7 +150,7 @@ impl Service {
         if dependents == Dependents::Cascade {
             for dependent in self.list_dependents(caller, &plugin.name).await? {
                 match self.try_disable(caller, &dependent).await {
-                    Ok(change) if change.before == PluginStatus::Enabled => also.push(dependent.name),
+                    Ok(change) if change.before == PluginStatus::Enabled => also.push(dependent.name.clone()),
                     // Somebody else was quicker.
                     Ok(_) | Err(ServiceError::PluginUnknown { .. }) => {}
                     Err(error) => return Err(error),
@@ -163,15 +161,11 @@ impl Service {
         Ok(StatusChange { also, ..change })
     }
 
-    async fn try_disable(
-        self: &Arc<Self>,
-        caller: &Caller,
-        plugin: &PluginRecord,
-    ) -> Result<StatusChange, ServiceError> {
+    async fn try_disable(self: &Arc<Self>, caller: &Caller, plugin: &Plugin) -> Result<StatusChange, ServiceError> {
         let mut change = self.change(caller, plugin).await?;
         let before = change.plugin.status;
         if before != PluginStatus::Disabled {
-            change.plugin.status = PluginStatus::Disabled;
+            change.plugin.disable(self.now());
             self.record_status(caller, &mut change, Step::Disabled(json!({}))).await?;
         }
         let member = self.member(plugin.id, &plugin.name);
@@ -197,7 +191,6 @@ impl Service {
         change: &mut PluginChange<'_>,
         step: Step<'_>,
     ) -> Result<(), ServiceError> {
-        change.plugin.updated_at = self.now();
         let mut tx = change.begin().await?;
         let (action, mut detail) = match step {
             Step::Enabled(manifest) => {

@@ -8,18 +8,18 @@ use semver::Version;
 use super::approval::grant_warnings;
 use super::{Caller, PendingVersion, Requirement, RuntimeView, Service, ServiceError, Signed};
 use crate::domain::{
-    Manifest, PluginName, PluginRef, PluginStatus, ResourceLimits, ResourceRequest, Risk, Standing, TrustedKey,
+    Manifest, Plugin, PluginName, PluginRef, PluginStatus, ResourceLimits, ResourceRequest, Risk, Standing, TrustedKey,
 };
 use crate::registry::{InstalledPlugin, PluginChange};
 use crate::store::grants::GrantRecord;
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::VersionRecord;
 use crate::store::{self, Connection, PluginReader};
 
 /// A plugin with everything that is shown of it.
 #[derive(Clone, Debug)]
 pub struct PluginView {
     /// The plugin.
-    pub plugin: PluginRecord,
+    pub plugin: Plugin,
     /// The version that serves.
     pub serving: VersionRecord,
     /// Its manifest.
@@ -65,7 +65,7 @@ pub struct Listing {
 #[derive(Clone, Debug)]
 pub struct VersionsView {
     /// The plugin.
-    pub plugin: PluginRecord,
+    pub plugin: Plugin,
     /// Its versions, in the order they came in.
     pub versions: Vec<VersionRecord>,
     /// The highest that ever served.
@@ -112,7 +112,7 @@ impl Service {
     /// Names of the plugins an administrator wants in this status.
     pub async fn plugins_by_status(&self, status: PluginStatus) -> Result<Vec<PluginName>, ServiceError> {
         let plugins = store::plugins::list(&mut *self.store.reader().await?).await?;
-        Ok(plugins.into_iter().filter(|plugin| plugin.status == status).map(|plugin| plugin.name).collect())
+        Ok(plugins.into_iter().filter(|plugin| plugin.status == status).map(|plugin| plugin.name.clone()).collect())
     }
 
     /// One plugin.
@@ -124,7 +124,7 @@ impl Service {
     }
 
     /// Finds a plugin that the caller may see.
-    pub async fn find_plugin(&self, caller: &Caller, wanted: &str) -> Result<PluginRecord, ServiceError> {
+    pub async fn find_plugin(&self, caller: &Caller, wanted: &str) -> Result<Plugin, ServiceError> {
         let unknown = || ServiceError::PluginUnknown { wanted: crate::domain::escape(wanted) };
         let reference = PluginRef::parse(wanted).ok_or_else(unknown)?;
         let plugin = store::plugins::find(&mut *self.store.reader().await?, &reference).await?;
@@ -133,7 +133,7 @@ impl Service {
     }
 
     /// Begins a change of a plugin that was found before.
-    pub(super) async fn change(&self, by: &Caller, plugin: &PluginRecord) -> Result<PluginChange<'_>, ServiceError> {
+    pub(super) async fn change(&self, by: &Caller, plugin: &Plugin) -> Result<PluginChange<'_>, ServiceError> {
         let change = self.registry.change(by, (plugin.id, &plugin.name)).await?;
         change.ok_or_else(|| ServiceError::PluginUnknown { wanted: plugin.id.to_string() })
     }
@@ -149,7 +149,7 @@ impl Service {
     }
 
     /// A plugin with everything that is shown of it.
-    pub(super) async fn view(&self, plugin: PluginRecord) -> Result<PluginView, ServiceError> {
+    pub(super) async fn view(&self, plugin: Plugin) -> Result<PluginView, ServiceError> {
         let installed = self.registry.installed(plugin).await?;
         let (keys, set) = {
             let mut reader = self.store.reader().await?;

@@ -38,7 +38,7 @@ impl Service {
         let mut tx = change.begin().await?;
         self.check_unneeded_in(&mut tx, caller, &plugin.name).await?;
         let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
-        let serving = plugin.serving_of(&versions);
+        let serving = store::plugins::serving_of(plugin, &versions);
         self.leave_data(&mut tx, plugin, serving, data).await?;
         store::plugins::delete(&mut tx, plugin.id).await?;
         let detail = json!({"version": plugin.serving, "purged": data == KeptData::Purge});

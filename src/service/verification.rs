@@ -10,12 +10,11 @@ use tracing::{info, warn};
 
 use super::{Service, ServiceError};
 use crate::domain::{
-    Chain, Code, PluginName, PluginRef, Quarantine, QuarantineReason, Refusal, SignaturePolicy, SignatureStatus,
-    TrustedKey,
+    Chain, Code, Plugin, PluginName, PluginRef, QuarantineReason, Refusal, SignaturePolicy, SignatureStatus, TrustedKey,
 };
 use crate::package::{PackageFile, Signature, Upload, verify_tree};
 use crate::registry::{Actor, InstalledPlugin};
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::VersionRecord;
 use crate::store::{self, StoreError};
 
 impl Service {
@@ -56,7 +55,7 @@ impl Service {
     }
 
     /// Looks at the stored files of a plugin again, as before a start.
-    pub(super) async fn reverify(&self, plugin: &PluginRecord) -> Result<(), ServiceError> {
+    pub(super) async fn reverify(&self, plugin: &Plugin) -> Result<(), ServiceError> {
         let keys = store::keys::list(&mut *self.store.reader().await?).await?;
         match self.registry.find_installed(&PluginRef::Id(plugin.id)).await? {
             Some(installed) => self.judge_installed(&installed, keys).await,
@@ -101,8 +100,8 @@ impl Service {
     /// Writes down what was found about a package, if that is news and the package still serves: judging takes a
     /// while, and an update or uninstall that came first must not be undone.
     async fn settle(&self, judged: &InstalledPlugin, found: Option<QuarantineReason>) -> Result<(), ServiceError> {
-        let InstalledPlugin { plugin: PluginRecord { id, name, .. }, .. } = judged;
-        let Some(mut change) = self.registry.change(Actor::Service, (*id, name)).await? else { return Ok(()) };
+        let (id, name) = (judged.plugin.id, &judged.plugin.name);
+        let Some(mut change) = self.registry.change(Actor::Service, (id, name)).await? else { return Ok(()) };
         let serves = change.installed().await?.serving().digest == judged.serving().digest;
         let present = change.plugin.quarantine.as_ref().map(|quarantine| quarantine.reason);
         // Sound files do not end a crash loop; enabling does.
@@ -110,10 +109,13 @@ impl Service {
         if !serves || present == found || is_crash_loop {
             return Ok(());
         }
-        let now = self.now();
-        change.plugin.quarantine = found.map(|reason| Quarantine { reason, since: now });
-        change.plugin.updated_at = now;
-        let action = if found.is_some() { "plugin.quarantined" } else { "plugin.released" };
+        let action = if let Some(reason) = found {
+            change.plugin.quarantine(reason, self.now());
+            "plugin.quarantined"
+        } else {
+            change.plugin.release(self.now());
+            "plugin.released"
+        };
         change.commit(change.begin().await?, action, json!({"reason": found})).await?;
         if let Some(reason) = found {
             warn!(plugin.name = %name, %reason, "Quarantined `{name}`: {reason}");

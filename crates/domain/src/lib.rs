@@ -57,7 +57,7 @@ pub use name::{NameError, PluginName};
 pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonical_name};
 pub use operation::{ApiPath, HttpMethod, MethodError, Operation, OperationError, PathError};
 pub use permission::{Permission, PermissionRequest, UnknownPermission};
-pub use plugin::{LastUpdate, Update, UpdateFailure, UpdateState};
+pub use plugin::{LastUpdate, Pending, Plugin, PluginRecord, Snapshot, Undone, Update, UpdateFailure, UpdateState};
 pub use plugin_config::{FetchSecret, PluginConfig, Secrets};
 pub use problem::{Chain, FieldError, Refusal};
 pub use redactor::Redactor;

@@ -211,13 +211,14 @@ mod tests {
     use semver::Version;
 
     use super::*;
-    use crate::plugins::{self, PluginRecord};
+    use crate::plugins;
     use crate::{Missing, Store};
+    use plugbay_domain::Plugin;
     use plugbay_domain::{Code, Refusal as _, Secret, Timestamp};
 
     async fn plugin(connection: &mut SqliteConnection, name: &str) -> PluginId {
         let now: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
-        let plugin = PluginRecord::new(name.parse().unwrap(), Version::new(1, 0, 0), now);
+        let plugin = Plugin::new(name.parse().unwrap(), Version::new(1, 0, 0), now);
         plugins::insert(connection, &plugin).await.unwrap();
         plugin.id
     }

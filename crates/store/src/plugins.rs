@@ -5,63 +5,9 @@ use sqlx::SqliteConnection;
 
 use super::{StoreError, last_updates};
 use plugbay_domain::{
-    DataId, Digest, KeyId, LastUpdate, PendingFor, PluginId, PluginName, PluginRef, PluginStatus, Quarantine,
+    DataId, Digest, KeyId, Pending, PendingFor, Plugin, PluginId, PluginRecord, PluginRef, Quarantine,
     QuarantineReason, SignatureStatus, Timestamp,
 };
-
-/// A plugin as stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PluginRecord {
-    /// Its id.
-    pub id: PluginId,
-    /// Its name.
-    pub name: PluginName,
-    /// What the administrator wants.
-    pub status: PluginStatus,
-    /// The version that serves.
-    pub serving: Version,
-    /// A version that waits.
-    pub pending: Option<Version>,
-    /// What it waits for.
-    pub pending_for: PendingFor,
-    /// The pending version comes from another signer.
-    pub signer_changed: bool,
-    /// Set while the service holds the plugin back.
-    pub quarantine: Option<Quarantine>,
-    /// Which copy of what it keeps is its own.
-    pub generation: u32,
-    /// What became of the last update.
-    pub last_update: Option<LastUpdate>,
-    /// When it was installed.
-    pub installed_at: Timestamp,
-    /// When anything about it changed.
-    pub updated_at: Timestamp,
-}
-
-impl PluginRecord {
-    /// A plugin that was just installed.
-    pub fn new(name: PluginName, serving: Version, now: Timestamp) -> Self {
-        Self {
-            id: PluginId::generate(),
-            name,
-            status: PluginStatus::Installed,
-            serving,
-            pending: None,
-            pending_for: PendingFor::Approval,
-            signer_changed: false,
-            quarantine: None,
-            generation: 0,
-            last_update: None,
-            installed_at: now,
-            updated_at: now,
-        }
-    }
-
-    /// What it keeps.
-    pub fn data(&self) -> DataId {
-        DataId { plugin: self.id, generation: self.generation }
-    }
-}
 
 /// One version of a plugin as stored.
 #[derive(Clone, Debug)]
@@ -90,11 +36,9 @@ pub struct VersionRecord {
     pub installed_at: Timestamp,
 }
 
-impl PluginRecord {
-    /// The one of its versions that serves.
-    pub fn serving_of<'a>(&self, versions: &'a [VersionRecord]) -> Option<&'a VersionRecord> {
-        versions.iter().find(|version| version.plugin_id == self.id && version.version == self.serving)
-    }
+/// The version of a plugin that serves.
+pub fn serving_of<'a>(plugin: &Plugin, versions: &'a [VersionRecord]) -> Option<&'a VersionRecord> {
+    versions.iter().find(|version| version.plugin_id == plugin.id && version.version == plugin.serving)
 }
 
 /// A version on its way in, with what is read again only to verify it.
@@ -135,7 +79,7 @@ fn read_time(table: &'static str, row: &str, millis: i64) -> Result<Timestamp, S
     Timestamp::from_millis(millis).ok_or_else(|| StoreError::bad_row(table, row, format!("time {millis}")))
 }
 
-impl TryFrom<PluginRow> for PluginRecord {
+impl TryFrom<PluginRow> for Plugin {
     type Error = StoreError;
 
     fn try_from(row: PluginRow) -> Result<Self, StoreError> {
@@ -146,21 +90,27 @@ impl TryFrom<PluginRow> for PluginRecord {
             }),
             _ => None,
         };
-        Ok(Self {
+        let pending = |version: &String| {
+            Ok::<_, StoreError>(Pending {
+                version: read("plugins", &row.id, version)?,
+                waits_for: read("plugins", &row.id, &row.pending_for)?,
+                signer_changed: row.signer_changed,
+            })
+        };
+        let record = PluginRecord {
             id: read("plugins", &row.id, &row.id)?,
             name: read("plugins", &row.id, &row.name)?,
             status: read("plugins", &row.id, &row.status)?,
             serving: read("plugins", &row.id, &row.serving)?,
-            pending: row.pending.as_deref().map(|version| read("plugins", &row.id, version)).transpose()?,
-            pending_for: read("plugins", &row.id, &row.pending_for)?,
-            signer_changed: row.signer_changed,
+            pending: row.pending.as_ref().map(pending).transpose()?,
             quarantine,
             generation: read_generation("plugins", &row.id, row.generation)?,
             last_update: (row.last_update.as_deref().map(last_updates::read).transpose())
                 .map_err(|error| StoreError::bad_row("plugins", &row.id, error))?,
             installed_at: read_time("plugins", &row.id, row.installed_at)?,
             updated_at: read_time("plugins", &row.id, row.updated_at)?,
-        })
+        };
+        Ok(Self::from(record))
     }
 }
 
@@ -211,7 +161,7 @@ impl TryFrom<VersionRow> for VersionRecord {
 }
 
 /// Adds a plugin; [`StoreError::Exists`] if its name is taken.
-pub async fn insert(connection: &mut SqliteConnection, plugin: &PluginRecord) -> Result<(), StoreError> {
+pub async fn insert(connection: &mut SqliteConnection, plugin: &Plugin) -> Result<(), StoreError> {
     let (id, status) = (plugin.id.to_string(), plugin.status.as_str());
     let (name, serving) = (plugin.name.as_str(), plugin.serving.to_string());
     let (installed_at, updated_at) = (plugin.installed_at.as_millis(), plugin.updated_at.as_millis());
@@ -233,11 +183,12 @@ pub async fn insert(connection: &mut SqliteConnection, plugin: &PluginRecord) ->
 }
 
 /// Writes what can change about a plugin.
-pub async fn update(connection: &mut SqliteConnection, plugin: &PluginRecord) -> Result<(), StoreError> {
+pub async fn update(connection: &mut SqliteConnection, plugin: &Plugin) -> Result<(), StoreError> {
     let (id, status) = (plugin.id.to_string(), plugin.status.as_str());
     let serving = plugin.serving.to_string();
-    let pending = plugin.pending.as_ref().map(ToString::to_string);
-    let pending_for = plugin.pending_for.as_str();
+    let pending = plugin.pending.as_ref().map(|pending| pending.version.to_string());
+    let pending_for = plugin.pending.as_ref().map_or(PendingFor::Approval, |pending| pending.waits_for).as_str();
+    let signer_changed = plugin.signer_changed();
     let reason = plugin.quarantine.as_ref().map(|quarantine| quarantine.reason.as_str());
     let since = plugin.quarantine.as_ref().map(|quarantine| quarantine.since.as_millis());
     let last_update = plugin.last_update.as_ref().map(last_updates::write).transpose();
@@ -252,7 +203,7 @@ pub async fn update(connection: &mut SqliteConnection, plugin: &PluginRecord) ->
         serving,
         pending,
         pending_for,
-        plugin.signer_changed,
+        signer_changed,
         reason,
         since,
         plugin.generation,
@@ -273,7 +224,7 @@ pub async fn delete(connection: &mut SqliteConnection, id: PluginId) -> Result<(
 }
 
 /// Finds a plugin by id or name.
-pub async fn find(connection: &mut SqliteConnection, wanted: &PluginRef) -> Result<Option<PluginRecord>, StoreError> {
+pub async fn find(connection: &mut SqliteConnection, wanted: &PluginRef) -> Result<Option<Plugin>, StoreError> {
     let (id, name) = match wanted {
         PluginRef::Id(id) => (Some(id.to_string()), None),
         PluginRef::Name(name) => (None, Some(name.to_string())),
@@ -289,12 +240,12 @@ pub async fn find(connection: &mut SqliteConnection, wanted: &PluginRef) -> Resu
     )
     .fetch_optional(connection)
     .await?
-    .map(PluginRecord::try_from)
+    .map(Plugin::try_from)
     .transpose()
 }
 
 /// Every plugin, by name.
-pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<PluginRecord>, StoreError> {
+pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<Plugin>, StoreError> {
     let rows = sqlx::query_as!(
         PluginRow,
         r#"SELECT id, name, status, serving, pending, pending_for, signer_changed AS "signer_changed: bool",
@@ -304,7 +255,7 @@ pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<PluginRecord>
     )
     .fetch_all(connection)
     .await?;
-    rows.into_iter().map(PluginRecord::try_from).collect()
+    rows.into_iter().map(Plugin::try_from).collect()
 }
 
 /// Adds a version.

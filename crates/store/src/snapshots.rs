@@ -1,22 +1,10 @@
 //! What plugins kept when another version took over.
 
-use semver::Version;
 use sqlx::SqliteConnection;
 
 use super::StoreError;
 use super::plugins::{read_data, read_generation};
-use plugbay_domain::{DataId, PluginId, Timestamp};
-
-/// What a plugin kept at one time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The generation that holds it.
-    pub generation: u32,
-    /// The version that had kept it.
-    pub version: Version,
-    /// When.
-    pub taken_at: Timestamp,
-}
+use plugbay_domain::{DataId, PluginId, Snapshot, Timestamp};
 
 /// Keeps a snapshot in the place of the one before.
 pub async fn set(connection: &mut SqliteConnection, plugin: PluginId, snapshot: &Snapshot) -> Result<(), StoreError> {

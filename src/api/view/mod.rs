@@ -188,7 +188,7 @@ pub(super) fn versions(view: &VersionsView) -> wire::VersionList {
             .collect(),
         serving: view.plugin.serving.to_string(),
         floor: view.floor.to_string(),
-        pending: view.plugin.pending.as_ref().map(ToString::to_string),
+        pending: view.plugin.pending.as_ref().map(|pending| pending.version.to_string()),
     }
 }
 

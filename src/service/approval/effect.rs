@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::domain::{Code, Grants, Permission, PluginName, PluginRef, PluginStatus, Standing};
+use crate::domain::{Code, Grants, Permission, PluginName, PluginRef, Standing};
 use crate::registry::PluginChange;
 use crate::sandbox::{FolderMount, Network};
 use crate::service::fleet::{FirstStart, Member, STOP_GRACE};
@@ -32,7 +32,7 @@ impl Service {
         let plugin = &change.plugin;
         let member = self.member(plugin.id, &plugin.name);
         let standing = self.refresh_grants(&member).await?;
-        let is_wanted = plugin.status == PluginStatus::Enabled && plugin.quarantine.is_none();
+        let is_wanted = plugin.should_run();
         if !member.is_supervised() {
             if is_wanted && standing.is_complete() && self.is_verified() {
                 self.supervise(&member, FirstStart::Resumed);

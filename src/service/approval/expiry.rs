@@ -12,7 +12,6 @@ use crate::registry::Actor;
 use crate::service::{Caller, Service, ServiceError};
 use crate::store;
 use crate::store::grants::{EndReason, GrantEnd, GrantRecord};
-use crate::store::plugins::PluginRecord;
 
 /// How long before its end somebody is warned.
 pub(in crate::service) const NOTICE: Duration = Duration::from_hours(7 * 24);
@@ -41,7 +40,7 @@ impl Service {
 
     async fn expire(self: &Arc<Self>, id: PluginId) -> Result<(), ServiceError> {
         let found = store::plugins::find(&mut *self.store.reader().await?, &PluginRef::Id(id)).await?;
-        let Some(PluginRecord { name, .. }) = found else { return Ok(()) };
+        let Some(name) = found.map(|plugin| plugin.name.clone()) else { return Ok(()) };
         let Some(change) = self.registry.change(Actor::Service, (id, &name)).await? else { return Ok(()) };
         let (now, installed) = (self.now(), change.installed().await?);
         let over: Vec<&GrantRecord> = installed.decisions.iter().filter(|row| !row.holds(now)).collect();

@@ -21,12 +21,12 @@ pub use view::{PendingVersion, PermissionsOf, Signed};
 use self::decide::Decisions;
 use super::{Caller, PluginProblem, Service, ServiceError, UpdateOutcome};
 use crate::domain::{
-    Code, Digest, FieldError, Grants, Manifest, PermissionRequest, PluginName, Risk, Standing, Timestamp,
+    Code, Digest, FieldError, Grants, Manifest, PermissionRequest, Plugin, PluginName, Risk, Standing, Timestamp,
 };
 use crate::registry::{InstalledPlugin, Target};
 use crate::store;
 use crate::store::grants::{AcceptedRisk, EndReason, GrantEnd, GrantRecord};
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::VersionRecord;
 
 /// Longest note, in characters. It is stored with every decision and shown on one line.
 const MAX_NOTE: usize = 500;
@@ -52,7 +52,7 @@ pub struct Approval {
 #[derive(Debug)]
 pub struct ApprovalOutcome {
     /// The plugin.
-    pub plugin: PluginRecord,
+    pub plugin: Plugin,
     /// What the version asks for.
     pub manifest: Arc<Manifest>,
     /// What was decided about it so far.
@@ -79,7 +79,7 @@ impl Service {
     async fn try_approve(
         self: &Arc<Self>,
         caller: &Caller,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         approval: Approval,
     ) -> Result<ApprovalOutcome, ServiceError> {
         let now = self.now();
@@ -90,7 +90,7 @@ impl Service {
         let manifest = self.registry.manifest(version)?;
         let target = Target { version, manifest: &manifest, carries };
         let made = Decisions::read(&manifest, &approval.grant, &approval.deny)?;
-        let waits = installed.plugin.pending.as_ref() == Some(&version.version);
+        let waits = installed.plugin.awaits(&version.version);
         if made.is_empty() && approval.accept_risks.is_empty() && !waits {
             let message = "name something to grant, to deny, or a risk to accept";
             return Err(ServiceError::FieldInvalid { fields: vec![FieldError::at("/grant", message)] });
@@ -176,7 +176,7 @@ impl Service {
         starts: bool,
     ) -> Result<(), ServiceError> {
         let mut risks = self.granted_risks(installed.plugin.id, target.manifest, &standing.grants()).await?;
-        if starts && installed.plugin.signer_changed {
+        if starts && installed.plugin.signer_changed() {
             risks.push(Risk::SignerChanged);
         }
         let accepted = self.registry.accepted_risks(installed.plugin.id).await?;

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::{ApprovalOutcome, Decider, note_error};
-use crate::domain::{Code, Decision, FieldError, PermissionRequest, PermissionUnit};
+use crate::domain::{Code, Decision, FieldError, PermissionRequest, PermissionUnit, Plugin};
 use crate::registry::InstalledPlugin;
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
 use crate::store;
 use crate::store::grants::{EndReason, GrantRecord};
-use crate::store::plugins::PluginRecord;
 
 impl Service {
     /// Takes permissions back, from the version that serves and from the one that waits.
@@ -29,7 +28,7 @@ impl Service {
     async fn try_revoke(
         self: &Arc<Self>,
         caller: &Caller,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         permissions: &[PermissionRequest],
         note: Option<String>,
     ) -> Result<ApprovalOutcome, ServiceError> {

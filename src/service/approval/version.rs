@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::domain::{Code, Manifest, PendingFor, PluginRef, Quarantine, Refusal as _, Risk, Timestamp};
+use crate::domain::{Code, Manifest, Plugin, PluginRef, Quarantine, Refusal as _, Risk, Timestamp};
 use crate::registry::{Actor, InstalledPlugin, Target};
 use crate::service::lifecycle::check_quarantine;
 use crate::service::update::{Arrival, Cause, Change, Inherits};
 use crate::service::{Caller, Service, ServiceError, UpdateOutcome, UpdateStatus};
 use crate::store::grants::{AcceptedRisk, EndReason, GrantEnd, GrantRecord};
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::VersionRecord;
 use crate::store::{self, WriteTransaction};
 
 /// Ends the decisions about archives of the plugin that neither serve nor wait, once a version has come in. If that
 /// version serves, it takes over what was decided about the one before.
 pub(in crate::service) async fn carry(
     tx: &mut WriteTransaction,
-    plugin: &PluginRecord,
+    plugin: &Plugin,
     target: &Target<'_>,
     by: &str,
     now: Timestamp,
@@ -25,7 +25,7 @@ pub(in crate::service) async fn carry(
     let rows = store::grants::list_open(tx, Some(plugin.id)).await?;
     let accepted = store::grants::list_accepted(tx, plugin.id).await?;
     let versions = store::plugins::list_versions(tx, Some(plugin.id)).await?;
-    let serving = plugin.serving_of(&versions).map(|version| version.digest);
+    let serving = store::plugins::serving_of(plugin, &versions).map(|version| version.digest);
     let end = GrantEnd { at: now, by: by.to_owned(), reason: EndReason::Superseded, note: None };
     let serves = target.version.version == plugin.serving;
     // Of a version that waits, the one before still serves, and still has what it was granted.
@@ -69,7 +69,7 @@ impl Service {
     pub(in crate::service) async fn serve_pending(
         self: &Arc<Self>,
         caller: &Caller,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
     ) -> Result<UpdateOutcome, ServiceError> {
         let installed = self.registry.installed(plugin.clone()).await?;
         let Some((version, carries)) = installed.pending()? else {
@@ -104,9 +104,7 @@ impl Service {
         let mut tx = self.store.begin().await?;
         let wanted = PluginRef::Id(installed.plugin.id);
         let Some(mut plugin) = store::plugins::find(&mut tx, &wanted).await? else { return Ok(()) };
-        plugin.pending = None;
-        plugin.pending_for = PendingFor::Approval;
-        plugin.signer_changed = false;
+        plugin.drop_pending();
         if version.served_at.is_none() {
             store::plugins::delete_version(&mut tx, plugin.id, &version.version).await?;
         }
@@ -121,12 +119,11 @@ impl Service {
     pub(super) fn await_config(
         &self,
         installed: &InstalledPlugin,
-        plugin: &mut PluginRecord,
+        plugin: &mut Plugin,
     ) -> Result<Option<UpdateOutcome>, ServiceError> {
         let Some((version, _)) = installed.pending()? else { return Ok(None) };
         let (manifest, older) = (self.registry.manifest(version)?, installed.manifest()?);
-        plugin.pending_for = PendingFor::Config;
-        plugin.updated_at = self.now();
+        plugin.wait_for_config(self.now());
         Ok(Some(outcome_of(plugin, UpdateStatus::PendingConfig, &manifest, &older)))
     }
 
@@ -135,7 +132,7 @@ impl Service {
     pub(in crate::service) async fn new_risks(
         &self,
         caller: &Caller,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         target: &Target<'_>,
     ) -> Result<Vec<String>, ServiceError> {
         let (rows, accepted) = {
@@ -154,14 +151,14 @@ impl Service {
 }
 
 /// What became of the waiting version `manifest`.
-fn outcome_of(plugin: &PluginRecord, status: UpdateStatus, manifest: &Manifest, older: &Manifest) -> UpdateOutcome {
+fn outcome_of(plugin: &Plugin, status: UpdateStatus, manifest: &Manifest, older: &Manifest) -> UpdateOutcome {
     UpdateOutcome {
         plugin_id: plugin.id,
         status,
         version: manifest.version.clone(),
         previous: plugin.serving.clone(),
         growth: manifest.growth(older),
-        signer_changed: plugin.signer_changed,
+        signer_changed: plugin.signer_changed(),
         watched_until: None,
         warnings: manifest.warnings(),
     }

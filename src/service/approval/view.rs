@@ -6,14 +6,15 @@ use semver::Version;
 
 use super::expiry::{NOTICE, end_warning};
 use crate::domain::{
-    Digest, FieldError, Growth, KeyId, Manifest, PendingFor, Risk, SignatureStatus, Standing, Timestamp, TrustedKey,
+    Digest, FieldError, Growth, KeyId, Manifest, PendingFor, Plugin, Risk, SignatureStatus, Standing, Timestamp,
+    TrustedKey,
 };
 use crate::registry::{InstalledPlugin, Target};
 use crate::service::install::label_of;
 use crate::service::{Caller, Service, ServiceError};
 use crate::store;
 use crate::store::grants::{AcceptedRisk, GrantRecord};
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::VersionRecord;
 
 /// Who vouches for a version.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ pub struct PendingVersion {
 #[derive(Debug)]
 pub struct PermissionsOf {
     /// The plugin.
-    pub plugin: PluginRecord,
+    pub plugin: Plugin,
     /// Who vouches for the serving version.
     pub signed: Signed,
     /// What the serving version asks for.
@@ -95,7 +96,9 @@ impl Service {
         installed: &InstalledPlugin,
         keys: &[TrustedKey],
     ) -> Result<Option<PendingVersion>, ServiceError> {
-        let Some((version, carries)) = installed.pending()? else { return Ok(None) };
+        let (Some(pending), Some((version, carries))) = (&installed.plugin.pending, installed.pending()?) else {
+            return Ok(None);
+        };
         let (manifest, older) = (self.registry.manifest(version)?, installed.manifest()?);
         let target = Target { version, manifest: &manifest, carries };
         Ok(Some(PendingVersion {
@@ -103,8 +106,8 @@ impl Service {
             digest: version.digest,
             signed: Signed::of(version, keys),
             growth: manifest.growth(&older),
-            signer_changed: installed.plugin.signer_changed,
-            waits_for: installed.plugin.pending_for,
+            signer_changed: pending.signer_changed,
+            waits_for: pending.waits_for,
             config: Vec::new(),
             standing: target.standing(&installed.decisions, self.now()),
             risks: Vec::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tracing::info;
 
-use crate::domain::{PluginConfig, PluginStatus};
+use crate::domain::PluginConfig;
 use crate::registry::PluginChange;
 use crate::service::fleet::{FirstStart, Member, Reach};
 use crate::service::{Service, ServiceError};
@@ -57,7 +57,7 @@ impl Service {
         let plugin = &change.plugin;
         let member = self.member(plugin.id, &plugin.name);
         if !member.is_supervised() {
-            let is_wanted = plugin.status == PluginStatus::Enabled && plugin.quarantine.is_none();
+            let is_wanted = plugin.should_run();
             if is_wanted && self.is_verified() && self.refresh_grants(&member).await?.is_complete() {
                 self.supervise(&member, FirstStart::Resumed);
             }

@@ -13,7 +13,7 @@ impl Service {
         for plugin in store::configs::list_unbound(&mut tx).await? {
             let Some(plugin) = store::plugins::find(&mut tx, &PluginRef::Id(plugin)).await? else { continue };
             let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
-            let serving = plugin.serving_of(&versions);
+            let serving = store::plugins::serving_of(&plugin, &versions);
             // A version that cannot be read does not start either; its secrets wait for one that can.
             let Some(Ok(manifest)) = serving.map(|version| self.registry.manifest(version)) else { continue };
             let record = store::configs::find(&mut tx, plugin.id).await?;

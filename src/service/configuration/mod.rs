@@ -22,11 +22,10 @@ pub(super) use ground::Ground;
 use self::ground::HeldSecret;
 use self::proposal::{Change, Proposal};
 use super::{Caller, Service, ServiceError, UpdateOutcome};
-use crate::domain::{ConfigFindings, FieldError, PluginStatus};
+use crate::domain::{ConfigFindings, FieldError, Plugin};
 use crate::registry::InstalledPlugin;
 use crate::store;
 use crate::store::configs::{ConfigRecord, NewSecret, SealedSecret};
-use crate::store::plugins::PluginRecord;
 
 /// The configuration of a plugin as it is shown. Secrets are `null` in it.
 #[derive(Debug)]
@@ -140,7 +139,7 @@ impl Service {
     async fn try_change_config(
         self: &Arc<Self>,
         caller: &Caller,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         condition: &IfMatch,
         change: Change,
     ) -> Result<ConfigView, ServiceError> {
@@ -210,12 +209,12 @@ impl Service {
         let name = &installed.plugin.name;
         if !proposal.findings.invalid.is_empty() {
             // Whoever sets something for the version that waits has to learn what is wrong with it there.
-            let version = if waiting.is_some() { installed.plugin.pending.clone() } else { None };
+            let version = installed.plugin.pending.as_ref().filter(|_| waiting.is_some());
             let fields = waiting.as_ref().map_or_else(|| proposal.findings.invalid.clone(), ConfigFindings::fields);
-            let version = version.unwrap_or_else(|| installed.plugin.serving.clone());
+            let version = version.map_or(&installed.plugin.serving, |pending| &pending.version).clone();
             return Err(ServiceError::ConfigInvalid { name: name.clone(), version, fields });
         }
-        if installed.plugin.status == PluginStatus::Enabled && !proposal.findings.missing.is_empty() {
+        if installed.plugin.is_enabled() && !proposal.findings.missing.is_empty() {
             return Err(incomplete(installed, &proposal.findings));
         }
         Ok(Decided { ground: serving, proposal, starts: false })
@@ -231,7 +230,7 @@ impl Service {
     }
 
     /// What is set for a plugin.
-    async fn config_record(&self, plugin: &PluginRecord) -> Result<ConfigRecord, ServiceError> {
+    async fn config_record(&self, plugin: &Plugin) -> Result<ConfigRecord, ServiceError> {
         Ok(store::configs::find(&mut *self.store.reader().await?, plugin.id).await?)
     }
 

@@ -3,19 +3,19 @@
 use semver::Version;
 
 use super::{Ground, PendingConfig};
-use crate::domain::{Code, ConfigFindings, FieldError, PendingFor, PluginName, PluginStatus, Risk};
+use crate::domain::{Code, ConfigFindings, FieldError, PendingFor, Plugin, PluginName, Risk};
 use crate::registry::{InstalledPlugin, Target};
 use crate::service::{PluginProblem, Service, ServiceError};
 use crate::store;
 use crate::store::configs::ConfigRecord;
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::VersionRecord;
 
 impl Service {
     /// Tells whether a version that would serve accepts what is set. What the serving version lacks as well does not
     /// count: the plugin is still being set up.
     pub(in crate::service) async fn accepts_config(
         &self,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         serving: &VersionRecord,
         version: &Ground,
     ) -> Result<bool, ServiceError> {
@@ -29,7 +29,7 @@ impl Service {
     /// with it counts as not set; a plugin that does not run may go back without it.
     pub(in crate::service) async fn check_going_back(
         &self,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         serving: &VersionRecord,
         (version, ground): (&Version, &Ground),
     ) -> Result<(), ServiceError> {
@@ -43,7 +43,7 @@ impl Service {
         }
         let lacks_more =
             !findings.missing.is_empty() && self.missing_values(&self.ground(serving)?, &record).await?.is_empty();
-        if lacks_more && plugin.status == PluginStatus::Enabled {
+        if lacks_more && plugin.is_enabled() {
             let missing: Vec<String> = findings.missing.iter().map(|field| format!("`{field}`")).collect();
             let detail = format!("`{name}` {version} needs {}, which is not set for what it does", missing.join(", "));
             let how =
@@ -90,7 +90,7 @@ impl Service {
         let Some((version, _)) = installed.pending()? else { return Ok(None) };
         let ground = self.ground(version)?;
         let errors = self.findings(&ground, record).await?.fields();
-        if errors.is_empty() && installed.plugin.pending_for == PendingFor::Approval {
+        if errors.is_empty() && !awaits_config(installed) {
             return Ok(None);
         }
         let schema = ground.schema().map(|schema| schema.to_json_schema().clone());
@@ -111,7 +111,7 @@ impl Service {
         &self,
         installed: &'a InstalledPlugin,
     ) -> Result<Option<&'a VersionRecord>, ServiceError> {
-        if installed.plugin.pending_for != PendingFor::Config {
+        if !awaits_config(installed) {
             return Ok(None);
         }
         let Some((version, carries)) = installed.pending()? else { return Ok(None) };
@@ -119,7 +119,7 @@ impl Service {
         let target = Target { version, manifest: &manifest, carries };
         let standing = target.standing(&installed.decisions, self.now());
         let mut risks = self.granted_risks(installed.plugin.id, &manifest, &standing.grants()).await?;
-        risks.extend(installed.plugin.signer_changed.then_some(Risk::SignerChanged));
+        risks.extend(installed.plugin.signer_changed().then_some(Risk::SignerChanged));
         let accepted = self.registry.accepted_risks(installed.plugin.id).await?;
         let is_decided = standing.is_complete() && risks.iter().all(|risk| target.has_accepted(&accepted, *risk));
         Ok(is_decided.then_some(version))
@@ -136,4 +136,8 @@ impl Service {
         }
         self.prepare_start(version, &manifest).await
     }
+}
+
+fn awaits_config(installed: &InstalledPlugin) -> bool {
+    installed.plugin.pending.as_ref().is_some_and(|pending| pending.waits_for == PendingFor::Config)
 }

@@ -6,11 +6,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{EXECUTE, Execution};
-use crate::domain::{Code, Origin, PluginName, PluginRef, escape};
+use crate::domain::{Code, Origin, Plugin, PluginName, PluginRef, escape};
 use crate::protocol::Payload;
 use crate::service::fleet::Member;
 use crate::service::{Caller, Delivery, PluginProblem, Service, ServiceError};
-use crate::store::plugins::PluginRecord;
 use crate::store::{self, PluginStore};
 
 /// Whose call it is, which decides about the plugins it may be told of.
@@ -139,7 +138,7 @@ impl Service {
         self.make(making).await?.answer().await
     }
 
-    pub(super) async fn find_plugin_of(&self, by: AskedBy<'_>, wanted: &str) -> Result<PluginRecord, ServiceError> {
+    pub(super) async fn find_plugin_of(&self, by: AskedBy<'_>, wanted: &str) -> Result<Plugin, ServiceError> {
         let unknown = || ServiceError::PluginUnknown { wanted: escape(wanted) };
         let reference = || PluginRef::parse(wanted).ok_or_else(unknown);
         let found = match by {

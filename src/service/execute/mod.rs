@@ -24,7 +24,7 @@ use waiting::Waiting;
 use super::approval::permissions_problem;
 use super::fleet::{CallRecord, InFlightPlace, Member, Outcome, Verdict};
 use super::{Caller, PluginProblem, Service, ServiceError};
-use crate::domain::{CallId, Code, Origin, PluginRef, PluginStatus, SessionId, Timestamp, escape};
+use crate::domain::{CallId, Code, Origin, PluginRef, SessionId, Timestamp, escape};
 use crate::protocol::{HygieneError, Payload, RemoteError};
 use crate::session::{CallError, CallOutcome, Delivery, EndCause, NewCall, RunningCall, SessionEnd, StreamEvent};
 
@@ -303,7 +303,7 @@ impl Service {
                 .with_how(format!("plugbay logs {name} shows what happened; plugbay enable {name} lifts a crash loop"))
                 .into();
         }
-        if plugin.status == PluginStatus::Enabled {
+        if plugin.is_enabled() {
             match self.registry.installed(plugin.clone()).await.and_then(|installed| installed.standing(self.now())) {
                 Ok(standing) => {
                     if let Some(problem) = permissions_problem(name, &standing) {

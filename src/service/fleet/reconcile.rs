@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::supervisor::FirstStart;
 use super::{EngineState, Member};
-use crate::domain::{Chain, Code, PluginId, PluginRef, PluginStatus, Refusal};
+use crate::domain::{Chain, Code, Plugin, PluginId, PluginRef, Refusal};
 use crate::service::{Service, ServiceError};
 use crate::session::PluginLog;
 use crate::store;
@@ -79,14 +79,13 @@ impl Service {
             Ok(store::plugins::find(&mut *self.store.reader().await?, &by_id).await?)
         };
         let name = match (find().await?, self.fleet.find(&by_id)) {
-            (Some(plugin), _) => plugin.name,
+            (Some(plugin), _) => plugin.name.clone(),
             (None, Some(member)) => member.name.clone(),
             (None, None) => return Ok(()),
         };
         let Some(_changing) = self.registry.try_lock(&name) else { return Ok(()) };
         let plugin = find().await?;
-        let is_wanted =
-            plugin.as_ref().is_some_and(|plugin| plugin.status == PluginStatus::Enabled && plugin.quarantine.is_none());
+        let is_wanted = plugin.as_ref().is_some_and(Plugin::should_run);
         let member = self.member(id, &name);
         if is_wanted {
             // What it requires may have been taken back; it starts when that is granted again.

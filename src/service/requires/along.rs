@@ -7,11 +7,10 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::roster::Roster;
-use crate::domain::{Chain, Code, Offer, Offers, PluginName, PluginStatus, Refusal as _};
+use crate::domain::{Chain, Code, Offer, Offers, Plugin, PluginName, PluginStatus, Refusal as _};
 use crate::service::fleet::STOP_GRACE;
 use crate::service::lifecycle::Step;
 use crate::service::{Caller, Service, ServiceError, StatusChange};
-use crate::store::plugins::PluginRecord;
 
 /// Why a plugin is enabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +23,7 @@ pub(in crate::service) enum Asked {
 
 /// A plugin that is enabled because another one requires it.
 struct Required {
-    plugin: PluginRecord,
+    plugin: Plugin,
     by: PluginName,
 }
 
@@ -39,9 +38,9 @@ impl Service {
     pub(in crate::service) async fn enable_with_required(
         self: &Arc<Self>,
         caller: &Caller,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
     ) -> Result<StatusChange, ServiceError> {
-        let mut done: Vec<(PluginRecord, PluginStatus)> = Vec::new();
+        let mut done: Vec<(Plugin, PluginStatus)> = Vec::new();
         for required in self.list_required(caller, plugin).await? {
             match self.try_enable(caller, &required.plugin, Asked::Along).await {
                 Ok(StatusChange { before: PluginStatus::Enabled, .. }) => {}
@@ -59,7 +58,7 @@ impl Service {
         }
         match self.try_enable(caller, plugin, Asked::Itself).await {
             Ok(change) => {
-                let also = done.into_iter().map(|(plugin, _)| plugin.name).collect();
+                let also = done.into_iter().map(|(plugin, _)| plugin.name.clone()).collect();
                 Ok(StatusChange { also, ..change })
             }
             Err(error) => {
@@ -72,7 +71,7 @@ impl Service {
     }
 
     /// What has to be enabled before the plugin, in order. Refused before anything is started if one of them cannot be.
-    async fn list_required(&self, caller: &Caller, plugin: &PluginRecord) -> Result<Vec<Required>, ServiceError> {
+    async fn list_required(&self, caller: &Caller, plugin: &Plugin) -> Result<Vec<Required>, ServiceError> {
         let installed = self.registry.installed(plugin.clone()).await?;
         if installed.manifest()?.requires.is_empty() {
             return Ok(Vec::new());
@@ -96,7 +95,7 @@ impl Service {
     }
 
     /// Disables again what was enabled along with a plugin that then was not, unless somebody else needs it by now.
-    async fn undo(self: &Arc<Self>, caller: &Caller, wanted: &PluginName, done: Vec<(PluginRecord, PluginStatus)>) {
+    async fn undo(self: &Arc<Self>, caller: &Caller, wanted: &PluginName, done: Vec<(Plugin, PluginStatus)>) {
         for (plugin, before) in done.into_iter().rev() {
             if let Err(error) = self.undo_one(caller, wanted, &plugin, before).await {
                 let name = &plugin.name;
@@ -109,12 +108,12 @@ impl Service {
         self: &Arc<Self>,
         caller: &Caller,
         wanted: &PluginName,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         before: PluginStatus,
     ) -> Result<(), ServiceError> {
         let mut change = self.change(caller, plugin).await?;
-        if change.plugin.status == PluginStatus::Enabled {
-            change.plugin.status = before;
+        if change.plugin.is_enabled() {
+            change.plugin.want(before, self.now());
             self.record_status(caller, &mut change, Step::Disabled(json!({"undone_for": wanted}))).await?;
             self.member(plugin.id, &plugin.name).stop(Instant::now() + STOP_GRACE).await;
         }

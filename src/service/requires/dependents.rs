@@ -1,10 +1,9 @@
 //! Plugins that others require: not stopped or removed under them, unless these are to stop as well.
 
 use super::roster::Roster;
-use crate::domain::{Code, Demand, Offers, PluginName};
+use crate::domain::{Code, Demand, Offers, Plugin, PluginName};
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
 use crate::store::WriteTransaction;
-use crate::store::plugins::PluginRecord;
 
 /// What becomes of enabled plugins that require one that is to be disabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +39,7 @@ impl Service {
         &self,
         caller: &Caller,
         name: &PluginName,
-    ) -> Result<Vec<PluginRecord>, ServiceError> {
+    ) -> Result<Vec<Plugin>, ServiceError> {
         let roster = self.roster().await?;
         let enabled: Offers = roster
             .plugins

@@ -16,9 +16,8 @@ pub use dependents::Dependents;
 
 use self::roster::Roster;
 use super::{Caller, PluginProblem, Service, ServiceError};
-use crate::domain::{Code, Manifest, Offer, Offers, PluginId, PluginName, PluginStatus, Unresolved};
+use crate::domain::{Code, Manifest, Offer, Offers, Plugin, PluginId, PluginName, Unresolved};
 use crate::store::WriteTransaction;
-use crate::store::plugins::PluginRecord;
 
 /// One entry of `requires`, and what is there for it.
 #[derive(Clone, Debug)]
@@ -133,15 +132,15 @@ impl Service {
 
 impl Roster {
     fn is_enabled(&self, name: &PluginName) -> bool {
-        self.plugins.get(name).is_some_and(|plugin| plugin.status == PluginStatus::Enabled)
+        self.plugins.get(name).is_some_and(Plugin::is_enabled)
     }
 
     /// Enabled, and not held back.
     fn may_run(&self, name: &PluginName) -> bool {
-        self.is_enabled(name) && self.plugins.get(name).is_some_and(|plugin| plugin.quarantine.is_none())
+        self.plugins.get(name).is_some_and(Plugin::should_run)
     }
 
-    fn find(&self, name: &PluginName) -> Option<&PluginRecord> {
+    fn find(&self, name: &PluginName) -> Option<&Plugin> {
         self.plugins.get(name)
     }
 

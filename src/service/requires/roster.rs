@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use semver::{Version, VersionReq};
 
-use crate::domain::{Code, Demand, Gap, Offer, Offers, PluginName, Unresolved};
+use crate::domain::{Code, Demand, Gap, Offer, Offers, Plugin, PluginName, Unresolved};
 use crate::registry::Installed;
 use crate::service::{Caller, PluginProblem, ServiceError};
-use crate::store::plugins::PluginRecord;
 
 /// Every plugin, and the version of each that serves.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
-    pub(super) plugins: BTreeMap<PluginName, PluginRecord>,
+    pub(super) plugins: BTreeMap<PluginName, Plugin>,
     pub(super) offers: Offers,
 }
 
@@ -97,12 +96,13 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{PluginId, PluginStatus, Timestamp};
+    use crate::domain::{PluginId, Timestamp};
 
-    fn record(name: &str) -> PluginRecord {
+    fn record(name: &str) -> Plugin {
         let at = Timestamp::from_millis(0).unwrap();
-        let plugin = PluginRecord::new(name.parse().unwrap(), Version::new(1, 0, 0), at);
-        PluginRecord { status: PluginStatus::Enabled, ..plugin }
+        let mut plugin = Plugin::new(name.parse().unwrap(), Version::new(1, 0, 0), at);
+        plugin.enable(at);
+        plugin
     }
 
     #[test]

@@ -8,14 +8,13 @@ use serde_json::{Value, json};
 use super::UpdateOutcome;
 use super::reinstated::reinstated;
 use super::replace::SetAside;
-use crate::domain::{DataId, Digest, LastUpdate, Manifest, PendingFor, SignatureStatus, Standing, Update};
+use crate::domain::{DataId, Digest, Manifest, Pending, PendingFor, Plugin, SignatureStatus, Snapshot, Standing};
 use crate::registry::Target;
 use crate::service::approval::carry;
 use crate::service::install::version_detail;
 use crate::service::{Caller, Service, ServiceError};
 use crate::store::grants::GrantRecord;
-use crate::store::plugins::{NewVersion, PluginRecord, VersionRecord};
-use crate::store::snapshots::Snapshot;
+use crate::store::plugins::{NewVersion, VersionRecord};
 use crate::store::{self, StoreError, WriteTransaction};
 
 /// Where the version comes from.
@@ -58,7 +57,7 @@ pub(in crate::service) enum Cause {
 #[derive(Debug)]
 pub(in crate::service) struct Change {
     /// The plugin as it is.
-    pub(in crate::service) plugin: PluginRecord,
+    pub(in crate::service) plugin: Plugin,
     pub(in crate::service) arrival: Arrival,
     pub(in crate::service) manifest: Arc<Manifest>,
     pub(in crate::service) inherits: Inherits,
@@ -120,27 +119,13 @@ impl Service {
         change: &Change,
         outcome: &UpdateOutcome,
         data: DataId,
-    ) -> Result<PluginRecord, ServiceError> {
+    ) -> Result<Plugin, ServiceError> {
         let (mut plugin, now) = (change.plugin.clone(), self.now());
         let version = change.arrival.record();
         let mut tx = self.store.begin().await?;
         let floor = store::floors::find(&mut tx, &plugin.name).await?;
-        let snapshot = Snapshot { generation: plugin.generation, version: plugin.serving.clone(), taken_at: now };
-        plugin.last_update = Some(LastUpdate {
-            version: version.version.clone(),
-            previous: plugin.serving.clone(),
-            at: now,
-            watched_until: now.plus(self.config.update.watch),
-            update: Update::Watched { floor_before: floor.map(|floor| floor.version) },
-        });
-        plugin.serving = version.version.clone();
-        plugin.pending = None;
-        plugin.pending_for = PendingFor::Approval;
-        plugin.signer_changed = false;
-        // What was wrong was wrong with the version that served before.
-        plugin.quarantine = None;
-        plugin.generation = data.generation;
-        plugin.updated_at = now;
+        let (watched_until, floor) = (now.plus(self.config.update.watch), floor.map(|floor| floor.version));
+        let snapshot = plugin.serve(version.version.clone(), data, watched_until, floor, now);
         self.check_dependents_in(&mut tx, caller, &change.manifest).await?;
         self.claim_commands(&mut tx, &plugin, &change.manifest).await?;
         make_room(&mut tx, change).await?;
@@ -149,7 +134,7 @@ impl Service {
         self.take_decisions_over(&mut tx, caller, &plugin, change).await?;
         if matches!(change.cause, Cause::Update) {
             let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
-            let before = change.plugin.serving_of(&versions);
+            let before = store::plugins::serving_of(&change.plugin, &versions);
             let before = before.ok_or_else(|| StoreError::missing("versions", &plugin.name))?;
             let manifests = (&*self.registry.manifest(before)?, &*change.manifest);
             self.bind_to_update(&mut tx, plugin.id, &plugin.name, manifests).await?;
@@ -176,7 +161,7 @@ impl Service {
         &self,
         tx: &mut WriteTransaction,
         caller: &Caller,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         change: &Change,
     ) -> Result<(), ServiceError> {
         let target = change.target();
@@ -195,12 +180,7 @@ impl Service {
     }
 
     /// Forgets versions beyond those that are kept to go back to.
-    async fn prune(
-        &self,
-        tx: &mut WriteTransaction,
-        plugin: &PluginRecord,
-        before: &Version,
-    ) -> Result<(), ServiceError> {
+    async fn prune(&self, tx: &mut WriteTransaction, plugin: &Plugin, before: &Version) -> Result<(), ServiceError> {
         let mut versions = store::plugins::list_versions(tx, Some(plugin.id)).await?;
         versions.retain(|version| version.version != plugin.serving);
         // The one before comes first by its name: two may have begun to serve within one tick of the clock.
@@ -222,10 +202,8 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let mut plugin = change.plugin.clone();
         let version = change.arrival.record();
-        plugin.pending = Some(version.version.clone());
-        plugin.pending_for = waits_for;
-        plugin.signer_changed = outcome.signer_changed;
-        plugin.updated_at = self.now();
+        let (version, signer_changed) = (version.version.clone(), outcome.signer_changed);
+        plugin.wait_for(Pending { version, waits_for, signer_changed }, self.now());
         let mut tx = self.store.begin().await?;
         make_room(&mut tx, &change).await?;
         store::plugins::update(&mut tx, &plugin).await?;

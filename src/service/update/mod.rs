@@ -25,11 +25,11 @@ use serde_json::json;
 use super::configuration::Ground;
 use super::install::Candidate;
 use super::{Caller, Incoming, Service, ServiceError};
-use crate::domain::{Growth, PendingFor, PluginId, Scope, SignaturePolicy, Timestamp};
+use crate::domain::{Growth, PendingFor, Plugin, PluginId, Scope, SignaturePolicy, Timestamp};
 use crate::package::Signer;
 use crate::registry::Target;
 use crate::store;
-use crate::store::plugins::{PluginRecord, VersionRecord};
+use crate::store::plugins::VersionRecord;
 
 use replace::SetAside;
 
@@ -108,7 +108,7 @@ impl Service {
     async fn try_update(
         self: &Arc<Self>,
         caller: &Caller,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         incoming: Incoming,
         downgrade: Downgrade,
     ) -> Result<UpdateOutcome, ServiceError> {
@@ -141,8 +141,7 @@ impl Service {
         let replaced = known.filter(|known| known.digest != candidate.archive.digest());
         if let Some(replaced) = replaced {
             self.check_replacement(replaced, &candidate)?;
-        } else if known.is_some() && [Some(&plugin.serving), plugin.pending.as_ref()].contains(&Some(&outcome.version))
-        {
+        } else if known.is_some() && (plugin.serving == outcome.version || plugin.awaits(&outcome.version)) {
             return Ok(outcome);
         }
         self.check_floor(&candidate, floor.as_ref(), downgrade)?;
@@ -166,13 +165,12 @@ impl Service {
             (serves, waits_for) = (false, PendingFor::Config);
         }
         outcome.status = if serves { UpdateStatus::Updated } else { waits_for.into() };
-        let waited = plugin.pending.take();
         // One that only waited is replaced; one that served stays among the versions kept.
-        let only_waited = |old: &&VersionRecord| waited.as_ref() == Some(&old.version) && old.served_at.is_none();
+        let only_waited = |old: &&VersionRecord| installed.plugin.awaits(&old.version) && old.served_at.is_none();
         let dropped = versions.iter().find(only_waited).map(|old| old.version.clone());
         let set_aside = replaced.filter(|old| !only_waited(old)).map(SetAside::of);
         if let Some(aside) = set_aside.as_ref().filter(|aside| aside.from == plugin.serving) {
-            plugin.serving = aside.to.clone();
+            plugin.rename_serving(aside.to.clone());
             outcome.previous = aside.to.clone();
         }
         let (inherits, cause) = (Inherits::Carried(carries), Cause::Update);

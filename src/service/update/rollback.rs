@@ -7,12 +7,11 @@ use serde_json::json;
 
 use super::reinstated::{regained, reinstated};
 use super::{Arrival, Cause, Change, Inherits, UpdateOutcome, UpdateStatus};
-use crate::domain::{Code, Grants, Growth, PermissionUnit, PluginId, Scope};
+use crate::domain::{Code, Grants, Growth, PermissionUnit, Plugin, PluginId, Scope, Snapshot};
 use crate::service::configuration::Ground;
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
 use crate::store;
-use crate::store::plugins::{PluginRecord, VersionRecord};
-use crate::store::snapshots::Snapshot;
+use crate::store::plugins::VersionRecord;
 
 /// What a rollback did.
 #[derive(Debug)]
@@ -45,7 +44,7 @@ impl Service {
     async fn try_rollback(
         self: &Arc<Self>,
         caller: &Caller,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         to: Option<&Version>,
         restore_data: bool,
     ) -> Result<RollbackOutcome, ServiceError> {
@@ -75,8 +74,7 @@ impl Service {
             watched_until: None,
             warnings: Vec::new(),
         };
-        let only_waited =
-            |old: &&VersionRecord| plugin.pending.as_ref() == Some(&old.version) && old.served_at.is_none();
+        let only_waited = |old: &&VersionRecord| plugin.awaits(&old.version) && old.served_at.is_none();
         let dropped = versions.iter().find(only_waited).map(|old| old.version.clone());
         let data_restored = snapshot.is_some();
         let change = Change {
@@ -101,7 +99,7 @@ impl Service {
     /// Permissions that would be granted again, and that the version that serves does not have.
     async fn regained(
         &self,
-        plugin: &PluginRecord,
+        plugin: &Plugin,
         version: &VersionRecord,
         serving: &VersionRecord,
     ) -> Result<Vec<PermissionUnit>, ServiceError> {
@@ -115,7 +113,7 @@ impl Service {
 /// Going back to a version that may do more is a decision, as the update to one is.
 fn check_growth(
     caller: &Caller,
-    plugin: &PluginRecord,
+    plugin: &Plugin,
     version: &VersionRecord,
     growth: &Growth,
 ) -> Result<(), ServiceError> {
@@ -131,7 +129,7 @@ fn check_growth(
 
 /// The version that is meant: it has served, and does not now.
 fn choose<'a>(
-    plugin: &PluginRecord,
+    plugin: &Plugin,
     versions: &'a [VersionRecord],
     to: Option<&Version>,
 ) -> Result<&'a VersionRecord, ServiceError> {
@@ -156,11 +154,7 @@ fn choose<'a>(
 }
 
 /// What was kept when that version last served.
-fn fitting(
-    plugin: &PluginRecord,
-    version: &VersionRecord,
-    snapshot: Option<Snapshot>,
-) -> Result<Snapshot, ServiceError> {
+fn fitting(plugin: &Plugin, version: &VersionRecord, snapshot: Option<Snapshot>) -> Result<Snapshot, ServiceError> {
     let held = snapshot.as_ref().map(|snapshot| snapshot.version.to_string());
     snapshot.filter(|snapshot| snapshot.version == version.version).ok_or_else(|| {
         let of = held.map_or_else(|| "none is kept".to_owned(), |held| format!("the one that is kept is of {held}"));

@@ -9,16 +9,12 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::{Change, UpdateOutcome};
-use crate::domain::{
-    Chain, Code, DataId, LastUpdate, PluginRef, PluginStatus, Refusal as _, Timestamp, Update, UpdateFailure,
-    UpdateState,
-};
+use crate::domain::{Chain, Code, DataId, Plugin, PluginRef, Refusal as _, Timestamp, UpdateFailure};
 use crate::service::approval::permissions_problem;
 use crate::service::fleet::{EngineState, FirstStart, Member, Reach, StartError, Subject, Successor, Up};
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
 use crate::session::{LaunchError, Session, StartFailure, Unfit};
 use crate::store;
-use crate::store::plugins::PluginRecord;
 
 /// How long a version may take to say how it is.
 const HEALTH: Duration = Duration::from_secs(5);
@@ -84,7 +80,7 @@ impl Service {
         let member = self.member(change.plugin.id, &change.plugin.name);
         let former = store::snapshots::find(&mut *self.store.reader().await?, change.plugin.id).await?;
         let former = former.map(|snapshot| DataId { generation: snapshot.generation, ..change.plugin.data() });
-        let plugin = if change.plugin.status == PluginStatus::Enabled {
+        let plugin = if change.plugin.is_enabled() {
             self.take_over_running(caller, &member, &change, outcome).await?
         } else {
             self.take_over_at_rest(caller, &change, outcome).await?
@@ -96,7 +92,7 @@ impl Service {
         }
         member.reset_breaker();
         info!(plugin.name = %plugin.name, "`{}` is {} now", plugin.name, plugin.serving);
-        Ok(plugin.last_update.map(|last| last.watched_until).filter(|end| *end > plugin.updated_at))
+        Ok(plugin.last_update.as_ref().map(|last| last.watched_until).filter(|end| *end > plugin.updated_at))
     }
 
     /// Nothing runs that calls could go to.
@@ -105,7 +101,7 @@ impl Service {
         caller: &Caller,
         change: &Change,
         outcome: &UpdateOutcome,
-    ) -> Result<PluginRecord, ServiceError> {
+    ) -> Result<Plugin, ServiceError> {
         let data = self.next_data(change).await?;
         self.finish_hand_over(change.plugin.id).await?;
         let done = async {
@@ -121,7 +117,7 @@ impl Service {
         member: &Arc<Member>,
         change: &Change,
         outcome: &UpdateOutcome,
-    ) -> Result<PluginRecord, ServiceError> {
+    ) -> Result<Plugin, ServiceError> {
         // Told before it is started, and again when it is recorded: another may be enabled meanwhile.
         let manifest = &change.manifest;
         self.check_dependents(caller, &manifest.name, &manifest.version, &manifest.requires).await?;
@@ -166,7 +162,7 @@ impl Service {
         member: &Arc<Member>,
         change: &Change,
         outcome: &UpdateOutcome,
-    ) -> Result<PluginRecord, ServiceError> {
+    ) -> Result<Plugin, ServiceError> {
         let is_supervised = member.is_supervised();
         member.stop(Instant::now() + CUT_GRACE).await;
         let done = self.take_over_at_rest(caller, change, outcome).await;
@@ -229,7 +225,7 @@ impl Service {
         candidate: &Candidate<'_>,
         up: &Up,
         outcome: &UpdateOutcome,
-    ) -> Result<PluginRecord, ServiceError> {
+    ) -> Result<Plugin, ServiceError> {
         let Candidate { member, change, reach } = candidate;
         let data = self.next_data(change).await?;
         let forked = self.fork_data(&member.name, change.origin(), data).await;
@@ -326,21 +322,10 @@ impl Service {
         let mut tx = self.store.begin().await?;
         let wanted = PluginRef::Id(change.plugin.id);
         let Some(mut plugin) = store::plugins::find(&mut tx, &wanted).await? else { return Ok(()) };
-        // An update before may still be watched, and goes by what is written here.
-        if plugin.last_update.as_ref().is_some_and(|last| last.state_at(now) == UpdateState::Watched) {
+        let why = UpdateFailure { reason: reason.to_owned(), text };
+        if !plugin.note_failure(change.version().clone(), why, now) {
             return Ok(());
         }
-        plugin.last_update = Some(LastUpdate {
-            version: change.version().clone(),
-            previous: plugin.serving.clone(),
-            at: now,
-            watched_until: now,
-            update: Update::RolledBack {
-                why: UpdateFailure { reason: reason.to_owned(), text },
-                at: now,
-                data_of: None,
-            },
-        });
         store::plugins::update(&mut tx, &plugin).await?;
         tx.commit().await?;
         Ok(())

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::reinstated::{reinstated, within};
-use crate::domain::{DataId, LastUpdate, PendingFor, PluginId, PluginRef, Update, UpdateFailure};
+use crate::domain::{DataId, LastUpdate, PluginId, PluginRef, Undone, UpdateFailure};
 use crate::registry::{Actor, Target};
 use crate::service::approval::carry;
 use crate::service::fleet::Member;
@@ -17,17 +17,16 @@ impl Service {
     /// What became of the last update of a plugin.
     pub(in crate::service) async fn last_update(&self, plugin: PluginId) -> Result<Option<LastUpdate>, ServiceError> {
         let plugin = store::plugins::find(&mut *self.store.reader().await?, &PluginRef::Id(plugin)).await?;
-        Ok(plugin.and_then(|plugin| plugin.last_update))
+        Ok(plugin.and_then(|plugin| plugin.last_update.clone()))
     }
 
     /// Writes down that the version that was watched serves for good.
     pub(in crate::service) async fn keep_update(&self, member: &Member) -> Result<(), ServiceError> {
         let change = self.registry.change(Actor::Service, (member.id, &member.name)).await?;
         let Some(mut change) = change else { return Ok(()) };
-        let Some(LastUpdate { update: update @ Update::Watched { .. }, .. }) = &mut change.plugin.last_update else {
+        if !change.plugin.keep() {
             return Ok(());
-        };
-        *update = Update::Kept;
+        }
         Ok(change.commit_unreported(change.begin().await?).await?)
     }
 
@@ -42,23 +41,14 @@ impl Service {
         let change = self.registry.change(Actor::Service, (member.id, &member.name)).await?;
         let Some(mut change) = change else { return Ok(None) };
         let (now, installed) = (self.now(), change.installed().await?);
-        let plugin = &mut change.plugin;
-        let Some(LastUpdate { version, update: update @ Update::Watched { .. }, .. }) = &mut plugin.last_update else {
-            return Ok(None);
-        };
-        let mut tx = self.store.begin().await?;
-        let Some(snapshot) = store::snapshots::find(&mut tx, plugin.id).await? else { return Ok(None) };
-        let (before, ended) = (installed.version(&snapshot.version)?, installed.serving().digest);
+        let snapshot = store::snapshots::find(&mut *self.store.reader().await?, member.id).await?;
+        let Some(snapshot) = snapshot else { return Ok(None) };
+        let (before, ended, failed) =
+            (installed.version(&snapshot.version)?, installed.serving().digest, change.plugin.data());
         let manifest = self.registry.manifest(before)?;
         let why = UpdateFailure { reason: reason.to_owned(), text: text.to_owned() };
-        let undone = Update::RolledBack { why, at: now, data_of: Some(snapshot.taken_at) };
-        let (version, update) = (version.clone(), std::mem::replace(update, undone));
-        let failed = plugin.data();
-        plugin.serving = snapshot.version.clone();
-        // What waits was compared with the version that ended: it may ask for more than this one has.
-        plugin.pending_for = PendingFor::Approval;
-        plugin.generation = snapshot.generation;
-        plugin.updated_at = now;
+        let Some(Undone { version, floor }) = change.plugin.undo(&snapshot, why, now) else { return Ok(None) };
+        let mut tx = change.begin().await?;
         let plugin = &change.plugin;
         self.claim_commands(&mut tx, plugin, &manifest).await?;
         let history = store::grants::history(&mut tx, plugin.id).await?;
@@ -69,7 +59,7 @@ impl Service {
             store::grants::insert(&mut tx, &mut row).await?;
         }
         // What served only to be taken back is no reason to refuse a lower version.
-        if let Some(floor) = update.floor_after(&plugin.serving) {
+        if let Some(floor) = &floor {
             store::floors::take_back(&mut tx, &plugin.name, floor).await?;
         }
         store::configs::note_version(&mut tx, plugin.id).await?;
