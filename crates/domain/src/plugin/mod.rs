@@ -13,6 +13,8 @@
 //!
 //! Whether it runs is another matter (`session`, `service/fleet`); here stands what is wanted and what was decided.
 
+#[cfg(test)]
+mod tests;
 mod update;
 
 use std::ops::Deref;
