@@ -36,16 +36,7 @@ impl Registry {
 impl PluginChange<'_> {
     /// What belongs to the plugin.
     pub async fn installed(&self) -> Result<InstalledPlugin, StoreError> {
-        self.registry.installed(self.before.clone()).await
-    }
-
-    /// Reads the plugin again, for what else was committed under this lock.
-    pub async fn refresh(&mut self) -> Result<(), StoreError> {
-        let wanted = PluginRef::Id(self.plugin.id);
-        let found = store::plugins::find(&mut *self.registry.store.reader().await?, &wanted).await?;
-        self.plugin = found.ok_or_else(|| StoreError::missing("plugins", &self.plugin.name))?;
-        self.before = self.plugin.clone();
-        Ok(())
+        self.registry.installed(self.plugin.clone()).await
     }
 
     /// Begins the transaction of the change.
@@ -55,19 +46,34 @@ impl PluginChange<'_> {
 
     /// Keeps the plugin and everything else in the transaction, with the row that reports it.
     pub async fn commit(
-        &self,
+        &mut self,
+        tx: WriteTransaction,
+        action: &'static str,
+        detail: Value,
+    ) -> Result<(), StoreError> {
+        self.commit_by(self.by.clone(), tx, action, detail).await
+    }
+
+    /// The same in the name of another one, such as of the service that clears up after a caller.
+    pub async fn commit_by(
+        &mut self,
+        by: Actor,
         mut tx: WriteTransaction,
         action: &'static str,
         detail: Value,
     ) -> Result<(), StoreError> {
         self.save(&mut tx).await?;
-        self.registry.commit(tx, self.by.clone(), action, Some(&self.plugin.name), detail).await
+        self.registry.commit(tx, by, action, Some(&self.plugin.name), detail).await?;
+        self.before = self.plugin.clone();
+        Ok(())
     }
 
     /// The same without a row, for what the service only notes.
-    pub async fn commit_unreported(&self, mut tx: WriteTransaction) -> Result<(), StoreError> {
+    pub async fn commit_unreported(&mut self, mut tx: WriteTransaction) -> Result<(), StoreError> {
         self.save(&mut tx).await?;
-        tx.commit().await
+        tx.commit().await?;
+        self.before = self.plugin.clone();
+        Ok(())
     }
 
     async fn save(&self, tx: &mut WriteTransaction) -> Result<(), StoreError> {

@@ -40,7 +40,7 @@ impl Service {
         set: ResourceRequest,
     ) -> Result<LimitsView, ServiceError> {
         let plugin = self.find_plugin(caller, wanted).await?;
-        let change = self.change(caller, &plugin).await?;
+        let mut change = self.change(caller, &plugin).await?;
         let manifest = change.installed().await?.manifest()?;
         self.check_ceiling(&manifest, set)?;
         let mut tx = change.begin().await?;

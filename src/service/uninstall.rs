@@ -28,8 +28,7 @@ impl Service {
             }
             found => found?,
         };
-        let change = self.change(caller, &plugin).await?;
-        let plugin = &change.plugin;
+        let mut change = self.change(caller, &plugin).await?;
         self.check_unneeded(caller, &plugin.name).await?;
         let member = self.member(plugin.id, &plugin.name);
         member.stop(Instant::now() + STOP_GRACE).await;
@@ -38,10 +37,10 @@ impl Service {
         let mut tx = change.begin().await?;
         self.check_unneeded_in(&mut tx, caller, &plugin.name).await?;
         let versions = store::plugins::list_versions(&mut tx, Some(plugin.id)).await?;
-        let serving = store::plugins::serving_of(plugin, &versions);
-        self.leave_data(&mut tx, plugin, serving, data).await?;
+        let serving = store::plugins::serving_of(&change.plugin, &versions);
+        self.leave_data(&mut tx, &change.plugin, serving, data).await?;
         store::plugins::delete(&mut tx, plugin.id).await?;
-        let detail = json!({"version": plugin.serving, "purged": data == KeptData::Purge});
+        let detail = json!({"version": change.plugin.serving, "purged": data == KeptData::Purge});
         change.commit(tx, "plugin.uninstalled", detail).await?;
         for version in versions {
             self.forget_content(version.digest).await?;

@@ -41,7 +41,7 @@ impl Service {
     async fn expire(self: &Arc<Self>, id: PluginId) -> Result<(), ServiceError> {
         let found = store::plugins::find(&mut *self.store.reader().await?, &PluginRef::Id(id)).await?;
         let Some(name) = found.map(|plugin| plugin.name.clone()) else { return Ok(()) };
-        let Some(change) = self.registry.change(Actor::Service, (id, &name)).await? else { return Ok(()) };
+        let Some(mut change) = self.registry.change(Actor::Service, (id, &name)).await? else { return Ok(()) };
         let (now, installed) = (self.now(), change.installed().await?);
         let over: Vec<&GrantRecord> = installed.decisions.iter().filter(|row| !row.holds(now)).collect();
         if over.is_empty() {

@@ -144,8 +144,7 @@ impl Service {
         };
         change.commit(tx, "permissions.approved", made.detail(version, &approval)).await?;
         if matches!(prepared, Some(Next::Serve)) {
-            update = Some(self.serve_pending(caller, &change.plugin).await?);
-            change.refresh().await?;
+            update = Some(self.serve_pending(caller, &mut change).await?);
         } else if !waits {
             self.apply_grants(&change).await?;
         }

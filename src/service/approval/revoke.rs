@@ -39,7 +39,7 @@ impl Service {
         if !fields.is_empty() {
             return Err(ServiceError::FieldInvalid { fields });
         }
-        let change = self.change(caller, plugin).await?;
+        let mut change = self.change(caller, plugin).await?;
         let installed = change.installed().await?;
         self.check_asked(&installed, permissions)?;
         let named = read(permissions)?;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use crate::domain::{Code, Manifest, Plugin, PluginRef, Quarantine, Refusal as _, Risk, Timestamp};
-use crate::registry::{Actor, InstalledPlugin, Target};
+use crate::domain::{Code, Manifest, Plugin, Quarantine, Refusal as _, Risk, Timestamp};
+use crate::registry::{Actor, InstalledPlugin, PluginChange, Target};
 use crate::service::lifecycle::check_quarantine;
 use crate::service::update::{Arrival, Cause, Change, Inherits};
 use crate::service::{Caller, Service, ServiceError, UpdateOutcome, UpdateStatus};
@@ -65,18 +65,18 @@ impl Service {
         self.check_ceiling(manifest, set)
     }
 
-    /// Lets the waiting version serve, for which nothing is left to wait for. To be called under the plugin's lock.
+    /// Lets the waiting version serve, for which nothing is left to wait for.
     pub(in crate::service) async fn serve_pending(
         self: &Arc<Self>,
         caller: &Caller,
-        plugin: &Plugin,
+        changing: &mut PluginChange<'_>,
     ) -> Result<UpdateOutcome, ServiceError> {
-        let installed = self.registry.installed(plugin.clone()).await?;
+        let installed = changing.installed().await?;
         let Some((version, carries)) = installed.pending()? else {
             return Err(ServiceError::TaskDied { name: "approval" });
         };
         let (manifest, older) = (self.registry.manifest(version)?, installed.manifest()?);
-        let mut outcome = outcome_of(plugin, UpdateStatus::Updated, &manifest, &older);
+        let mut outcome = outcome_of(&installed.plugin, UpdateStatus::Updated, &manifest, &older);
         let change = Change {
             plugin: installed.plugin.clone(),
             arrival: Arrival::Kept(version.clone()),
@@ -86,10 +86,10 @@ impl Service {
             set_aside: None,
             cause: Cause::Update,
         };
-        let done = self.take_over(caller, change, &outcome).await;
+        let done = self.take_over(caller, changing, change, &outcome).await;
         if matches!(&done, Err(error) if error.code() == Code::UpdateRolledBack) {
             // It does not work, so there is nothing more to wait for.
-            self.drop_pending(&installed).await?;
+            self.drop_pending(changing, &installed).await?;
         }
         for version in &installed.versions {
             self.forget_content(version.digest).await?;
@@ -98,21 +98,22 @@ impl Service {
         Ok(outcome)
     }
 
-    async fn drop_pending(&self, installed: &InstalledPlugin) -> Result<(), ServiceError> {
+    async fn drop_pending(
+        &self,
+        changing: &mut PluginChange<'_>,
+        installed: &InstalledPlugin,
+    ) -> Result<(), ServiceError> {
         let Some((version, _)) = installed.pending()? else { return Ok(()) };
         let (manifest, now) = (installed.manifest()?, self.now());
-        let mut tx = self.store.begin().await?;
-        let wanted = PluginRef::Id(installed.plugin.id);
-        let Some(mut plugin) = store::plugins::find(&mut tx, &wanted).await? else { return Ok(()) };
-        plugin.drop_pending();
+        changing.plugin.drop_pending();
+        let plugin = &changing.plugin;
+        let mut tx = changing.begin().await?;
         if version.served_at.is_none() {
             store::plugins::delete_version(&mut tx, plugin.id, &version.version).await?;
         }
-        store::plugins::update(&mut tx, &plugin).await?;
-        carry(&mut tx, &plugin, &installed.target(&manifest), "service", now).await?;
+        carry(&mut tx, plugin, &installed.target(&manifest), "service", now).await?;
         let detail = json!({"version": version.version});
-        self.registry.commit(tx, Actor::Service, "update.dropped", Some(&plugin.name), detail).await?;
-        Ok(())
+        Ok(changing.commit_by(Actor::Service, tx, "update.dropped", detail).await?)
     }
 
     /// Lets the waiting version wait for a configuration, after everything else about it was decided.

@@ -164,8 +164,7 @@ impl Service {
             changing.commit(tx, "config.set", proposal.detail(revision)).await?;
         }
         if starts {
-            update = Some(self.serve_pending(caller, &changing.plugin).await?);
-            changing.refresh().await?;
+            update = Some(self.serve_pending(caller, &mut changing).await?);
         } else if proposal.changes() {
             self.apply_config(&changing, proposal.is_seen).await?;
         }

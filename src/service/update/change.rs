@@ -9,7 +9,7 @@ use super::UpdateOutcome;
 use super::reinstated::reinstated;
 use super::replace::SetAside;
 use crate::domain::{DataId, Digest, Manifest, Pending, PendingFor, Plugin, SignatureStatus, Snapshot, Standing};
-use crate::registry::Target;
+use crate::registry::{PluginChange, Target};
 use crate::service::approval::carry;
 use crate::service::install::version_detail;
 use crate::service::{Caller, Service, ServiceError};
@@ -116,20 +116,20 @@ impl Service {
     pub(super) async fn commit(
         &self,
         caller: &Caller,
+        changing: &mut PluginChange<'_>,
         change: &Change,
         outcome: &UpdateOutcome,
         data: DataId,
-    ) -> Result<Plugin, ServiceError> {
+    ) -> Result<(), ServiceError> {
         let (mut plugin, now) = (change.plugin.clone(), self.now());
         let version = change.arrival.record();
-        let mut tx = self.store.begin().await?;
+        let mut tx = changing.begin().await?;
         let floor = store::floors::find(&mut tx, &plugin.name).await?;
         let (watched_until, floor) = (now.plus(self.config.update.watch), floor.map(|floor| floor.version));
         let snapshot = plugin.serve(version.version.clone(), data, watched_until, floor, now);
         self.check_dependents_in(&mut tx, caller, &change.manifest).await?;
         self.claim_commands(&mut tx, &plugin, &change.manifest).await?;
         make_room(&mut tx, change).await?;
-        store::plugins::update(&mut tx, &plugin).await?;
         store::plugins::note_served(&mut tx, plugin.id, &plugin.serving, now).await?;
         self.take_decisions_over(&mut tx, caller, &plugin, change).await?;
         if matches!(change.cause, Cause::Update) {
@@ -153,8 +153,8 @@ impl Service {
         if let Cause::Rollback(restored) = &change.cause {
             detail["data_of"] = json!(restored.as_ref().map(|snapshot| snapshot.taken_at));
         }
-        self.registry.commit(tx, caller, action, Some(&plugin.name), detail).await?;
-        Ok(plugin)
+        changing.plugin = plugin;
+        Ok(changing.commit(tx, action, detail).await?)
     }
 
     async fn take_decisions_over(
@@ -196,6 +196,7 @@ impl Service {
     pub(super) async fn record_pending(
         &self,
         caller: &Caller,
+        changing: &mut PluginChange<'_>,
         change: Change,
         waits_for: PendingFor,
         outcome: &UpdateOutcome,
@@ -204,13 +205,11 @@ impl Service {
         let version = change.arrival.record();
         let (version, signer_changed) = (version.version.clone(), outcome.signer_changed);
         plugin.wait_for(Pending { version, waits_for, signer_changed }, self.now());
-        let mut tx = self.store.begin().await?;
+        let mut tx = changing.begin().await?;
         make_room(&mut tx, &change).await?;
-        store::plugins::update(&mut tx, &plugin).await?;
         carry(&mut tx, &plugin, &change.target(), &caller.token.to_string(), plugin.updated_at).await?;
-        let detail = detail(&change, outcome);
-        self.registry.commit(tx, caller, "plugin.update_pending", Some(&plugin.name), detail).await?;
-        Ok(())
+        changing.plugin = plugin;
+        Ok(changing.commit(tx, "plugin.update_pending", detail(&change, outcome)).await?)
     }
 }
 

@@ -121,7 +121,7 @@ impl Service {
         if wanted != found {
             return Err(ServiceError::WrongPlugin { wanted: wanted.clone(), found: found.clone() });
         }
-        let changing = self.change(caller, plugin).await?;
+        let mut changing = self.change(caller, plugin).await?;
         let floor = store::floors::find(&mut *self.store.reader().await?, &plugin.name).await?;
         let installed = changing.installed().await?;
         let (mut plugin, versions, serving) = (installed.plugin.clone(), &installed.versions, installed.serving());
@@ -176,9 +176,9 @@ impl Service {
         let (inherits, cause) = (Inherits::Carried(carries), Cause::Update);
         let change = Change { plugin, arrival, manifest, inherits, dropped, set_aside, cause };
         let done = if serves {
-            self.take_over(caller, change, &outcome).await
+            self.take_over(caller, &mut changing, change, &outcome).await
         } else {
-            self.record_pending(caller, change, waits_for, &outcome).await.map(|()| None)
+            self.record_pending(caller, &mut changing, change, waits_for, &outcome).await.map(|()| None)
         };
         // What was replaced, or came in vain.
         for digest in versions.iter().map(|version| version.digest).chain([version.digest]) {

@@ -48,7 +48,7 @@ impl Service {
         to: Option<&Version>,
         restore_data: bool,
     ) -> Result<RollbackOutcome, ServiceError> {
-        let changing = self.change(caller, plugin).await?;
+        let mut changing = self.change(caller, plugin).await?;
         let snapshot = store::snapshots::find(&mut *self.store.reader().await?, plugin.id).await?;
         let installed = changing.installed().await?;
         let (plugin, versions, serving) = (&installed.plugin, &installed.versions, installed.serving());
@@ -86,7 +86,7 @@ impl Service {
             set_aside: None,
             cause: Cause::Rollback(snapshot),
         };
-        self.take_over(caller, change, &outcome).await?;
+        self.take_over(caller, &mut changing, change, &outcome).await?;
         for version in versions {
             self.forget_content(version.digest).await?;
         }

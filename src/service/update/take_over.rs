@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::{Change, UpdateOutcome};
-use crate::domain::{Chain, Code, DataId, Plugin, PluginRef, Refusal as _, Timestamp, UpdateFailure};
+use crate::domain::{Chain, Code, DataId, Refusal as _, Timestamp, UpdateFailure};
+use crate::registry::PluginChange;
 use crate::service::approval::permissions_problem;
 use crate::service::fleet::{EngineState, FirstStart, Member, Reach, StartError, Subject, Successor, Up};
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
@@ -70,27 +71,29 @@ impl Candidate<'_> {
 }
 
 impl Service {
-    /// Lets a version serve. To be called under the plugin's lock. Tells until when it is watched, if it is.
+    /// Lets a version serve. Tells until when it is watched, if it is.
     pub(in crate::service) async fn take_over(
         self: &Arc<Self>,
         caller: &Caller,
+        changing: &mut PluginChange<'_>,
         change: Change,
         outcome: &UpdateOutcome,
     ) -> Result<Option<Timestamp>, ServiceError> {
         let member = self.member(change.plugin.id, &change.plugin.name);
         let former = store::snapshots::find(&mut *self.store.reader().await?, change.plugin.id).await?;
         let former = former.map(|snapshot| DataId { generation: snapshot.generation, ..change.plugin.data() });
-        let plugin = if change.plugin.is_enabled() {
-            self.take_over_running(caller, &member, &change, outcome).await?
+        if change.plugin.is_enabled() {
+            self.take_over_running(caller, changing, &member, &change, outcome).await?;
         } else {
-            self.take_over_at_rest(caller, &change, outcome).await?
-        };
+            self.take_over_at_rest(caller, changing, &change, outcome).await?;
+        }
         // Only the last snapshot is kept.
         if let Some(former) = former.filter(|former| former.generation != change.plugin.generation) {
             let service = Arc::clone(self);
             self.shutdown.spawn("update.former", move |_| async move { service.remove_data(former).await });
         }
         member.reset_breaker();
+        let plugin = &changing.plugin;
         info!(plugin.name = %plugin.name, "`{}` is {} now", plugin.name, plugin.serving);
         Ok(plugin.last_update.as_ref().map(|last| last.watched_until).filter(|end| *end > plugin.updated_at))
     }
@@ -99,14 +102,15 @@ impl Service {
     async fn take_over_at_rest(
         &self,
         caller: &Caller,
+        changing: &mut PluginChange<'_>,
         change: &Change,
         outcome: &UpdateOutcome,
-    ) -> Result<Plugin, ServiceError> {
+    ) -> Result<(), ServiceError> {
         let data = self.next_data(change).await?;
         self.finish_hand_over(change.plugin.id).await?;
         let done = async {
             self.fork_data(&change.plugin.name, change.origin(), data).await?;
-            self.commit(caller, change, outcome, data).await
+            self.commit(caller, changing, change, outcome, data).await
         };
         self.or_remove(data, done.await).await
     }
@@ -114,10 +118,11 @@ impl Service {
     async fn take_over_running(
         self: &Arc<Self>,
         caller: &Caller,
+        changing: &mut PluginChange<'_>,
         member: &Arc<Member>,
         change: &Change,
         outcome: &UpdateOutcome,
-    ) -> Result<Plugin, ServiceError> {
+    ) -> Result<(), ServiceError> {
         // Told before it is started, and again when it is recorded: another may be enabled meanwhile.
         let manifest = &change.manifest;
         self.check_dependents(caller, &manifest.name, &manifest.version, &manifest.requires).await?;
@@ -127,7 +132,7 @@ impl Service {
             return if member.session().is_some() {
                 Err(self.engine_problem().into())
             } else {
-                self.take_over_stopped(caller, member, change, outcome).await
+                self.take_over_stopped(caller, changing, member, change, outcome).await
             };
         }
         let standing = self.standing_of(change).await?;
@@ -137,12 +142,12 @@ impl Service {
         let reach = Arc::new(member.reach().beside(standing.grants()));
         let candidate = Candidate { member, change, reach };
         if let Err(setback) = self.try_out(&candidate).await {
-            return Err(self.roll_back(change, setback).await);
+            return Err(self.roll_back(changing, change, setback).await);
         }
         if let Some(up) = member.hold_calls() {
             match timeout(DRAIN, up.drained()).await {
                 Ok(Some(_no_call_runs)) => {
-                    let done = self.take_over_at_once(caller, &candidate, &up, outcome).await;
+                    let done = self.take_over_at_once(caller, changing, &candidate, &up, outcome).await;
                     if done.is_err() {
                         member.let_calls_go();
                     }
@@ -152,20 +157,21 @@ impl Service {
                 Ok(None) | Err(_) => member.let_calls_go(),
             }
         }
-        self.take_over_stopped(caller, member, change, outcome).await
+        self.take_over_stopped(caller, changing, member, change, outcome).await
     }
 
     /// Stops what runs, and starts the version in its place.
     async fn take_over_stopped(
         self: &Arc<Self>,
         caller: &Caller,
+        changing: &mut PluginChange<'_>,
         member: &Arc<Member>,
         change: &Change,
         outcome: &UpdateOutcome,
-    ) -> Result<Plugin, ServiceError> {
+    ) -> Result<(), ServiceError> {
         let is_supervised = member.is_supervised();
         member.stop(Instant::now() + CUT_GRACE).await;
-        let done = self.take_over_at_rest(caller, change, outcome).await;
+        let done = self.take_over_at_rest(caller, changing, change, outcome).await;
         if is_supervised || done.is_ok() && self.is_verified() {
             self.supervise(member, FirstStart::Resumed);
         }
@@ -222,10 +228,11 @@ impl Service {
     async fn take_over_at_once(
         self: &Arc<Self>,
         caller: &Caller,
+        changing: &mut PluginChange<'_>,
         candidate: &Candidate<'_>,
         up: &Up,
         outcome: &UpdateOutcome,
-    ) -> Result<Plugin, ServiceError> {
+    ) -> Result<(), ServiceError> {
         let Candidate { member, change, reach } = candidate;
         let data = self.next_data(change).await?;
         let forked = self.fork_data(&member.name, change.origin(), data).await;
@@ -234,7 +241,7 @@ impl Service {
             Ok(session) => session,
             Err(setback) => {
                 self.remove_data(data).await;
-                return Err(self.roll_back(change, setback).await);
+                return Err(self.roll_back(changing, change, setback).await);
             }
         };
         // Secrets that it may have once it serves are not there before.
@@ -248,24 +255,21 @@ impl Service {
         let committed = if self.fleet.stopping.load(Ordering::SeqCst) {
             Err(PluginProblem::new(Code::PluginStopping, "the service is being stopped").into())
         } else {
-            self.commit(caller, change, outcome, data).await
+            self.commit(caller, changing, change, outcome, data).await
         };
-        let plugin = match committed {
-            Ok(plugin) => plugin,
-            Err(error) => {
-                self.discard(&session).await;
-                return self.or_remove(data, Err(error)).await;
-            }
-        };
+        if let Err(error) = committed {
+            self.discard(&session).await;
+            return self.or_remove(data, Err(error)).await;
+        }
         // The rows say so by now, so nothing may keep the switch from happening.
         let completed = self.complete_config((member, reach), change.arrival.record(), &session, &known).await;
         if let Err(error) = completed {
-            warn!(plugin.name = %plugin.name, error = %Chain(&error), "The next look starts it anew");
+            warn!(plugin.name = %member.name, error = %Chain(&error), "The next look starts it anew");
         }
         member.succeed(Successor::new(session, Arc::clone(reach), member, self.config.update.watch));
         // Calls that were about to go to the version before come here instead.
         up.places.close();
-        Ok(plugin)
+        Ok(())
     }
 
     /// A number for a copy that nothing has.
@@ -287,7 +291,7 @@ impl Service {
     }
 
     /// Writes down that a version does not serve, and says why.
-    async fn roll_back(&self, change: &Change, setback: Setback) -> ServiceError {
+    async fn roll_back(&self, changing: &mut PluginChange<'_>, change: &Change, setback: Setback) -> ServiceError {
         let name = &change.plugin.name;
         let (version, serving) = (change.version(), change.serving());
         let replaces = if version == serving { "what replaces " } else { "" };
@@ -310,24 +314,24 @@ impl Service {
                 (error, reason, text)
             }
         };
-        let noted = self.note_setback(change, reason, text).await;
+        let noted = self.note_setback(changing, change, reason, text).await;
         if let Err(error) = noted {
             warn!(plugin.name = %name, error = %Chain(&error), "A failed update could not be written down");
         }
         problem
     }
 
-    async fn note_setback(&self, change: &Change, reason: &str, text: String) -> Result<(), ServiceError> {
-        let now = self.now();
-        let mut tx = self.store.begin().await?;
-        let wanted = PluginRef::Id(change.plugin.id);
-        let Some(mut plugin) = store::plugins::find(&mut tx, &wanted).await? else { return Ok(()) };
+    async fn note_setback(
+        &self,
+        changing: &mut PluginChange<'_>,
+        change: &Change,
+        reason: &str,
+        text: String,
+    ) -> Result<(), ServiceError> {
         let why = UpdateFailure { reason: reason.to_owned(), text };
-        if !plugin.note_failure(change.version().clone(), why, now) {
-            return Ok(());
+        if changing.plugin.note_failure(change.version().clone(), why, self.now()) {
+            changing.commit_unreported(changing.begin().await?).await?;
         }
-        store::plugins::update(&mut tx, &plugin).await?;
-        tx.commit().await?;
         Ok(())
     }
 }

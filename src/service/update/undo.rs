@@ -72,7 +72,7 @@ impl Service {
             "data_of": snapshot.taken_at,
         });
         change.commit(tx, "plugin.update_undone", detail).await?;
-        let (name, serving) = (&plugin.name, &plugin.serving);
+        let (name, serving) = (&change.plugin.name, &change.plugin.serving);
         member.log.note("ERROR", &format!("{version} was taken back: {text}; {serving} serves again"));
         tracing::warn!(plugin.name = %name, reason, "`{name}` went back from {version} to {serving}: {text}");
         Ok(Some(failed))
