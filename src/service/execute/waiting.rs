@@ -45,7 +45,7 @@ impl<'a> Waiting<'a> {
             match phase {
                 Phase::Up(up) if up.session.ended().is_none() => return Ok(up),
                 // It has just ended; what follows comes at once.
-                Phase::Starting(_) | Phase::Up(_) => {}
+                Phase::Starting(_) | Phase::Up(_) | Phase::GivenUp => {}
                 Phase::Held(_) => {
                     self.until_let_go(&mut phases).await?;
                     continue;

@@ -41,6 +41,8 @@ pub(in crate::service) enum Phase {
     Held(Arc<Up>),
     /// It ended and is started again at this time.
     Waiting(Instant),
+    /// It ended too often. That is being written down, and then it is down.
+    GivenUp,
     /// It would be started, but the engine is away.
     EngineAway,
     /// It is being stopped.
@@ -236,7 +238,7 @@ impl Member {
     pub(in crate::service) fn takes_turns(&self) -> bool {
         match &*self.phase.borrow() {
             Phase::Up(up) => up.places.available_permits() == 0,
-            Phase::Starting(_) => true,
+            Phase::Starting(_) | Phase::GivenUp => true,
             Phase::Down | Phase::Held(_) | Phase::Waiting(_) | Phase::EngineAway | Phase::Stopping => false,
         }
     }
@@ -281,7 +283,7 @@ impl Member {
             Phase::Starting(step) => *step,
             Phase::Up(_) | Phase::Held(_) if self.is_paused() => PluginState::Paused,
             Phase::Up(_) | Phase::Held(_) => PluginState::Active,
-            Phase::Waiting(_) | Phase::EngineAway => PluginState::Error,
+            Phase::Waiting(_) | Phase::GivenUp | Phase::EngineAway => PluginState::Error,
             Phase::Stopping => PluginState::Unloading,
         }
     }

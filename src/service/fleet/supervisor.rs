@@ -187,7 +187,8 @@ impl Supervisor {
             Verdict::Wait(Duration::ZERO) => true,
             Verdict::Wait(wait) => self.pause(wait).await,
             Verdict::Quarantine => {
-                self.member.set(Phase::Waiting(Instant::now()));
+                // A call that came now would be told of a start that there will not be.
+                self.member.set(Phase::GivenUp);
                 let (service, name) = (Arc::clone(&self.service), self.member.name.clone());
                 // Whoever stops the plugin meanwhile holds what this waits for.
                 let settled = self.wait(async move {
