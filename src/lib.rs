@@ -10,6 +10,7 @@ pub use plugbay_domain as domain;
 pub use plugbay_egress as egress;
 pub use plugbay_package as package;
 pub use plugbay_protocol as protocol;
+pub use plugbay_registry as registry;
 pub use plugbay_runtime::{denials, metrics, shutdown};
 pub use plugbay_sandbox as sandbox;
 pub use plugbay_session as session;
@@ -18,7 +19,6 @@ pub use plugbay_store as store;
 pub use plugbay_wire as wire;
 
 pub mod telemetry;
-pub mod registry;
 pub mod service;
 pub mod chat;
 pub mod api;

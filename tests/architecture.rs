@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 /// their own in `crates/`, which name in their manifests what they may use.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "domain"]),
-    ("registry", &["domain", "store"]),
     (
         "service",
         &[
@@ -48,6 +47,7 @@ const BELOW: &[&str] = &[
     "metrics",
     "package",
     "protocol",
+    "registry",
     "sandbox",
     "session",
     "shutdown",
@@ -64,6 +64,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("egress", &["config", "domain", "runtime"]),
     ("package", &["domain"]),
     ("protocol", &["domain"]),
+    ("registry", &["domain", "store"]),
     ("runtime", &["domain"]),
     ("sandbox", &["config", "domain", "runtime"]),
     ("session", &["config", "databases", "domain", "egress", "protocol", "runtime", "sandbox", "store"]),

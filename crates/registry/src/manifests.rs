@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Registry;
-use crate::domain::{Digest, Manifest};
-use crate::store::StoreError;
-use crate::store::plugins::VersionRecord;
+use plugbay_domain::{Digest, Manifest};
+use plugbay_store::StoreError;
+use plugbay_store::plugins::VersionRecord;
 
 /// Manifests already parsed, by the archive they came from. Bounded by the versions kept.
 #[derive(Debug, Default)]

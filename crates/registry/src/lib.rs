@@ -12,9 +12,9 @@ mod target;
 
 use std::sync::Arc;
 
-use crate::domain::{Clock, PluginName};
-use crate::store::Store;
-use crate::store::audit::AuditKey;
+use plugbay_domain::{Clock, PluginName};
+use plugbay_store::Store;
+use plugbay_store::audit::AuditKey;
 
 pub use audit::Actor;
 pub use change::PluginChange;

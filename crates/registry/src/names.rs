@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::OwnedMutexGuard;
 
-use crate::domain::PluginName;
+use plugbay_domain::PluginName;
 
 /// Keeps every other change of one plugin waiting until it is dropped.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! A version of a plugin, and what is decided about it.
 
-use crate::domain::{Decision, Digest, Manifest, PermissionUnit, Risk, Standing, Timestamp};
-use crate::store::grants::{AcceptedRisk, GrantRecord};
-use crate::store::plugins::VersionRecord;
+use plugbay_domain::{Decision, Digest, Manifest, PermissionUnit, Risk, Standing, Timestamp};
+use plugbay_store::grants::{AcceptedRisk, GrantRecord};
+use plugbay_store::plugins::VersionRecord;
 
 /// A version that is decided about.
 #[derive(Debug)]

@@ -7,10 +7,10 @@ use semver::Version;
 
 use super::manifests::Manifests;
 use super::{Registry, Target};
-use crate::domain::{Decision, Digest, Manifest, Pending, Plugin, PluginId, PluginRef, Standing, Timestamp};
-use crate::store::grants::{AcceptedRisk, GrantRecord};
-use crate::store::plugins::VersionRecord;
-use crate::store::{self, Connection, StoreError};
+use plugbay_domain::{Decision, Digest, Manifest, Pending, Plugin, PluginId, PluginRef, Standing, Timestamp};
+use plugbay_store::grants::{AcceptedRisk, GrantRecord};
+use plugbay_store::plugins::VersionRecord;
+use plugbay_store::{self as store, Connection, StoreError};
 
 /// Every plugin, read at one time.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{Actor, InstalledPlugin, NameLock, Registry};
-use crate::domain::{Plugin, PluginId, PluginName, PluginRef};
-use crate::store::{self, StoreError, WriteTransaction};
+use plugbay_domain::{Plugin, PluginId, PluginName, PluginRef};
+use plugbay_store::{self as store, StoreError, WriteTransaction};
 
 /// A plugin that is being changed. Every other change of it waits until this is dropped, also for what follows after
 /// the commit, such as a start.

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::Registry;
-use crate::domain::{Chain, Code, PluginId, PluginName, Refusal, TokenId, escape};
-use crate::store::audit::{self, NewEntry};
-use crate::store::{StoreError, WriteTransaction};
+use plugbay_domain::{Chain, Code, PluginId, PluginName, Refusal, TokenId, escape};
+use plugbay_store::audit::{self, NewEntry};
+use plugbay_store::{StoreError, WriteTransaction};
 
 /// Who is named in the audit log.
 #[derive(Clone, Debug)]
