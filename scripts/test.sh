@@ -15,14 +15,15 @@ Runs every check and test, and shows what each took. Docker is started where it 
 
 Usage: scripts/test.sh [--quick] [--only STEP]... [--without-docker] [--list] [--no-install]
 
-  --quick           what needs neither an engine nor a network: fmt, shell, build, test, template, sdk, plugins, fixtures
+  --quick           what needs neither an engine nor a network: fmt, shell, house, build, test, template, sdk, plugins,
+                    fixtures
   --only STEP       run this step alone (may be repeated)
   --without-docker  leave out the steps that need Docker; the summary says so
   --list            print the steps
   --no-install      install nothing; say what is missing and fail
   --help            print this
 
-On two idle processors all of it takes 60 to 90 minutes with nothing built, and --quick at most 4 minutes once it is built.
+On two idle processors all of it takes 35 to 60 minutes with nothing built, and --quick at most 4 minutes once it is built.
 The summary at the end has the seconds of each step. What is heavier is in scripts/campaign.sh.
 
 Downloads of tests are kept in $PLUGBAY_TEST_CACHE (~/.cache/plugbay-test) by name, version and hash.
@@ -32,9 +33,9 @@ USAGE
 }
 
 budget=5400
-steps=(fmt shell clippy queries build test docker hostile process mutation doc template sdk plugins fixtures schemathesis quickstart
+steps=(fmt shell house clippy queries build test docker hostile process mutation doc template sdk plugins fixtures schemathesis quickstart
     without_docker readme chaos uptime wheels proxies contract)
-quick_steps=(fmt shell build test template sdk plugins fixtures)
+quick_steps=(fmt shell house build test template sdk plugins fixtures)
 # What makes no sense without a binary.
 after_build=" test docker hostile process mutation plugins schemathesis quickstart without_docker readme chaos uptime wheels proxies contract "
 # What starts sandboxes.
@@ -53,6 +54,8 @@ step_shell() {
     if command -v shellcheck >/dev/null; then shellcheck --external-sources "${scripts[@]}"; fi
     python3 -B scripts/curl.py --check
 }
+# Sizes of objects, circles of modules, owners of crates.
+step_house() { python3 -B scripts/house.py; }
 step_clippy() { cargo clippy --locked --workspace --all-targets -- -D warnings; }
 step_queries() { scripts/queries.sh --check; }
 step_build() { cargo build --locked; }
