@@ -23,14 +23,10 @@ LIMITS = {
 
 # What is beyond its limit until `service` is three crates, and what else is left to do.
 KNOWN = {
-    ("impl blocks of a type", "plugbay::Service"): 60,
-    ("methods of a type", "plugbay::Service"): 267,
+    ("impl blocks of a type", "plugbay::Service"): 59,
+    ("methods of a type", "plugbay::Service"): 266,
     ("impl blocks of a type", "domain::Manifest"): 7,
     ("impl blocks of a type", "session::Host"): 12,
-    ("modules in a circle", "config"): 3,
-    ("modules in a circle", "package"): 2,
-    ("modules in a circle", "session"): 2,
-    ("modules in a circle", "wire"): 2,
 }
 
 # Foreign crates that one manifest alone names.

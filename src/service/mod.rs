@@ -13,7 +13,6 @@ mod data_dir;
 mod denials;
 mod disk;
 mod download;
-mod egress;
 mod engines;
 mod error;
 mod execute;

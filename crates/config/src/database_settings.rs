@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::kind::Kind;
-use super::settings::{MIB, Setting, setting};
+use super::setting::{MIB, Setting, setting};
 
 /// In the order of the documentation.
 pub(super) const DATABASE_SETTINGS: &[Setting] = &[

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::kind::{FieldKind, Kind};
 use super::load::variable;
-use super::settings::{Setting, settings};
+use super::setting::Setting;
+use super::settings::settings;
 
 /// JSON Schema (draft 2020-12) of `plugbay.yaml`; `openapi/config.schema.json` is its text.
 ///

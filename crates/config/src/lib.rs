@@ -13,6 +13,7 @@ mod error;
 mod kind;
 mod load;
 mod sandbox_settings;
+mod setting;
 mod settings;
 mod substitute;
 #[cfg(test)]

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::assemble::assemble;
 use super::kind::Kind;
-use super::settings::{Setting, settings};
+use super::setting::Setting;
+use super::settings::settings;
 use super::{Config, ConfigError, Environment, Overrides, substitute};
 use plugbay_domain::yaml::{self, Limits, Mistakes, Node, Place, Scalar, Style};
 use plugbay_domain::{AllowedHost, FieldError, SignaturePolicy, nearest};

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::kind::Kind;
-use super::settings::{COUNT, MIB, Setting, setting};
+use super::setting::{COUNT, MIB, Setting, setting};
 use plugbay_domain::{ResourceCeiling, ResourceLimits};
 
 const CPUS: Kind = Kind::Number(0.01, 1_000_000.0);

@@ -1,29 +1,12 @@
 //! Every key of the configuration, once: its rules, its default, and what it is for.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::database_settings::DATABASE_SETTINGS;
 use super::kind::{FieldKind, Kind, ResourceField};
 use super::sandbox_settings::SANDBOX_SETTINGS;
+use super::setting::{COUNT, MIB, Setting, setting};
 use plugbay_domain::ArchiveLimits;
-
-/// One key.
-pub(super) struct Setting {
-    /// Sections and key, joined by dots.
-    pub(super) path: &'static str,
-    pub(super) kind: Kind,
-    pub(super) default: fn() -> Value,
-    /// What it is for, in which unit, and what is seen when it is hit.
-    pub(super) doc: &'static str,
-}
-
-pub(super) const fn setting(path: &'static str, kind: Kind, default: fn() -> Value, doc: &'static str) -> Setting {
-    Setting { path, kind, default, doc }
-}
-
-/// Largest whole number of MiB: as bytes it fits 64 bits.
-pub(super) const MIB: Kind = Kind::Whole(1, 1 << 40);
-pub(super) const COUNT: Kind = Kind::Whole(1, 1 << 40);
 
 /// Every key, in the order of the documentation.
 pub(super) fn settings() -> impl Iterator<Item = &'static Setting> {

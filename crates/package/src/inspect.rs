@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::archive::{Archive, Entry, EntryKind};
 use super::names::Names;
-use super::root::{Root, find_root};
+use super::root::{MANIFEST, Root, find_root};
 use super::upload::ArchiveFile;
 use super::{EntryPath, PackageError, Signer, VerifiedArchive};
 use plugbay_domain::{ArchiveLimits, Digest, PluginName, escape};
@@ -16,7 +16,6 @@ use plugbay_domain::{ArchiveLimits, Digest, PluginName, escape};
 /// Longest plugin.yaml and longest config.yaml.
 const MAX_DOCUMENT_BYTES: u64 = 64 * 1024;
 
-pub(super) const MANIFEST: &str = "plugin.yaml";
 const CONFIG: &str = "config.yaml";
 
 /// A verified archive that obeys every rule for archives. Its manifest has not been read yet.

@@ -1,9 +1,11 @@
 //! Where a package begins inside its archive: at the archive's root, or in the single top folder with nothing beside it.
 
 use super::archive::{Entry, EntryKind};
-use super::inspect::MANIFEST;
 use super::{EntryPath, PackageError};
 use plugbay_domain::escape;
+
+/// What says what a package is.
+pub(super) const MANIFEST: &str = "plugin.yaml";
 
 /// The package's root.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,9 +12,17 @@ use tokio_util::sync::CancellationToken;
 use super::SessionEnd;
 use super::answered::{CallError, CallOutcome, Delivery};
 use super::chunks::{Events, Sink, StreamEvent, as_list, collect};
-use super::requests::Served;
 use plugbay_domain::{CallId, Origin};
 use plugbay_protocol::{Chunk, Progress, RemoteError, Violation};
+
+/// What a request of the plugin has of the call that it serves.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) deadline: tokio::time::Instant,
+    pub(super) origin: Origin,
+    /// Cancelled when nobody waits for the call any more.
+    pub(super) given_up: CancellationToken,
+}
 
 pub(super) type Delivered = Result<CallOutcome, CallError>;
 

@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tokio_util::sync::DropGuard;
 
 use super::actor::Actor;
 use super::calls::Calls;
@@ -22,12 +21,11 @@ use super::quota::give_back;
 use super::reader::{Reader, ReaderEnd};
 use super::requests::Requests;
 use super::start_failure::{ConnectError, LaunchError, Refused, StartFailure, tail};
-use super::{Condition, Inner, LogLine, PluginLog, Session};
-use crate::host::Host;
-use plugbay_domain::{Clock, PluginState};
+use super::surroundings::Surroundings;
+use super::{Condition, Inner, LogLine, Session};
+use plugbay_domain::PluginState;
 use plugbay_protocol::{Hello, Initialize, LineBuffer, Outgoing, Ready, RemoteError, Violation, read_hello};
-use plugbay_runtime::shutdown::Shutdown;
-use plugbay_sandbox::{RunningSandbox, Sandbox, SandboxError, SandboxExit, SandboxSpec, VolumeLease};
+use plugbay_sandbox::{RunningSandbox, SandboxError, SandboxExit, SandboxSpec, VolumeLease};
 
 /// Bytes of the first line, report included.
 const MAX_HELLO_BYTES: usize = 64 * 1024;
@@ -63,35 +61,6 @@ pub struct LaunchOrder {
     pub run_dir: PathBuf,
     /// The revision of the configuration in `initialize`.
     pub config_revision: i64,
-}
-
-/// What every start needs.
-#[derive(Clone, Debug)]
-pub struct Surroundings {
-    /// What runs sandboxes.
-    pub engine: Arc<dyn Sandbox>,
-    /// The plugin's log.
-    pub log: Arc<PluginLog>,
-    /// What the plugin may ask of the service.
-    pub host: Host,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// What spawns.
-    pub shutdown: Shutdown,
-    /// What listens to a sandbox with network access.
-    pub way_out: WayOut,
-    /// What it has as `/data`; given back once the sandbox is gone.
-    pub data: Option<VolumeLease>,
-}
-
-/// Begins to serve the socket of what leaves a sandbox, for the user with this uid, until the guard is dropped.
-#[derive(Clone)]
-pub struct WayOut(pub Arc<dyn Fn(UnixListener, u32) -> DropGuard + Send + Sync>);
-
-impl std::fmt::Debug for WayOut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("WayOut")
-    }
 }
 
 /// Starts a session. Whatever fails, nothing is left behind. `on_state` hears of each step.
@@ -183,7 +152,7 @@ impl Starting {
         let Connected { host, log, lines, hello } = self.connect(&mut dir, deadline).await?;
         self.around.engine.check_report(&self.order.spec, &hello.report)?;
         // Before the plugin is asked to initialize, which may need it.
-        let way_out = dir.take_egress().map(|listener| self.around.way_out.0(listener, self.order.spec.uid));
+        let way_out = dir.take_egress().map(|listener| self.around.host.let_out(listener, self.order.spec.uid));
         on_state(PluginState::Loaded);
 
         let message_bytes = self.order.limits.message_bytes;

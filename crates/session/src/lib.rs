@@ -29,6 +29,7 @@ mod quota;
 mod reader;
 mod requests;
 mod start_failure;
+mod surroundings;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,9 +44,10 @@ pub use chunks::StreamEvent;
 pub use ended::{EndCause, SessionEnd};
 pub use examine::Unfit;
 pub use instance_dir::remove_left_over_dirs;
-pub use launch::{LaunchOrder, SessionLimits, Surroundings, WayOut, launch};
+pub use launch::{LaunchOrder, SessionLimits, launch};
 pub use plugin_log::{LogLine, PluginLog};
 pub use start_failure::{LaunchError, StartFailure};
+pub use surroundings::Surroundings;
 
 use plugbay_domain::{CallId, Origin, SessionId, Timestamp};
 use plugbay_protocol::{CancelReason, Invoke, Outgoing, Payload, Ready};

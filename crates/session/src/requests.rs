@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::Calls;
+use super::calls::{Calls, Served};
 use super::outbound::Outbound;
 use crate::host::{Asked, Host, HostError, OWN_TIME};
 use plugbay_domain::{CallId, Origin, escape};
@@ -24,15 +24,6 @@ pub(super) struct Requests {
     outbound: Arc<Outbound>,
     shutdown: Shutdown,
     room: Arc<Semaphore>,
-}
-
-/// What a request of the plugin has of the call that it serves.
-#[derive(Debug)]
-pub(super) struct Served {
-    pub(super) deadline: Instant,
-    pub(super) origin: Origin,
-    /// Cancelled when nobody waits for the call any more.
-    pub(super) given_up: CancellationToken,
 }
 
 /// What every request may say beside its own parameters: the call it serves.

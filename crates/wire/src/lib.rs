@@ -4,6 +4,7 @@ mod audit;
 mod chat;
 mod config;
 mod figures;
+mod grants;
 mod keys;
 mod limits;
 mod permissions;
@@ -25,11 +26,12 @@ pub use chat::{
 };
 pub use config::{ConfigView, PendingConfig, SecretState};
 pub use figures::{FailureCount, PluginHealthView, PluginMetrics, SandboxPlan, SandboxView, Stats};
+pub use grants::GrantView;
 pub use keys::{KeyList, KeyView, NewKey};
 pub use limits::{Limits, LimitsCeiling, LimitsChange, LimitsView};
 pub use permissions::{
-    AcceptedRiskView, ApproveRequest, DecisionRecord, GrantView, PermissionRequestView, PermissionsDecided,
-    PermissionsShown, RevokeRequest,
+    AcceptedRiskView, ApproveRequest, DecisionRecord, PermissionRequestView, PermissionsDecided, PermissionsShown,
+    RevokeRequest,
 };
 pub use plugins::{
     Breaker, CommandView, FailureView, HookView, InstallFromUrl, Installed, PendingView, PermissionDiff,

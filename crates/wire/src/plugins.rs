@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::grants::GrantView;
 use super::limits::Limits;
-use super::permissions::GrantView;
 use super::problem::FieldProblem;
 use super::requires::RequirementView;
 use super::updates::LastUpdateView;

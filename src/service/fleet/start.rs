@@ -85,7 +85,6 @@ impl Service {
             host: self.host(member, subject),
             clock: Arc::clone(&self.clock),
             shutdown: self.shutdown.clone(),
-            way_out: self.way_out(&subject.reach),
             data: Some(data),
         };
         let id = order.spec.session;

@@ -26,8 +26,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 
 pub use error::HostError;
 pub use rush::Rush;
@@ -172,6 +174,11 @@ impl Host {
     /// The plugin starts or ends: requests of others make room until the guard is dropped.
     pub(crate) fn hurry(&self) -> Hurried {
         self.turns.hurry()
+    }
+
+    /// Serves the socket of what leaves the sandbox of this plugin, whose user has this uid, until the guard is dropped.
+    pub(crate) fn let_out(&self, listener: UnixListener, uid: u32) -> DropGuard {
+        self.parts.web.egress.listen(&self.asker.exit, listener, uid)
     }
 
     /// Answers a request, in its turn.
