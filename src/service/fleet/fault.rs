@@ -1,12 +1,13 @@
 //! Whose fault it is that a plugin did not start.
 
+use super::StartError;
 use crate::domain::{Chain, Code, Refusal as _};
 use crate::metrics::StartOutcome;
 use crate::sandbox::SandboxError;
-use crate::service::{PluginProblem, ServiceError};
+use crate::service::PluginProblem;
 use crate::session::LaunchError;
 
-/// The reason of a start that the engine did not manage.
+/// The reason of a start that the engine did not manage, as callers read it.
 const ENGINE_REASON: &str = "engine";
 
 /// What a start failed for.
@@ -20,15 +21,18 @@ pub(super) enum Fault {
     Plugin,
 }
 
-impl Fault {
-    pub(super) fn of(error: &ServiceError) -> Self {
-        match error {
-            ServiceError::Plugin(problem) if problem.code == Code::EngineUnavailable => Self::EngineAway,
-            ServiceError::Plugin(problem) if problem.code == Code::PluginStartFailed => match problem.reason {
-                Some(ENGINE_REASON) => Self::Surroundings,
-                _ => Self::Plugin,
+impl StartError {
+    /// Whose fault it is.
+    pub(super) fn fault(&self) -> Fault {
+        match self {
+            Self::Refused(error) | Self::Data(error) if error.code() == Code::EngineUnavailable => Fault::EngineAway,
+            Self::Refused(_) | Self::Data(_) | Self::Launch(LaunchError::InstanceDir { .. }) => Fault::Surroundings,
+            Self::Launch(LaunchError::Plugin(_)) => Fault::Plugin,
+            Self::Launch(LaunchError::Sandbox(error)) => match error {
+                SandboxError::Unavailable { .. } | SandboxError::NoEngine { .. } => Fault::EngineAway,
+                SandboxError::EndedAtOnce(_) => Fault::Plugin,
+                _ => Fault::Surroundings,
             },
-            _ => Self::Surroundings,
         }
     }
 }
@@ -59,5 +63,26 @@ impl PluginProblem {
             }
             error => Self { how, ..Self::new(code, Chain(&error).to_string()) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::ServiceError;
+
+    #[test]
+    fn only_what_the_plugin_did_is_its_fault() {
+        let of_engine = |error| StartError::Launch(LaunchError::Sandbox(error)).fault();
+        let away = PluginProblem::new(Code::EngineUnavailable, "the engine does not answer at the moment");
+        assert_eq!(StartError::Refused(away.into()).fault(), Fault::EngineAway);
+        let weaker = || SandboxError::Weaker { differences: Vec::new() };
+        let (docker, process) = (Box::new(weaker()), Box::new(weaker()));
+        assert_eq!(of_engine(SandboxError::NoEngine { docker, process }), Fault::EngineAway);
+        assert_eq!(of_engine(weaker()), Fault::Surroundings);
+        assert_eq!(StartError::Data(ServiceError::TokenMissing).fault(), Fault::Surroundings);
+        let path = "/run/plugbay".into();
+        let no_folder = LaunchError::InstanceDir { path, source: std::io::ErrorKind::StorageFull.into() };
+        assert_eq!(StartError::Launch(no_folder).fault(), Fault::Surroundings);
     }
 }

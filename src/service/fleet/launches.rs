@@ -8,10 +8,9 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::fault::Fault;
+use super::StartError;
 use super::member::stop_wished;
 use crate::metrics::{StartMeters, StartOutcome};
-use crate::service::ServiceError;
 
 /// After so many starts that somebody asked for, one of the others has its turn.
 const ASKED_IN_A_ROW: u32 = 3;
@@ -100,13 +99,13 @@ impl Launches {
 
 impl Turn {
     /// Does the work of a turn. What takes too long goes on without the turn.
-    pub(super) async fn hold<T>(self, work: impl Future<Output = Result<T, ServiceError>>) -> Result<T, ServiceError> {
+    pub(super) async fn hold<T>(self, work: impl Future<Output = Result<T, StartError>>) -> Result<T, StartError> {
         let (began, shared) = (Instant::now(), self.0.clone());
         let started = self.hold_for(LONGEST_TURN, work).await;
         if let Some(Shared { meters, .. }) = shared.as_deref() {
             let outcome = match &started {
                 Ok(_) => StartOutcome::Active,
-                Err(error) => Fault::of(error).into(),
+                Err(error) => error.fault().into(),
             };
             meters.outcomes.of(outcome).add_one();
             if started.is_ok() {
@@ -171,6 +170,7 @@ mod tests {
     use futures_util::poll;
 
     use super::*;
+    use crate::service::ServiceError;
 
     fn free(launches: &Launches) -> usize {
         launches.0.lock().free
@@ -248,7 +248,8 @@ mod tests {
             () = next => assert!(began.elapsed() >= longest),
         }
         assert_eq!(launches.turn(Cause::Resumed).await.hold(async { Ok(7) }).await.unwrap(), 7);
-        let failed = launches.turn(Cause::Resumed).await.hold(async { Err::<(), _>(ServiceError::TokenMissing) }).await;
+        let refused = async { Err::<(), _>(StartError::Refused(ServiceError::TokenMissing)) };
+        let failed = launches.turn(Cause::Resumed).await.hold(refused).await;
         assert!(failed.is_err());
         let meters = launches.meters();
         assert_eq!(meters.outcomes.of(StartOutcome::Active).get(), 1);

@@ -169,7 +169,7 @@ impl Supervisor {
                 session.stop(Instant::now() + REPLACED_GRACE).await;
                 self.service.fleet.withdraw(session.id());
                 // What is around it is looked at again by the next start.
-                return Next::start_if(Fault::of(&error) != Fault::Plugin || self.failed_to_start().await);
+                return Next::start_if(error.fault() != Fault::Plugin || self.failed_to_start().await);
             }
         };
         let life = self.serve(fresh);
@@ -190,7 +190,7 @@ impl Supervisor {
                 Ok(fresh) => fresh,
                 // What is around it is looked at again by the next start.
                 Err(error) => {
-                    return Next::start_if(Fault::of(&error) != Fault::Plugin || self.failed_to_start().await);
+                    return Next::start_if(error.fault() != Fault::Plugin || self.failed_to_start().await);
                 }
             };
             if !self.service.is_outdated(&self.member, &fresh) {

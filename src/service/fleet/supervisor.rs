@@ -14,7 +14,7 @@ use super::launches::Cause;
 use super::life::{Life, Next, REPLACED_GRACE};
 use super::member::{Orders, stop_wished};
 use super::probation::Watch;
-use super::{EngineState, Member, Phase};
+use super::{EngineState, Member, Phase, StartError};
 use crate::domain::{Chain, PluginState, QuarantineReason};
 use crate::service::approval::permissions_problem;
 use crate::service::{PluginProblem, Service, ServiceError};
@@ -93,7 +93,9 @@ impl Supervisor {
             let life = match self.start().await {
                 Ok(life) => life,
                 Err(error) => {
-                    let (fault, text) = (Fault::of(&error), error.to_string());
+                    let fault = error.fault();
+                    let error = error.into_service(&self.member);
+                    let text = error.to_string();
                     if let FirstStart::Asked(waiting) = std::mem::replace(&mut first, FirstStart::Resumed) {
                         // Whoever asked may have gone.
                         waiting.send(Err(error)).ok();
@@ -126,24 +128,25 @@ impl Supervisor {
     }
 
     /// Makes a session and puts it where calls find it.
-    async fn start(&mut self) -> Result<Life, ServiceError> {
+    async fn start(&mut self) -> Result<Life, StartError> {
         self.member.set(Phase::Starting(PluginState::Loading));
         let session = self.make_session().await?;
         Ok(self.serve(session))
     }
 
-    pub(super) async fn make_session(&self) -> Result<Session, ServiceError> {
+    pub(super) async fn make_session(&self) -> Result<Session, StartError> {
         let turn = self.service.fleet.launches.turn_unless(self.cause, self.stop.clone()).await;
-        turn.ok_or_else(|| PluginProblem::stopping(&self.member.name))?.hold(Box::pin(self.begin_session())).await
+        let stopping = || StartError::Refused(PluginProblem::stopping(&self.member.name).into());
+        turn.ok_or_else(stopping)?.hold(Box::pin(self.begin_session())).await
     }
 
-    async fn begin_session(&self) -> Result<Session, ServiceError> {
+    async fn begin_session(&self) -> Result<Session, StartError> {
         let member = &self.member;
-        let standing = self.service.refresh_grants(member).await?;
+        let standing = self.service.refresh_grants(member).await.map_err(StartError::Refused)?;
         if let Some(problem) = permissions_problem(&member.name, &standing) {
-            return Err(problem.into());
+            return Err(StartError::Refused(problem.into()));
         }
-        let subject = self.service.subject(member).await?;
+        let subject = self.service.subject(member).await.map_err(StartError::Refused)?;
         let on_state = |state| {
             // A session that replaces another is made while the plugin answers.
             if matches!(member.phase_now(), Phase::Starting(_)) {
@@ -151,7 +154,7 @@ impl Supervisor {
             }
         };
         let started = self.service.start_session(member, &subject, &on_state).await;
-        started.inspect_err(|error| error.note(&self.service, member)).map_err(|error| error.into_service(member))
+        started.inspect_err(|error| error.note(&self.service, member))
     }
 
     /// Nothing of a plugin that stops stays behind.
