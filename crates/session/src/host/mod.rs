@@ -194,20 +194,20 @@ impl Host {
 
     async fn act(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
         let Asked { function, params, origin, deadline, .. } = asked;
-        match function {
-            "kv.get" => self.kv_get(read(params)?).await,
-            "kv.set" => self.kv_set(read(params)?).await,
-            "kv.delete" => self.kv_delete(read(params)?).await,
-            "kv.list" => self.kv_list(read(params)?).await,
-            "db.query" => self.db_query(read(params)?, deadline).await,
-            "db.execute" => self.db_execute(read(params)?, deadline).await,
-            "http.fetch" => self.http_fetch(read(params)?, deadline).await,
-            "api.request" => self.api_request(read(params)?, deadline).await,
-            "chat.send" => self.chat_send(read(params)?, origin).await,
-            "chat.history" => self.chat_history(read(params)?, origin).await,
-            "plugins.execute" => self.plugins_execute(read(params)?, origin, deadline).await,
-            "plugins.list" => self.plugins_list(read(params)?).await,
-            _ => Err(HostError::Unknown { function: escape(function) }),
+        match HostFunction::of(function) {
+            HostFunction::KvGet => self.kv_get(read(params)?).await,
+            HostFunction::KvSet => self.kv_set(read(params)?).await,
+            HostFunction::KvDelete => self.kv_delete(read(params)?).await,
+            HostFunction::KvList => self.kv_list(read(params)?).await,
+            HostFunction::DbQuery => self.db_query(read(params)?, deadline).await,
+            HostFunction::DbExecute => self.db_execute(read(params)?, deadline).await,
+            HostFunction::HttpFetch => self.http_fetch(read(params)?, deadline).await,
+            HostFunction::ApiRequest => self.api_request(read(params)?, deadline).await,
+            HostFunction::ChatSend => self.chat_send(read(params)?, origin).await,
+            HostFunction::ChatHistory => self.chat_history(read(params)?, origin).await,
+            HostFunction::PluginsExecute => self.plugins_execute(read(params)?, origin, deadline).await,
+            HostFunction::PluginsList => self.plugins_list(read(params)?).await,
+            HostFunction::Unknown => Err(HostError::Unknown { function: escape(function) }),
         }
     }
 }

@@ -182,3 +182,17 @@ fn read_refusal(pointer: &str, refusal: &Value, mistakes: &mut Vec<FieldError>) 
     };
     Some(CannedAnswer::Refusal { code, text: text.to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plugbay_domain::Word as _;
+    use plugbay_runtime::metrics::HostFunction;
+
+    #[test]
+    fn every_function_has_a_shape() {
+        let functions = HostFunction::ALL.iter().filter(|function| **function != HostFunction::Unknown);
+        let names: Vec<_> = functions.map(|function| function.as_str()).collect();
+        assert_eq!(SHAPES.map(|shape| shape.function).to_vec(), names);
+    }
+}
