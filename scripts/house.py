@@ -24,7 +24,7 @@ LIMITS = {
 # What is beyond its limit until `service` is three crates, and what else is left to do.
 KNOWN = {
     ("impl blocks of a type", "plugbay::Service"): 59,
-    ("methods of a type", "plugbay::Service"): 266,
+    ("methods of a type", "plugbay::Service"): 263,
     ("impl blocks of a type", "domain::Manifest"): 7,
     ("impl blocks of a type", "session::Host"): 12,
 }

@@ -17,7 +17,7 @@ use super::problem::Problem;
 use super::stream::{COMMENT, KEEP_ALIVE, event, response};
 use super::{App, body, request, view};
 use crate::domain::FieldError;
-use crate::service::{Delivery, ExecuteOrder, Executing, StreamEvent};
+use crate::service::{CallRequest, Delivery, Executing, StreamEvent};
 use crate::wire::{ChunkEvent, ExecuteAnswer, ExecuteRequest, ProgressEvent};
 
 /// What comes before and after a plugin in the address of its calls.
@@ -75,16 +75,14 @@ pub(super) async fn execute(
     }
     let delivery = if wants_stream(&request) { Delivery::Stream } else { Delivery::Whole };
     let trace = request::traceparent(&request);
-    let order = ExecuteOrder {
-        method: wanted.method.as_deref(),
-        context: wanted.context.as_deref(),
-        timeout: wanted.timeout_ms.map(Duration::from_millis),
-        trace: trace.as_deref(),
-        delivery,
-    };
+    let timeout = wanted.timeout_ms.map(Duration::from_millis);
+    let call = CallRequest::of_caller(&permit.0, &id.0, wanted.method.as_deref(), wanted.context.as_deref())?
+        .with_timeout(timeout)
+        .with_trace(trace.as_deref())
+        .with_delivery(delivery);
     let connection = request.conn_data::<Arc<Connection>>().cloned();
     let executing = tokio::select! {
-        executing = app.service.execute(&permit.0, &id.0, order) => executing?,
+        executing = app.service.call(call) => executing?,
         () = gone(connection.clone()) => return Err(nobody()),
     };
     match delivery {

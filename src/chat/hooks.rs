@@ -13,7 +13,7 @@ use super::split::split;
 use crate::domain::{
     Chain, ErrorKind, Hook, HookName, Message, OnFailure, Origin, PluginName, PostedFile, Priority, Refusal as _,
 };
-use crate::service::{Caller, Event, Execution, Listener, Service, ServiceError};
+use crate::service::{CallRequest, Caller, Execution, Listener, Service, ServiceError};
 
 /// What a plugin had to say.
 #[derive(Debug)]
@@ -114,7 +114,9 @@ impl Round {
         let told = self.recipients.iter().map(|Recipient { plugin, hook }| {
             let timeout = hook.timeout_ms.map(Duration::from_millis);
             let method = hook.name.as_str();
-            service.tell(Event { plugin, method, params: &self.params, timeout, origin, trace })
+            let request =
+                CallRequest::of_service(plugin, method, &self.params, timeout).with_origin(origin).with_trace(trace);
+            async { service.call(request).await?.answer().await }
         });
         let told = join_all(told).await;
         let mut outcome = Outcome::default();

@@ -72,7 +72,7 @@ pub use data_dir::{DataDir, DataDirError};
 pub use download::Download;
 pub use engines::EngineReport;
 pub use error::ServiceError;
-pub use execute::{Event, ExecuteOrder, Executing, Execution, PluginAnswer};
+pub use execute::{CallRequest, Executing, Execution, PluginAnswer};
 pub use fleet::{BreakerState, BreakerView, CallRecord, EngineState, Failure, LastFailure, Metrics, StateEvent};
 pub use idempotency::{Begun, Remember};
 pub use incoming::{Incoming, Staging, UploadWriter};

@@ -7,7 +7,7 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
 
-use super::execute::Making;
+use super::execute::CallRequest;
 use super::{Execution, Service, ServiceError};
 use crate::domain::{Chain, Code, ErrorKind, Refusal as _};
 use crate::host::{PluginCall, Refused, Uplink};
@@ -75,8 +75,8 @@ impl Service {
         let most = self.config.calls.message_bytes.saturating_sub(ENVELOPE_BYTES);
         let context = context.as_deref().map(|raw| fitting("`context`", raw, most)).transpose()?;
         let context = context.unwrap_or_else(|| Payload::of(&json!({})));
-        let making = Making::of_plugin(&store, &plugin, method.as_deref(), &context, (origin, deadline));
-        let Execution { call, took, answer } = self.make(making).await?.answer().await?;
+        let request = CallRequest::of_plugin(&store, &plugin, method.as_deref(), context, deadline).with_origin(origin);
+        let Execution { call, took, answer } = self.call(request).await?.answer().await?;
         // What a plugin answers may hold line breaks, which end a message.
         let result = answer.result.as_deref().map(|raw| fitting("the answer", raw, most)).transpose()?;
         let result = result.map(|payload| RawValue::from_string(payload.as_str().to_owned()));
@@ -118,7 +118,7 @@ fn fitting(what: &str, raw: &RawValue, most: usize) -> Result<Payload, ServiceEr
         let detail = format!("{what} has {} bytes; at most {most} are passed on", raw.get().len());
         return Err(super::PluginProblem::new(Code::PayloadInvalid, detail).into());
     }
-    Payload::new(raw).map_err(|error| Service::payload_problem(what, &error))
+    Payload::new(raw).map_err(|error| CallRequest::payload_problem(what, &error))
 }
 
 enum Work {

@@ -1,39 +1,175 @@
-//! A call that the breaker let through, and what it says about the plugin.
+//! A call that was let in, until it is over.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use crate::domain::Code;
-use crate::service::fleet::{Member, Pass, Verdict};
-use crate::service::{PluginProblem, ServiceError};
+use tokio::time::Instant;
 
-/// Tells the breaker how the call ended, however that comes about.
+use super::answer::{PluginAnswer, lift};
+use super::{EXECUTE, SOON, ended_problem};
+use crate::domain::{CallId, Code, SessionId, Timestamp};
+use crate::protocol::RemoteError;
+use crate::service::fleet::{CallRecord, InFlightPlace, Member, Outcome, Pass, Verdict};
+use crate::service::{PluginProblem, Service, ServiceError};
+use crate::session::{CallError, CallOutcome, EndCause};
+
+/// Owns everything that a call holds beside its row in the session: its place among the calls of all plugins, what the
+/// breaker will be told of it, and, once it was sent, the line in the plugin's record. All of it ends when this is dropped,
+/// however that comes about.
 #[derive(Debug)]
-pub(super) struct Admitted {
+pub(super) struct Admission {
+    service: Weak<Service>,
     member: Arc<Member>,
+    pub(super) call: CallId,
+    method: Cow<'static, str>,
+    began: Instant,
     pass: Pass,
-    pub(super) verdict: Verdict,
+    verdict: Verdict,
+    sent: Option<Sent>,
+    /// Dropped without an answer, it was cancelled.
+    outcome: Outcome,
+    _in_flight: InFlightPlace,
 }
 
-impl Admitted {
-    pub(super) fn new(member: &Arc<Member>) -> Result<Self, ServiceError> {
-        match member.admit() {
-            Ok(pass) => Ok(Self { member: Arc::clone(member), pass, verdict: Verdict::None }),
-            Err(wait) => {
-                let name = &member.name;
-                let failures = member.breaker_view().failures;
-                let detail = format!("`{name}` failed {failures} times in a row; it is tried again after a while");
-                let how = format!(
-                    "wait as long as Retry-After says; plugbay logs {name} shows why it fails; \
-                     plugbay enable {name} lets calls through at once"
-                );
-                Err(PluginProblem::new(Code::BreakerOpen, detail).with_how(how).retry_after(wait).into())
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    session: SessionId,
+    at: Timestamp,
+}
+
+impl Admission {
+    /// Asks the breaker.
+    pub(super) fn new(
+        service: &Arc<Service>,
+        member: &Arc<Member>,
+        (method, began): (&str, Instant),
+        in_flight: InFlightPlace,
+    ) -> Result<Self, ServiceError> {
+        let pass = member.admit().map_err(|wait| breaker_problem(member, wait))?;
+        Ok(Self {
+            service: Arc::downgrade(service),
+            member: Arc::clone(member),
+            call: CallId::generate(),
+            method: if method == EXECUTE { EXECUTE.into() } else { method.to_owned().into() },
+            began,
+            pass,
+            verdict: Verdict::None,
+            sent: None,
+            outcome: Outcome::Cancelled,
+            _in_flight: in_flight,
+        })
+    }
+
+    /// It is on its way to the plugin.
+    pub(super) fn send(&mut self, session: SessionId, at: Timestamp) {
+        self.member.running.fetch_add(1, Ordering::Relaxed);
+        self.sent = Some(Sent { session, at });
+    }
+
+    /// How long it has taken until now, with what it waited for before it was sent.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Reads the answer, and remembers what it says about the plugin.
+    pub(super) fn read(&mut self, outcome: CallOutcome) -> PluginAnswer {
+        match outcome {
+            CallOutcome::Result(raw) => {
+                self.verdict = Verdict::Good;
+                let mut answer = lift(raw);
+                // What went wrong is shown and kept in many places; results are the plugin's own affair.
+                let mask = |text: String| self.member.log.mask(&text);
+                (answer.error, answer.message) = (answer.error.map(mask), answer.message.map(mask));
+                self.outcome = if answer.success { Outcome::Ok } else { Outcome::Failed };
+                answer
             }
+            CallOutcome::Raised(RemoteError { message, data, .. }) => {
+                self.outcome = Outcome::Raised;
+                self.verdict = Verdict::Bad;
+                let message = self.member.log.mask(&message);
+                self.fail("raised", &message);
+                if let Some(trace) = data.trace.filter(|trace| !trace.is_empty()) {
+                    self.member.log.add("log", Some("ERROR".to_owned()), &trace, None);
+                }
+                PluginAnswer {
+                    error: Some(message),
+                    error_kind: data.kind.map(|kind| self.member.log.mask(&kind)),
+                    ..PluginAnswer::default()
+                }
+            }
+        }
+    }
+
+    /// What the caller is told of a call that ended without an answer.
+    pub(super) fn failed(&mut self, error: CallError, timeout: Duration) -> PluginProblem {
+        self.verdict = match &error {
+            CallError::Timeout | CallError::TooMuch { .. } => Verdict::Bad,
+            CallError::Ended(end) if end.cause == EndCause::Stopped => Verdict::None,
+            CallError::Ended(_) => self.sent.map_or(Verdict::None, |sent| Verdict::Ended(sent.session)),
+            CallError::NotReading | CallError::CallerTooSlow { .. } => Verdict::None,
+        };
+        let (name, method) = (&self.member.name, &self.method);
+        let (outcome, problem) = match error {
+            CallError::Timeout => {
+                let detail = format!("`{name}` did not answer `{method}` within {} ms", timeout.as_millis());
+                (Outcome::Timeout, PluginProblem::new(Code::PluginTimeout, detail))
+            }
+            CallError::Ended(end) => (Outcome::Ended, ended_problem(&self.member, &end)),
+            CallError::NotReading => {
+                let detail = format!("`{name}` does not read what it is sent");
+                (Outcome::Refused, PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON))
+            }
+            CallError::TooMuch { max_bytes } => {
+                let detail = format!("the chunks of `{name}` are more than {max_bytes} bytes together");
+                let how = "ask for a stream, or let the plugin answer with less".to_owned();
+                (Outcome::Refused, PluginProblem::new(Code::PluginProtocol, detail).with_how(how))
+            }
+            CallError::CallerTooSlow { max_bytes } => {
+                let detail = format!("more than {max_bytes} bytes of chunks waited for the caller");
+                let how = "read the stream as fast as it comes".to_owned();
+                (Outcome::Refused, PluginProblem::new(Code::PluginBusy, detail).with_how(how))
+            }
+        };
+        self.outcome = outcome;
+        if outcome == Outcome::Timeout {
+            self.fail("timeout", &problem.detail);
+        }
+        problem
+    }
+
+    fn fail(&self, kind: &'static str, text: &str) {
+        // The service may be gone when the answer comes.
+        let now = self.service.upgrade().map(|service| service.now()).or(self.sent.map(|sent| sent.at));
+        if let Some(now) = now {
+            self.member.record.failure(kind, now, text, None);
         }
     }
 }
 
-impl Drop for Admitted {
+fn breaker_problem(member: &Member, wait: Duration) -> ServiceError {
+    let name = &member.name;
+    let failures = member.breaker_view().failures;
+    let detail = format!("`{name}` failed {failures} times in a row; it is tried again after a while");
+    let how = format!(
+        "wait as long as Retry-After says; plugbay logs {name} shows why it fails; \
+         plugbay enable {name} lets calls through at once"
+    );
+    PluginProblem::new(Code::BreakerOpen, detail).with_how(how).retry_after(wait).into()
+}
+
+impl Drop for Admission {
     fn drop(&mut self) {
         self.member.settle(self.pass, self.verdict);
+        let Some(Sent { at, .. }) = self.sent else { return };
+        self.member.running.fetch_sub(1, Ordering::Relaxed);
+        self.member.record.call(CallRecord {
+            call: self.call,
+            method: std::mem::take(&mut self.method),
+            started_at: at,
+            duration: self.began.elapsed(),
+            outcome: self.outcome,
+        });
     }
 }

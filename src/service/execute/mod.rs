@@ -1,32 +1,26 @@
 //! One call into a plugin. The path touches no database, takes no lock that plugins share, and copies the payload once.
 
-mod admitted;
+mod admission;
 mod answer;
-mod making;
+mod request;
 mod waiting;
 
-use std::borrow::Cow;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use admitted::Admitted;
+use admission::Admission;
 pub use answer::PluginAnswer;
-use answer::lift;
-pub use making::Event;
-pub(super) use making::Making;
-use making::{AskedBy, Patience};
+use request::AskedBy;
+pub use request::CallRequest;
 use waiting::Waiting;
 
 use super::approval::permissions_problem;
-use super::fleet::{CallRecord, InFlightPlace, Member, Outcome, Verdict};
-use super::{Caller, PluginProblem, Service, ServiceError};
-use crate::domain::{CallId, Code, Origin, PluginRef, SessionId, Timestamp, escape};
-use crate::protocol::{HygieneError, Payload, RemoteError};
-use crate::session::{CallError, CallOutcome, Delivery, EndCause, NewCall, RunningCall, SessionEnd, StreamEvent};
+use super::fleet::Member;
+use super::{PluginProblem, Service, ServiceError};
+use crate::domain::{CallId, Code, PluginRef, escape};
+use crate::session::{CallError, NewCall, RunningCall, SessionEnd, StreamEvent};
 
 /// The method that every plugin has, and nearly all calls are of.
 const EXECUTE: &str = "execute";
@@ -39,21 +33,6 @@ const HANDLERS: [&str; 3] = ["on_message", "on_file_upload", "on_command"];
 
 /// When a caller should come back where nothing better is known.
 const SOON: Duration = Duration::from_secs(1);
-
-/// A call to be made.
-#[derive(Debug)]
-pub struct ExecuteOrder<'a> {
-    /// The method; `execute` when absent.
-    pub method: Option<&'a str>,
-    /// What it is given.
-    pub context: Option<&'a RawValue>,
-    /// How long the caller waits; the plugin's limit when absent.
-    pub timeout: Option<Duration>,
-    /// The caller's traceparent.
-    pub trace: Option<&'a str>,
-    /// Whether chunks are wanted as they come.
-    pub delivery: Delivery,
-}
 
 /// What a caller is told.
 #[derive(Debug)]
@@ -69,16 +48,15 @@ pub struct Execution {
 /// A call on its way.
 #[derive(Debug)]
 pub struct Executing {
-    call: CallId,
     running: RunningCall,
-    note: Note,
+    admission: Admission,
     timeout: Duration,
 }
 
 impl Executing {
     /// The call.
     pub fn call(&self) -> CallId {
-        self.call
+        self.admission.call
     }
 
     /// The next part of a stream; `None` when the answer is next.
@@ -88,144 +66,21 @@ impl Executing {
 
     /// The answer.
     pub async fn answer(self) -> Result<Execution, ServiceError> {
-        let Self { call, running, mut note, timeout } = self;
+        let Self { running, mut admission, timeout } = self;
         let answered = running.answer().await;
-        let took = note.began.elapsed();
+        let (call, took) = (admission.call, admission.elapsed());
         match answered {
-            Ok(outcome) => Ok(Execution { call, took, answer: note.read(outcome) }),
-            Err(error) => Err(note.failed(error, timeout).of_call(call).into()),
+            Ok(outcome) => Ok(Execution { call, took, answer: admission.read(outcome) }),
+            Err(error) => Err(admission.failed(error, timeout).of_call(call).into()),
         }
-    }
-}
-
-/// Writes a call down when it is over, however that comes about.
-#[derive(Debug)]
-struct Note {
-    service: Weak<Service>,
-    member: Arc<Member>,
-    call: CallId,
-    method: Cow<'static, str>,
-    began: Instant,
-    started_at: Timestamp,
-    outcome: Outcome,
-    session: SessionId,
-    admitted: Admitted,
-    _in_flight: InFlightPlace,
-}
-
-impl Note {
-    fn read(&mut self, outcome: CallOutcome) -> PluginAnswer {
-        match outcome {
-            CallOutcome::Result(raw) => {
-                self.admitted.verdict = Verdict::Good;
-                let mut answer = lift(raw);
-                // What went wrong is shown and kept in many places; results are the plugin's own affair.
-                let mask = |text: String| self.member.log.mask(&text);
-                (answer.error, answer.message) = (answer.error.map(mask), answer.message.map(mask));
-                self.outcome = if answer.success { Outcome::Ok } else { Outcome::Failed };
-                answer
-            }
-            CallOutcome::Raised(RemoteError { message, data, .. }) => {
-                self.outcome = Outcome::Raised;
-                self.admitted.verdict = Verdict::Bad;
-                let message = self.member.log.mask(&message);
-                self.fail("raised", &message);
-                if let Some(trace) = data.trace.filter(|trace| !trace.is_empty()) {
-                    self.member.log.add("log", Some("ERROR".to_owned()), &trace, None);
-                }
-                PluginAnswer {
-                    error: Some(message),
-                    error_kind: data.kind.map(|kind| self.member.log.mask(&kind)),
-                    ..PluginAnswer::default()
-                }
-            }
-        }
-    }
-
-    fn failed(&mut self, error: CallError, timeout: Duration) -> PluginProblem {
-        self.admitted.verdict = match &error {
-            CallError::Timeout | CallError::TooMuch { .. } => Verdict::Bad,
-            CallError::Ended(end) if end.cause == EndCause::Stopped => Verdict::None,
-            CallError::Ended(_) => Verdict::Ended(self.session),
-            CallError::NotReading | CallError::CallerTooSlow { .. } => Verdict::None,
-        };
-        let (name, method) = (&self.member.name, &self.method);
-        let (outcome, problem) = match error {
-            CallError::Timeout => {
-                let detail = format!("`{name}` did not answer `{method}` within {} ms", timeout.as_millis());
-                (Outcome::Timeout, PluginProblem::new(Code::PluginTimeout, detail))
-            }
-            CallError::Ended(end) => (Outcome::Ended, ended_problem(&self.member, &end)),
-            CallError::NotReading => {
-                let detail = format!("`{name}` does not read what it is sent");
-                (Outcome::Refused, PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON))
-            }
-            CallError::TooMuch { max_bytes } => {
-                let detail = format!("the chunks of `{name}` are more than {max_bytes} bytes together");
-                let how = "ask for a stream, or let the plugin answer with less".to_owned();
-                (Outcome::Refused, PluginProblem::new(Code::PluginProtocol, detail).with_how(how))
-            }
-            CallError::CallerTooSlow { max_bytes } => {
-                let detail = format!("more than {max_bytes} bytes of chunks waited for the caller");
-                let how = "read the stream as fast as it comes".to_owned();
-                (Outcome::Refused, PluginProblem::new(Code::PluginBusy, detail).with_how(how))
-            }
-        };
-        self.outcome = outcome;
-        if outcome == Outcome::Timeout {
-            self.fail("timeout", &problem.detail);
-        }
-        problem
-    }
-
-    fn fail(&self, kind: &'static str, text: &str) {
-        let now = self.service.upgrade().map_or(self.started_at, |service| service.now());
-        self.member.record.failure(kind, now, text, None);
-    }
-}
-
-impl Drop for Note {
-    fn drop(&mut self) {
-        self.member.running.fetch_sub(1, Ordering::Relaxed);
-        self.member.record.call(CallRecord {
-            call: self.call,
-            method: std::mem::take(&mut self.method),
-            started_at: self.started_at,
-            duration: self.began.elapsed(),
-            outcome: self.outcome,
-        });
     }
 }
 
 impl Service {
     /// Sends a call to a plugin, as soon as the plugin is ready and has a place for it.
-    pub async fn execute(
-        self: &Arc<Self>,
-        caller: &Caller,
-        wanted: &str,
-        order: ExecuteOrder<'_>,
-    ) -> Result<Executing, ServiceError> {
-        let context = match order.context {
-            Some(raw) => Payload::new(raw).map_err(|error| Self::payload_problem("`context`", &error))?,
-            None => Payload::of(&serde_json::json!({})),
-        };
-        let by = AskedBy::Caller(caller);
-        self.make(Making {
-            by,
-            wanted,
-            method: order.method.unwrap_or(EXECUTE),
-            params: ("context", &context),
-            patience: Patience::Exactly(order.timeout),
-            trace: order.trace,
-            delivery: order.delivery,
-            origin: Origin::default(),
-        })
-        .await
-    }
-
-    /// The same, whoever asked for it.
-    pub(super) async fn make(self: &Arc<Self>, making: Making<'_>) -> Result<Executing, ServiceError> {
-        let Making { by, wanted, method, params, patience, trace, delivery, origin } = making;
+    pub async fn call(self: &Arc<Self>, request: CallRequest<'_>) -> Result<Executing, ServiceError> {
+        let CallRequest { by, wanted, method, params: (parameter, payload), deadline, origin, trace, delivery } =
+            request;
         let reference = PluginRef::parse(wanted);
         let member = reference.as_ref().and_then(|reference| self.fleet.find(reference));
         let Some(member) = member.filter(|member| by.may_see(&member.name)) else {
@@ -237,14 +92,14 @@ impl Service {
             return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
         }
         let in_flight = self.fleet.in_flight.enter(&member).map_err(|no_place| self.no_place(&member, no_place))?;
-        let (began, call) = (Instant::now(), CallId::generate());
+        let began = Instant::now();
         let mut waiting = Waiting::new(self, by, wanted, &member, began);
         // A plugin that takes no calls at all says why; only then it matters how earlier ones ended.
-        waiting.until_up(patience.longest(began)).await?;
-        let admitted = Admitted::new(&member)?;
+        waiting.until_up(deadline.longest(began)).await?;
+        let mut admission = Admission::new(self, &member, (method, began), in_flight)?;
         loop {
-            let up = waiting.until_up(patience.longest(began)).await?;
-            let timeout = patience.timeout(&member, began, up.timeout)?;
+            let up = waiting.until_up(deadline.longest(began)).await?;
+            let timeout = deadline.timeout(&member, began, up.timeout)?;
             if !up.session.ready().methods.iter().any(|offered| offered == method) {
                 let offered = up.session.ready().methods.join(", ");
                 let detail = format!("`{}` offers {offered}, not `{}`", member.name, escape(method));
@@ -252,24 +107,12 @@ impl Service {
             }
             let deadline = began + timeout;
             let Some(place) = waiting.place(&up, deadline).await? else { continue };
-            let new = NewCall { id: call, method, params, deadline, origin, trace, delivery, place: Some(place) };
+            let (id, params) = (admission.call, (parameter, &payload));
+            let new = NewCall { id, method, params, deadline, origin, trace, delivery, place: Some(place) };
             match up.session.begin(new) {
                 Ok(running) => {
-                    member.running.fetch_add(1, Ordering::Relaxed);
-                    let note = Note {
-                        service: Arc::downgrade(self),
-                        member: Arc::clone(&member),
-                        call,
-                        method: if method == EXECUTE { EXECUTE.into() } else { method.to_owned().into() },
-                        began,
-                        started_at: self.now(),
-                        // Dropped without an answer, it was cancelled.
-                        outcome: Outcome::Cancelled,
-                        session: up.session.id(),
-                        admitted,
-                        _in_flight: in_flight,
-                    };
-                    return Ok(Executing { call, running, note, timeout });
+                    admission.send(up.session.id(), self.now());
+                    return Ok(Executing { running, admission, timeout });
                 }
                 // It never left, so it may go to the session that follows.
                 Err(CallError::Ended(_)) if Instant::now() < deadline => tokio::task::yield_now().await,
@@ -280,14 +123,10 @@ impl Service {
                         let detail = format!("`{}` does not read what it is sent", member.name);
                         PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON)
                     };
-                    return Err(problem.of_call(call).into());
+                    return Err(problem.of_call(admission.call).into());
                 }
             }
         }
-    }
-
-    pub(super) fn payload_problem(what: &str, error: &HygieneError) -> ServiceError {
-        PluginProblem::new(Code::PayloadInvalid, format!("{what}: {error}")).into()
     }
 
     /// Why a plugin takes no calls.

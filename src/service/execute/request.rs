@@ -1,18 +1,20 @@
-//! A call as it is made: by a caller, by a plugin, or because of something in the chat.
+//! A call as it is asked for: by a caller, by a plugin, or by the service, which tells of something in the chat. It is made
+//! once, at the edge, and goes unchanged to the session.
 
 use std::time::Duration;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{EXECUTE, Execution};
+use super::EXECUTE;
 use crate::domain::{Code, Origin, Plugin, PluginName, PluginRef, escape};
-use crate::protocol::Payload;
+use crate::protocol::{HygieneError, Payload};
 use crate::service::fleet::Member;
 use crate::service::{Caller, Delivery, PluginProblem, Service, ServiceError};
 use crate::store::{self, PluginStore};
 
-/// Whose call it is, which decides about the plugins it may be told of.
+/// Who makes the call. Decides which plugins the caller may see.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum AskedBy<'a> {
     /// The holder of a token.
@@ -34,7 +36,7 @@ impl AskedBy<'_> {
 
 /// How long an answer is waited for.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Patience {
+pub(super) enum Deadline {
     /// This long, or as long as the plugin's calls may take; more is refused.
     Exactly(Option<Duration>),
     /// This long, if the plugin's calls may take as long.
@@ -43,7 +45,7 @@ pub(super) enum Patience {
     Until(Instant),
 }
 
-impl Patience {
+impl Deadline {
     /// How long it is waited for a plugin that is being started.
     pub(super) fn longest(self, began: Instant) -> Option<Duration> {
         match self {
@@ -69,75 +71,94 @@ impl Patience {
     }
 }
 
-/// A call to be made.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::service) struct Making<'a> {
+/// A call of a plugin, and for whom.
+#[derive(Debug)]
+pub struct CallRequest<'a> {
     pub(super) by: AskedBy<'a>,
     pub(super) wanted: &'a str,
     pub(super) method: &'a str,
-    pub(super) params: (&'a str, &'a Payload),
-    pub(super) patience: Patience,
+    /// Name and value of its one parameter; all of the parameters when the name is empty.
+    pub(super) params: (&'static str, Payload),
+    pub(super) deadline: Deadline,
+    pub(super) origin: Origin,
     pub(super) trace: Option<&'a str>,
     pub(super) delivery: Delivery,
-    pub(super) origin: Origin,
 }
 
-impl<'a> Making<'a> {
-    /// A call that another plugin asked for, and may.
+impl<'a> CallRequest<'a> {
+    /// Of a method (`execute` when absent) by the holder of a token, who waits as long as the plugin's calls may take.
+    pub fn of_caller(
+        caller: &'a Caller,
+        wanted: &'a str,
+        method: Option<&'a str>,
+        context: Option<&RawValue>,
+    ) -> Result<Self, ServiceError> {
+        let context = match context {
+            Some(raw) => Payload::new(raw).map_err(|error| Self::payload_problem("`context`", &error))?,
+            None => Payload::of(&serde_json::json!({})),
+        };
+        let method = method.unwrap_or(EXECUTE);
+        Ok(Self::new(AskedBy::Caller(caller), wanted, method, ("context", context), Deadline::Exactly(None)))
+    }
+
+    /// By the service, which tells a plugin of something and waits at most so long.
+    pub fn of_service(plugin: &'a PluginName, method: &'a str, params: &Value, timeout: Option<Duration>) -> Self {
+        let payload = ("", Payload::of(params));
+        Self::new(AskedBy::Service, plugin.as_str(), method, payload, Deadline::AtMost(timeout))
+    }
+
+    /// By another plugin, which may.
     pub(in crate::service) fn of_plugin(
         store: &'a PluginStore,
         plugin: &'a PluginName,
         method: Option<&'a str>,
-        context: &'a Payload,
-        (origin, deadline): (Origin, Instant),
+        context: Payload,
+        until: Instant,
     ) -> Self {
-        Self {
-            by: AskedBy::Plugin(store),
-            wanted: plugin.as_str(),
-            method: method.unwrap_or(EXECUTE),
-            params: ("context", context),
-            patience: Patience::Until(deadline),
-            trace: None,
-            delivery: Delivery::Whole,
-            origin,
-        }
+        let method = method.unwrap_or(EXECUTE);
+        Self::new(AskedBy::Plugin(store), plugin.as_str(), method, ("context", context), Deadline::Until(until))
     }
-}
 
-/// Something that a plugin is told of.
-#[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
-    /// Whom.
-    pub plugin: &'a PluginName,
-    /// The method that is called.
-    pub method: &'a str,
-    /// What it is given.
-    pub params: &'a Value,
-    /// How long an answer is waited for, if the plugin's calls may take as long.
-    pub timeout: Option<Duration>,
+    fn new(
+        by: AskedBy<'a>,
+        wanted: &'a str,
+        method: &'a str,
+        params: (&'static str, Payload),
+        deadline: Deadline,
+    ) -> Self {
+        Self { by, wanted, method, params, deadline, origin: Origin::default(), trace: None, delivery: Delivery::Whole }
+    }
+
+    /// The caller waits this long; more than the plugin's calls may take is refused.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Option<Duration>) -> Self {
+        Self { deadline: Deadline::Exactly(timeout), ..self }
+    }
+
     /// Where the call comes from.
-    pub origin: Origin,
+    #[must_use]
+    pub fn with_origin(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
     /// The caller's traceparent.
-    pub trace: Option<&'a str>,
+    #[must_use]
+    pub fn with_trace(self, trace: Option<&'a str>) -> Self {
+        Self { trace, ..self }
+    }
+
+    /// Whether chunks are wanted as they come.
+    #[must_use]
+    pub fn with_delivery(self, delivery: Delivery) -> Self {
+        Self { delivery, ..self }
+    }
+
+    pub(in crate::service) fn payload_problem(what: &str, error: &HygieneError) -> ServiceError {
+        PluginProblem::new(Code::PayloadInvalid, format!("{what}: {error}")).into()
+    }
 }
 
 impl Service {
-    /// Tells a plugin of something and waits for what it has to say.
-    pub async fn tell(self: &std::sync::Arc<Self>, event: Event<'_>) -> Result<Execution, ServiceError> {
-        let payload = Payload::of(event.params);
-        let making = Making {
-            by: AskedBy::Service,
-            wanted: event.plugin.as_str(),
-            method: event.method,
-            params: ("", &payload),
-            patience: Patience::AtMost(event.timeout),
-            trace: event.trace,
-            delivery: Delivery::Whole,
-            origin: event.origin,
-        };
-        self.make(making).await?.answer().await
-    }
-
     pub(super) async fn find_plugin_of(&self, by: AskedBy<'_>, wanted: &str) -> Result<Plugin, ServiceError> {
         let unknown = || ServiceError::PluginUnknown { wanted: escape(wanted) };
         let reference = || PluginRef::parse(wanted).ok_or_else(unknown);
