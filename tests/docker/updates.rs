@@ -180,8 +180,10 @@ async fn twenty_updates_under_load_cost_no_call_and_run_none_twice() {
 async fn a_version_that_dies_in_its_first_calls_goes_back_with_what_was_kept() {
     let Some(served) = served().await else { return };
     write(&served, 1).await.expect(200);
+    let before = served.container("ledger").await;
     update(&served, "1.1.0", "dies-in-calls").await.expect(200);
     assert_eq!(served.last_update().await["status"], "watched");
+    assert_ne!(served.container("ledger").await, before);
     served.result("ledger", "keep", json!({"state": "second"})).await;
     let slow = |number| served.call("ledger", "execute", json!({"number": number, "seconds": 0.3}));
     let calls = tokio::join!(slow(2), slow(3));
@@ -193,7 +195,7 @@ async fn a_version_that_dies_in_its_first_calls_goes_back_with_what_was_kept() {
     let back_after = ended.elapsed();
     println!("the version before answered after {back_after:?}");
     assert_eq!(answer["result"]["version"], "1.0.0");
-    assert!(back_after < Duration::from_millis(200), "{back_after:?}");
+    assert_eq!(served.container("ledger").await, before, "it stood by, so nothing had to be started");
     let book = served.book().await;
     assert_eq!(book, BTreeMap::from([("1".to_owned(), 1), ("4".to_owned(), 1)]), "what it kept is as before");
     assert_eq!(served.result("ledger", "keep", json!({})).await, "first");
