@@ -26,9 +26,14 @@ impl Service {
         reach: &Reach,
         version: &VersionRecord,
     ) -> Result<(i64, PluginConfig), ServiceError> {
+        let (revision, config) = self.read_config(member, version).await?;
+        member.hold(reach, &config, revision);
+        Ok((revision, config))
+    }
+
+    async fn read_config(&self, member: &Member, version: &VersionRecord) -> Result<(i64, PluginConfig), ServiceError> {
         let record = store::configs::find(&mut *self.store.reader().await?, member.id).await?;
         let config = self.ground(version)?.plugin_config(&record, self.open_secrets(&record)?);
-        member.hold(reach, &config, record.revision);
         Ok((record.revision, config))
     }
 
@@ -41,9 +46,14 @@ impl Service {
         session: &Session,
         known: &PluginConfig,
     ) -> Result<(), ServiceError> {
-        let (revision, config) = self.load_config(member, reach, version).await?;
+        let (revision, config) = self.read_config(member, version).await?;
+        member.hold_secrets(reach, &config);
         if config.is_shown_like(known) || session.configure(&config, CONFIGURE_TIMEOUT).await {
+            // The member keeps the revision that it asks of sessions: the take-over alone has raised it, and the version
+            // before must be able to come back as it is.
             session.has_config(revision);
+        } else {
+            member.hold(reach, &config, revision);
         }
         Ok(())
     }

@@ -224,6 +224,12 @@ impl Member {
         }
     }
 
+    /// The same of its secrets alone, under the lock of the plugin.
+    pub(in crate::service) fn hold_secrets(&self, reach: &Reach, config: &PluginConfig) {
+        self.log.hide(config);
+        reach.hold(config);
+    }
+
     /// Keeps no secret of a plugin that does not run.
     pub(in crate::service) fn drop_secrets(&self) {
         self.reach().drop_secrets();
