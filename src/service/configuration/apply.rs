@@ -17,6 +17,16 @@ use crate::store::plugins::VersionRecord;
 /// How long a plugin may take to answer `configure`; after that it is started anew.
 const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(10);
 
+async fn read_config(
+    service: &Service,
+    member: &Member,
+    version: &VersionRecord,
+) -> Result<(i64, PluginConfig), ServiceError> {
+    let record = store::configs::find(&mut *service.store.reader().await?, member.id).await?;
+    let config = service.ground(version)?.plugin_config(&record, service.open_secrets(&record)?);
+    Ok((record.revision, config))
+}
+
 impl Service {
     /// Reads the configuration of a plugin's version, and makes it known to everything that has to do with its secrets.
     /// The revision is given back with it.
@@ -26,15 +36,9 @@ impl Service {
         reach: &Reach,
         version: &VersionRecord,
     ) -> Result<(i64, PluginConfig), ServiceError> {
-        let (revision, config) = self.read_config(member, version).await?;
+        let (revision, config) = read_config(self, member, version).await?;
         member.hold(reach, &config, revision);
         Ok((revision, config))
-    }
-
-    async fn read_config(&self, member: &Member, version: &VersionRecord) -> Result<(i64, PluginConfig), ServiceError> {
-        let record = store::configs::find(&mut *self.store.reader().await?, member.id).await?;
-        let config = self.ground(version)?.plugin_config(&record, self.open_secrets(&record)?);
-        Ok((record.revision, config))
     }
 
     /// Lets a version that has just taken over have what it may have since then; `known` is what it was started with. What a
@@ -46,7 +50,7 @@ impl Service {
         session: &Session,
         known: &PluginConfig,
     ) -> Result<(), ServiceError> {
-        let (revision, config) = self.read_config(member, version).await?;
+        let (revision, config) = read_config(self, member, version).await?;
         member.hold_secrets(reach, &config);
         if config.is_shown_like(known) || session.configure(&config, CONFIGURE_TIMEOUT).await {
             // The member keeps the revision that it asks of sessions: the take-over alone has raised it, and the version
