@@ -66,7 +66,7 @@ pub(super) enum Build {
 pub(super) fn check_folder(folder: &Path, build: Build) -> Result<Checked, Failure> {
     let bytes = read_manifest_bytes(folder)?;
     let packed = package::sources(folder)?.packed;
-    let main = Manifest::find_main(&bytes);
+    let main = DeclaredMain::find(&bytes);
     let missing = main.as_ref().and_then(|main| missing(folder, main, &packed, build));
     let manifest = match Manifest::parse(&bytes) {
         Ok(manifest) => manifest,

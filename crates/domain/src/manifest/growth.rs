@@ -17,32 +17,31 @@ pub struct Growth {
 }
 
 impl Growth {
+    /// What a manifest asks for beyond an older one.
+    pub(super) fn between(older: &Manifest, newer: &Manifest) -> Self {
+        Self { added: beyond(newer, older), removed: beyond(older, newer) }
+    }
+
     /// Tells whether an administrator has to decide again.
     pub fn asks_more(&self) -> bool {
         !self.added.is_empty()
     }
 }
 
-impl Manifest {
-    /// What this manifest asks for beyond `older`.
-    pub fn growth(&self, older: &Self) -> Growth {
-        Growth { added: beyond(self, older), removed: beyond(older, self) }
-    }
+/// Every permission that a manifest declares, the optional ones last.
+fn declared(manifest: &Manifest) -> impl Iterator<Item = Permission> + '_ {
+    manifest.permissions.iter().chain(&manifest.optional_permissions).copied()
+}
 
-    fn declared(&self) -> impl Iterator<Item = Permission> + '_ {
-        self.permissions.iter().chain(&self.optional_permissions).copied()
-    }
-
-    /// With `network_access` and no list every public host is asked for.
-    fn wants_every_host(&self) -> bool {
-        self.declares(Permission::NetworkAccess) && self.network.is_empty()
-    }
+/// With `network_access` and no list every public host is asked for.
+fn wants_every_host(manifest: &Manifest) -> bool {
+    manifest.declares(Permission::NetworkAccess) && manifest.network.is_empty()
 }
 
 /// Everything `manifest` has that `base` does not cover.
 fn beyond(manifest: &Manifest, base: &Manifest) -> Vec<String> {
     let mut found = Vec::new();
-    for permission in manifest.declared() {
+    for permission in declared(manifest) {
         if !base.declares(permission) {
             found.push(permission.to_string());
         } else if manifest.permissions.contains(&permission) && !base.permissions.contains(&permission) {
@@ -68,7 +67,7 @@ fn beyond(manifest: &Manifest, base: &Manifest) -> Vec<String> {
 
 /// Named hosts count even after "every public host": only a named host can be one of the operator's private ones.
 fn hosts(manifest: &Manifest, base: &Manifest, found: &mut Vec<String>) {
-    if manifest.wants_every_host() && !base.wants_every_host() {
+    if wants_every_host(manifest) && !wants_every_host(base) {
         found.push("every public host".to_owned());
     }
     let is_new = |rule: &&NetworkRule| !base.network.iter().any(|known| known.covers(rule));
@@ -76,7 +75,7 @@ fn hosts(manifest: &Manifest, base: &Manifest, found: &mut Vec<String>) {
 }
 
 fn access(manifest: &Manifest, base: &Manifest, found: &mut Vec<String>) {
-    for permission in manifest.declared().filter(|permission| Permission::NARROWABLE.contains(permission)) {
+    for permission in declared(manifest).filter(|permission| Permission::NARROWABLE.contains(permission)) {
         let known = base.access.get(&permission);
         let had_all = base.declares(permission) && known.is_none();
         match manifest.access.get(&permission) {

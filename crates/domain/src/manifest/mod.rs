@@ -139,6 +139,11 @@ impl Manifest {
         read::manifest(bytes, Origin::Accepted)
     }
 
+    /// What this manifest asks for beyond `older`.
+    pub fn growth(&self, older: &Self) -> Growth {
+        Growth::between(older, self)
+    }
+
     /// Tells whether the archive must hold the dependencies in `vendor/`.
     pub fn needs_vendor(&self) -> bool {
         self.runtime == Runtime::Python && !self.dependencies.is_empty()
