@@ -25,7 +25,6 @@ LIMITS = {
 KNOWN = {
     ("impl blocks of a type", "plugbay::Service"): 59,
     ("methods of a type", "plugbay::Service"): 263,
-    ("impl blocks of a type", "session::Host"): 12,
 }
 
 # Foreign crates that one manifest alone names.

@@ -57,44 +57,42 @@ pub(super) struct History {
     _call: Option<IgnoredAny>,
 }
 
-impl Host {
-    pub(super) async fn chat_send(&self, send: Send, origin: Origin) -> Result<Box<RawValue>, HostError> {
-        self.require(Need::Chat)?;
-        let conversation = the_conversation(origin, send.conversation)?;
-        if send.text.is_empty() || send.text.len() > MAX_MESSAGE_BYTES {
-            let found = send.text.len();
-            let rule = format!("`text` has 1 to {MAX_MESSAGE_BYTES} bytes, found {found}");
-            return Err(HostError::Invalid { rule });
-        }
-        let at = self.parts.clock.now();
-        if !self.written.count(at) {
-            let rule = format!("a plugin writes at most {MOST_IN_A_MINUTE} messages in a minute");
-            return Err(HostError::Refused { code: Code::RateLimited, rule });
-        }
-        let mut tx = self.store.begin().await?;
-        let author = Author::Plugin(self.asker.name.clone());
-        let message = Message { id: MessageId::generate(), conversation, text: send.text, author, file: None, at };
-        if !plugbay_store::chat::insert_message(&mut tx, &message, Visibility::Shown).await? {
-            let rule = format!("{conversation} was dropped: too many others were used since");
-            return Err(HostError::Refused { code: Code::ConversationUnknown, rule });
-        }
-        tx.commit().await?;
-        Ok(super::json(&message.to_json()))
+pub(super) async fn send(host: &Host, send: Send, origin: Origin) -> Result<Box<RawValue>, HostError> {
+    host.require(Need::Chat)?;
+    let conversation = the_conversation(origin, send.conversation)?;
+    if send.text.is_empty() || send.text.len() > MAX_MESSAGE_BYTES {
+        let found = send.text.len();
+        let rule = format!("`text` has 1 to {MAX_MESSAGE_BYTES} bytes, found {found}");
+        return Err(HostError::Invalid { rule });
     }
+    let at = host.parts.clock.now();
+    if !host.written.count(at) {
+        let rule = format!("a plugin writes at most {MOST_IN_A_MINUTE} messages in a minute");
+        return Err(HostError::Refused { code: Code::RateLimited, rule });
+    }
+    let mut tx = host.store.begin().await?;
+    let author = Author::Plugin(host.asker.name.clone());
+    let message = Message { id: MessageId::generate(), conversation, text: send.text, author, file: None, at };
+    if !plugbay_store::chat::insert_message(&mut tx, &message, Visibility::Shown).await? {
+        let rule = format!("{conversation} was dropped: too many others were used since");
+        return Err(HostError::Refused { code: Code::ConversationUnknown, rule });
+    }
+    tx.commit().await?;
+    Ok(super::json(&message.to_json()))
+}
 
-    pub(super) async fn chat_history(&self, history: History, origin: Origin) -> Result<Box<RawValue>, HostError> {
-        self.require(Need::Chat)?;
-        let conversation = the_conversation(origin, history.conversation)?;
-        let limit = history.limit.unwrap_or(MOST_MESSAGES);
-        if !(1..=MOST_MESSAGES).contains(&limit) {
-            let rule = format!("`limit` is 1 to {MOST_MESSAGES}, found {limit}");
-            return Err(HostError::Invalid { rule });
-        }
-        let mut reader = self.store.reader().await?;
-        let messages = plugbay_store::chat::latest_messages(&mut reader, conversation, limit).await?;
-        let messages: Vec<_> = messages.iter().map(Message::to_json).collect();
-        Ok(super::json(&json!({ "messages": messages })))
+pub(super) async fn history(host: &Host, history: History, origin: Origin) -> Result<Box<RawValue>, HostError> {
+    host.require(Need::Chat)?;
+    let conversation = the_conversation(origin, history.conversation)?;
+    let limit = history.limit.unwrap_or(MOST_MESSAGES);
+    if !(1..=MOST_MESSAGES).contains(&limit) {
+        let rule = format!("`limit` is 1 to {MOST_MESSAGES}, found {limit}");
+        return Err(HostError::Invalid { rule });
     }
+    let mut reader = host.store.reader().await?;
+    let messages = plugbay_store::chat::latest_messages(&mut reader, conversation, limit).await?;
+    let messages: Vec<_> = messages.iter().map(Message::to_json).collect();
+    Ok(super::json(&json!({ "messages": messages })))
 }
 
 /// The one conversation that may be used.

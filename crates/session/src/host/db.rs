@@ -48,32 +48,30 @@ impl Execute {
     }
 }
 
-impl Host {
-    pub(super) async fn db_query(&self, query: Query, deadline: Instant) -> Result<Box<RawValue>, HostError> {
-        self.require(query.need())?;
-        let Query { name, sql, params, .. } = query;
-        self.run(&name, Work::Query(Statement { sql, params }), deadline).await
-    }
+pub(super) async fn query(host: &Host, query: Query, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+    host.require(query.need())?;
+    let Query { name, sql, params, .. } = query;
+    run(host, &name, Work::Query(Statement { sql, params }), deadline).await
+}
 
-    pub(super) async fn db_execute(&self, execute: Execute, deadline: Instant) -> Result<Box<RawValue>, HostError> {
-        self.require(execute.need())?;
-        let Execute { name, sql, params, statements, .. } = execute;
-        let work = match (sql, params, statements) {
-            (Some(sql), params, None) => Work::Execute(Statement { sql, params }),
-            (None, None, Some(statements)) => Work::Transaction(statements),
-            _ => {
-                let rule = "expected `sql` with `params`, or `statements`, a list of such".to_owned();
-                return Err(HostError::Invalid { rule });
-            }
-        };
-        self.run(&name, work, deadline).await
-    }
+pub(super) async fn execute(host: &Host, execute: Execute, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+    host.require(execute.need())?;
+    let Execute { name, sql, params, statements, .. } = execute;
+    let work = match (sql, params, statements) {
+        (Some(sql), params, None) => Work::Execute(Statement { sql, params }),
+        (None, None, Some(statements)) => Work::Transaction(statements),
+        _ => {
+            let rule = "expected `sql` with `params`, or `statements`, a list of such".to_owned();
+            return Err(HostError::Invalid { rule });
+        }
+    };
+    run(host, &name, work, deadline).await
+}
 
-    async fn run(&self, name: &str, work: Work, deadline: Instant) -> Result<Box<RawValue>, HostError> {
-        let done = self.parts.databases.run(self.asker.id, name, work, deadline).await;
-        done.map_err(|error| match error {
-            DatabaseError::Invalid { text } => HostError::Invalid { rule: text },
-            error => HostError::Refused { code: error.code(), rule: error.to_string() },
-        })
-    }
+async fn run(host: &Host, name: &str, work: Work, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+    let done = host.parts.databases.run(host.asker.id, name, work, deadline).await;
+    done.map_err(|error| match error {
+        DatabaseError::Invalid { text } => HostError::Invalid { rule: text },
+        error => HostError::Refused { code: error.code(), rule: error.to_string() },
+    })
 }

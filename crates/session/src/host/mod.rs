@@ -181,6 +181,12 @@ impl Host {
         self.parts.web.egress.listen(&self.asker.exit, listener, uid)
     }
 
+    /// Counts a request by how it ended, wherever that was decided.
+    pub fn count(&self, function: &str, refused: Option<&HostError>) {
+        let outcome = refused.map_or(HostOutcome::Ok, HostError::outcome);
+        self.parts.meters.of(HostFunction::of(function), outcome).add_one();
+    }
+
     /// Answers a request, in its turn.
     pub async fn answer(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
         if let Some(turn) = self.turns.next(Instant::now()) {
@@ -195,28 +201,20 @@ impl Host {
     async fn act(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
         let Asked { function, params, origin, deadline, .. } = asked;
         match HostFunction::of(function) {
-            HostFunction::KvGet => self.kv_get(read(params)?).await,
-            HostFunction::KvSet => self.kv_set(read(params)?).await,
-            HostFunction::KvDelete => self.kv_delete(read(params)?).await,
-            HostFunction::KvList => self.kv_list(read(params)?).await,
-            HostFunction::DbQuery => self.db_query(read(params)?, deadline).await,
-            HostFunction::DbExecute => self.db_execute(read(params)?, deadline).await,
-            HostFunction::HttpFetch => self.http_fetch(read(params)?, deadline).await,
-            HostFunction::ApiRequest => self.api_request(read(params)?, deadline).await,
-            HostFunction::ChatSend => self.chat_send(read(params)?, origin).await,
-            HostFunction::ChatHistory => self.chat_history(read(params)?, origin).await,
-            HostFunction::PluginsExecute => self.plugins_execute(read(params)?, origin, deadline).await,
-            HostFunction::PluginsList => self.plugins_list(read(params)?).await,
+            HostFunction::KvGet => kv::get(self, read(params)?).await,
+            HostFunction::KvSet => kv::set(self, read(params)?).await,
+            HostFunction::KvDelete => kv::delete(self, read(params)?).await,
+            HostFunction::KvList => kv::list(self, read(params)?).await,
+            HostFunction::DbQuery => db::query(self, read(params)?, deadline).await,
+            HostFunction::DbExecute => db::execute(self, read(params)?, deadline).await,
+            HostFunction::HttpFetch => http::fetch(self, read(params)?, deadline).await,
+            HostFunction::ApiRequest => api::request(self, read(params)?, deadline).await,
+            HostFunction::ChatSend => chat::send(self, read(params)?, origin).await,
+            HostFunction::ChatHistory => chat::history(self, read(params)?, origin).await,
+            HostFunction::PluginsExecute => plugins::execute(self, read(params)?, origin, deadline).await,
+            HostFunction::PluginsList => plugins::list(self, read(params)?).await,
             HostFunction::Unknown => Err(HostError::Unknown { function: escape(function) }),
         }
-    }
-}
-
-impl Host {
-    /// Counts a request by how it ended, wherever that was decided.
-    pub fn count(&self, function: &str, refused: Option<&HostError>) {
-        let outcome = refused.map_or(HostOutcome::Ok, HostError::outcome);
-        self.parts.meters.of(HostFunction::of(function), outcome).add_one();
     }
 }
 

@@ -41,34 +41,32 @@ impl Execute {
     }
 }
 
-impl Host {
-    pub(super) async fn plugins_execute(
-        &self,
-        execute: Execute,
-        origin: Origin,
-        deadline: Instant,
-    ) -> Result<Box<RawValue>, HostError> {
-        let plugin = execute.plugin()?;
-        let Execute { method, context, .. } = execute;
-        self.require(Need::Plugin(&plugin))?;
-        let refused = |code, rule| Err(HostError::Refused { code, rule });
-        if origin.depth >= MAX_DEPTH {
-            let rule = format!("plugins call each other at most {MAX_DEPTH} deep; `{plugin}` would be called deeper");
-            return refused(Code::CallTooDeep, rule);
-        }
-        let Ok(_place) = self.nested.try_acquire() else {
-            return refused(Code::PluginBusy, format!("{MOST_NESTED} calls of other plugins are under way already"));
-        };
-        let origin = Origin { depth: origin.depth + 1, ..origin };
-        let store = self.store.clone();
-        let call = PluginCall { plugin, method, context, origin, deadline, store };
-        ask(&self.parts.uplink, |answer| Uplink::Execute { call, answer }).await
+pub(super) async fn execute(
+    host: &Host,
+    execute: Execute,
+    origin: Origin,
+    deadline: Instant,
+) -> Result<Box<RawValue>, HostError> {
+    let plugin = execute.plugin()?;
+    let Execute { method, context, .. } = execute;
+    host.require(Need::Plugin(&plugin))?;
+    let refused = |code, rule| Err(HostError::Refused { code, rule });
+    if origin.depth >= MAX_DEPTH {
+        let rule = format!("plugins call each other at most {MAX_DEPTH} deep; `{plugin}` would be called deeper");
+        return refused(Code::CallTooDeep, rule);
     }
+    let Ok(_place) = host.nested.try_acquire() else {
+        return refused(Code::PluginBusy, format!("{MOST_NESTED} calls of other plugins are under way already"));
+    };
+    let origin = Origin { depth: origin.depth + 1, ..origin };
+    let store = host.store.clone();
+    let call = PluginCall { plugin, method, context, origin, deadline, store };
+    ask(&host.parts.uplink, |answer| Uplink::Execute { call, answer }).await
+}
 
-    pub(super) async fn plugins_list(&self, _nothing: Nothing) -> Result<Box<RawValue>, HostError> {
-        self.require(Need::Admin)?;
-        // Before the line of the service: a plugin that asks for many lists stands there once.
-        let reader = self.store.reader().await?;
-        ask(&self.parts.uplink, |answer| Uplink::List { reader, answer }).await
-    }
+pub(super) async fn list(host: &Host, _nothing: Nothing) -> Result<Box<RawValue>, HostError> {
+    host.require(Need::Admin)?;
+    // Before the line of the service: a plugin that asks for many lists stands there once.
+    let reader = host.store.reader().await?;
+    ask(&host.parts.uplink, |answer| Uplink::List { reader, answer }).await
 }

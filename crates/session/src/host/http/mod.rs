@@ -46,103 +46,101 @@ struct Request {
     body: Bytes,
 }
 
-impl Host {
-    pub(super) async fn http_fetch(&self, fetch: Fetch, deadline: Instant) -> Result<Box<RawValue>, HostError> {
-        let secrets = self.asker.secrets.load_full();
-        let hidden = self.hidden(&secrets);
-        let mut request = self.read_fetch(fetch, &hidden)?;
-        let followed = async {
-            for _ in 0..=MAX_REDIRECTS {
-                let mut headers = request.headers.fill(self, &secrets, &request.address)?;
-                web::introduce(&mut headers);
-                let (method, body) = (request.method, request.body.clone());
-                let sent = WebRequest { method, address: request.address.clone(), headers, body };
-                let answer = self.send(sent, &hidden).await?;
-                let Some(location) = redirect_of(&answer) else { return Ok(answer) };
-                let next = self.next_address(&request.address, location.as_bytes(), &hidden)?;
-                self.follow(&mut request, next, answer.status, &hidden)?;
-            }
-            let problem = format!("more than {MAX_REDIRECTS} redirects");
-            Err(self.not_sent(&EgressError::Redirect { to: request.address.rule(), problem }, &hidden))
-        };
-        let answer = self.within("http.fetch", deadline, followed).await?;
-        let shown = Shown::of(answer, &hidden)?;
-        self.fitting(super::json(&Value::Object(shown.fields())))
-    }
+pub(super) async fn fetch(host: &Host, fetch: Fetch, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+    let secrets = host.asker.secrets.load_full();
+    let hidden = host.hidden(&secrets);
+    let mut request = read_fetch(host, fetch, &hidden)?;
+    let followed = async {
+        for _ in 0..=MAX_REDIRECTS {
+            let mut headers = request.headers.fill(host, &secrets, &request.address)?;
+            web::introduce(&mut headers);
+            let (method, body) = (request.method, request.body.clone());
+            let sent = WebRequest { method, address: request.address.clone(), headers, body };
+            let answer = host.send(sent, &hidden).await?;
+            let Some(location) = redirect_of(&answer) else { return Ok(answer) };
+            let next = next_address(host, &request.address, location.as_bytes(), &hidden)?;
+            follow(host, &mut request, next, answer.status, &hidden)?;
+        }
+        let problem = format!("more than {MAX_REDIRECTS} redirects");
+        Err(host.not_sent(&EgressError::Redirect { to: request.address.rule(), problem }, &hidden))
+    };
+    let answer = host.within("http.fetch", deadline, followed).await?;
+    let shown = Shown::of(answer, &hidden)?;
+    host.fitting(super::json(&Value::Object(shown.fields())))
+}
 
-    /// Refuses what would not be sent, without sending anything.
-    pub(super) fn check_fetch(&self, fetch: Fetch) -> Result<(), HostError> {
-        let secrets = self.asker.secrets.load_full();
-        let hidden = self.hidden(&secrets);
-        let request = self.read_fetch(fetch, &hidden)?;
-        request.headers.fill(self, &secrets, &request.address)?;
-        Egress::may_fetch(&self.asker.exit, &request.address).map_err(|error| self.not_sent(&error, &hidden))
-    }
+/// Refuses what would not be sent, without sending anything.
+pub(super) fn check(host: &Host, fetch: Fetch) -> Result<(), HostError> {
+    let secrets = host.asker.secrets.load_full();
+    let hidden = host.hidden(&secrets);
+    let request = read_fetch(host, fetch, &hidden)?;
+    request.headers.fill(host, &secrets, &request.address)?;
+    Egress::may_fetch(&host.asker.exit, &request.address).map_err(|error| host.not_sent(&error, &hidden))
+}
 
-    fn read_fetch(&self, fetch: Fetch, hidden: &Reflected) -> Result<Request, HostError> {
-        let method = fetch.method.as_deref().unwrap_or("GET").parse();
-        let method = method.map_err(|error: plugbay_domain::MethodError| {
-            self.refuse("method", error.to_string(), "use one of these, in capitals".to_owned())
-        })?;
-        if names_secret(&fetch.url) {
-            let text = "the address names a secret; secrets are put into headers only".to_owned();
-            return Err(self.refuse("secret", text, "send the secret in a header".to_owned()));
-        }
-        let address = WebAddress::parse(&fetch.url).map_err(|error| self.not_sent(&error, hidden))?;
-        let body = match (fetch.body, fetch.body_base64) {
-            (Some(_), Some(_)) => {
-                return Err(HostError::Invalid { rule: "`body` or `body_base64` is expected, not both".to_owned() });
-            }
-            (Some(text), None) => Bytes::from(text),
-            (None, Some(encoded)) => {
-                let rule = || HostError::Invalid { rule: "`body_base64` is not base64".to_owned() };
-                BASE64.decode(encoded.as_bytes()).map_err(|_not_one| rule())?.into()
-            }
-            (None, None) => Bytes::new(),
-        };
-        self.check_body(body.len())?;
-        Ok(Request { method, address, headers: Headers::read(self, &fetch.headers)?, body })
+fn read_fetch(host: &Host, fetch: Fetch, hidden: &Reflected) -> Result<Request, HostError> {
+    let method = fetch.method.as_deref().unwrap_or("GET").parse();
+    let method = method.map_err(|error: plugbay_domain::MethodError| {
+        host.refuse("method", error.to_string(), "use one of these, in capitals".to_owned())
+    })?;
+    if names_secret(&fetch.url) {
+        let text = "the address names a secret; secrets are put into headers only".to_owned();
+        return Err(host.refuse("secret", text, "send the secret in a header".to_owned()));
     }
+    let address = WebAddress::parse(&fetch.url).map_err(|error| host.not_sent(&error, hidden))?;
+    let body = match (fetch.body, fetch.body_base64) {
+        (Some(_), Some(_)) => {
+            return Err(HostError::Invalid { rule: "`body` or `body_base64` is expected, not both".to_owned() });
+        }
+        (Some(text), None) => Bytes::from(text),
+        (None, Some(encoded)) => {
+            let rule = || HostError::Invalid { rule: "`body_base64` is not base64".to_owned() };
+            BASE64.decode(encoded.as_bytes()).map_err(|_not_one| rule())?.into()
+        }
+        (None, None) => Bytes::new(),
+    };
+    host.check_body(body.len())?;
+    Ok(Request { method, address, headers: Headers::read(host, &fetch.headers)?, body })
+}
 
-    /// Where a redirect leads, unless a secret would go along in its address. A host that means no harm builds addresses of
-    /// what it was sent.
-    fn next_address(&self, from: &WebAddress, location: &[u8], hidden: &Reflected) -> Result<WebAddress, HostError> {
-        let with_secret = || {
-            let text = "the redirect is not followed: its address has a secret in it".to_owned();
-            self.refuse("secret", text, "ask for an address that the host does not build from the secret".to_owned())
-        };
-        if hidden.stands_in_address(location) {
-            return Err(with_secret());
-        }
-        let next = from.join(&String::from_utf8_lossy(location)).map_err(|error| self.not_sent(&error, hidden))?;
-        // As it would be sent: reading an address changes it.
-        if hidden.stands_in_address(next.to_string().as_bytes()) { Err(with_secret()) } else { Ok(next) }
+/// Where a redirect leads, unless a secret would go along in its address. A host that means no harm builds addresses of
+/// what it was sent.
+fn next_address(host: &Host, from: &WebAddress, location: &[u8], hidden: &Reflected) -> Result<WebAddress, HostError> {
+    let with_secret = || {
+        let text = "the redirect is not followed: its address has a secret in it".to_owned();
+        host.refuse("secret", text, "ask for an address that the host does not build from the secret".to_owned())
+    };
+    if hidden.stands_in_address(location) {
+        return Err(with_secret());
     }
+    let next = from.join(&String::from_utf8_lossy(location)).map_err(|error| host.not_sent(&error, hidden))?;
+    // As it would be sent: reading an address changes it.
+    if hidden.stands_in_address(next.to_string().as_bytes()) { Err(with_secret()) } else { Ok(next) }
+}
 
-    /// Turns a request into the one that a redirect asks for.
-    fn follow(
-        &self,
-        request: &mut Request,
-        next: WebAddress,
-        status: u16,
-        hidden: &Reflected,
-    ) -> Result<(), HostError> {
-        if request.address.is_tls() && !next.is_tls() {
-            let problem = "it leaves https".to_owned();
-            return Err(self.not_sent(&EgressError::Redirect { to: next.rule(), problem }, hidden));
-        }
-        let keeps_method = matches!(status, 307 | 308) || matches!(request.method.as_str(), "GET" | "HEAD");
-        if !keeps_method {
-            request.method = "GET".parse().expect("GET is a method");
-            request.body = Bytes::new();
-            request.headers.leave_body();
-        }
-        if !request.address.is_same_origin(&next) {
-            request.headers.leave_origin();
-        }
-        request.address = next;
-        Ok(())
+/// Turns a request into the one that a redirect asks for.
+fn follow(
+    host: &Host,
+    request: &mut Request,
+    next: WebAddress,
+    status: u16,
+    hidden: &Reflected,
+) -> Result<(), HostError> {
+    if request.address.is_tls() && !next.is_tls() {
+        let problem = "it leaves https".to_owned();
+        return Err(host.not_sent(&EgressError::Redirect { to: next.rule(), problem }, hidden));
     }
+    let keeps_method = matches!(status, 307 | 308) || matches!(request.method.as_str(), "GET" | "HEAD");
+    if !keeps_method {
+        request.method = "GET".parse().expect("GET is a method");
+        request.body = Bytes::new();
+        request.headers.leave_body();
+    }
+    if !request.address.is_same_origin(&next) {
+        request.headers.leave_origin();
+    }
+    request.address = next;
+    Ok(())
 }
 
 /// Where an answer leads on to.

@@ -73,71 +73,67 @@ struct Limit {
     bytes: u64,
 }
 
-impl Host {
-    pub(super) async fn kv_get(&self, Key { key, .. }: Key) -> Result<Box<RawValue>, HostError> {
-        let mut reader = self.store.reader().await?;
-        let found = plugbay_store::kv::find(&mut reader, self.asker.data, &key, self.parts.clock.now()).await?;
-        Ok(found.map_or_else(
-            || super::json(&json!({"found": false})),
-            // It was JSON when it came, and is kept as it came.
-            |value| {
-                RawValue::from_string(format!(r#"{{"found":true,"value":{value}}}"#)).expect("a stored value is JSON")
-            },
-        ))
-    }
+pub(super) async fn get(host: &Host, Key { key, .. }: Key) -> Result<Box<RawValue>, HostError> {
+    let mut reader = host.store.reader().await?;
+    let found = plugbay_store::kv::find(&mut reader, host.asker.data, &key, host.parts.clock.now()).await?;
+    Ok(found.map_or_else(
+        || super::json(&json!({"found": false})),
+        // It was JSON when it came, and is kept as it came.
+        |value| RawValue::from_string(format!(r#"{{"found":true,"value":{value}}}"#)).expect("a stored value is JSON"),
+    ))
+}
 
-    pub(super) async fn kv_set(&self, set: Set<'_>) -> Result<Box<RawValue>, HostError> {
-        let Set { key, value, expires_seconds, .. } = set;
-        let value = value.get();
-        within("a key", key.len(), MAX_KEY_BYTES)?;
-        within("a value", value.len(), MAX_VALUE_BYTES)?;
-        if key.is_empty() {
-            return Err(HostError::Invalid { rule: "`key` is empty".to_owned() });
-        }
-        let now = self.parts.clock.now();
-        let expires_at = expires_seconds.map(|seconds| expiry(now, seconds)).transpose()?;
-        self.change(Change::Set { key, value: value.to_owned(), expires_at }).await
+pub(super) async fn set(host: &Host, set: Set<'_>) -> Result<Box<RawValue>, HostError> {
+    let Set { key, value, expires_seconds, .. } = set;
+    let value = value.get();
+    within("a key", key.len(), MAX_KEY_BYTES)?;
+    within("a value", value.len(), MAX_VALUE_BYTES)?;
+    if key.is_empty() {
+        return Err(HostError::Invalid { rule: "`key` is empty".to_owned() });
     }
+    let now = host.parts.clock.now();
+    let expires_at = expires_seconds.map(|seconds| expiry(now, seconds)).transpose()?;
+    change(host, Change::Set { key, value: value.to_owned(), expires_at }).await
+}
 
-    pub(super) async fn kv_delete(&self, Key { key, .. }: Key) -> Result<Box<RawValue>, HostError> {
-        // No longer key was ever kept, and a longer one would be held in memory until its turn.
-        within("a key", key.len(), MAX_KEY_BYTES)?;
-        self.change(Change::Delete { key }).await
+pub(super) async fn delete(host: &Host, Key { key, .. }: Key) -> Result<Box<RawValue>, HostError> {
+    // No longer key was ever kept, and a longer one would be held in memory until its turn.
+    within("a key", key.len(), MAX_KEY_BYTES)?;
+    change(host, Change::Delete { key }).await
+}
+
+async fn change(host: &Host, change: Change) -> Result<Box<RawValue>, HostError> {
+    let (data, clock, most) = (host.asker.data, &*host.parts.clock, Limit { bytes: host.parts.kv_bytes });
+    host.writes.make(Ground { store: &host.store, data, clock, most }, change).await?;
+    Ok(RawValue::NULL.to_owned())
+}
+
+/// Reads page by page and waits for its turn before each, so that no list holds up others longer than a page takes.
+pub(super) async fn list(host: &Host, list: List) -> Result<Box<RawValue>, HostError> {
+    let List { prefix, after, limit, .. } = list;
+    if let Some(found) = limit.filter(|limit| !(1..=MAX_PAGE).contains(limit)) {
+        return Err(HostError::Invalid { rule: format!("`limit` is 1 to {MAX_PAGE}, found {found}") });
     }
-
-    async fn change(&self, change: Change) -> Result<Box<RawValue>, HostError> {
-        let (data, clock, most) = (self.asker.data, &*self.parts.clock, Limit { bytes: self.parts.kv_bytes });
-        self.writes.make(Ground { store: &self.store, data, clock, most }, change).await?;
-        Ok(RawValue::NULL.to_owned())
-    }
-
-    /// Reads page by page and waits for its turn before each, so that no list holds up others longer than a page takes.
-    pub(super) async fn kv_list(&self, list: List) -> Result<Box<RawValue>, HostError> {
-        let List { prefix, after, limit, .. } = list;
-        if let Some(found) = limit.filter(|limit| !(1..=MAX_PAGE).contains(limit)) {
-            return Err(HostError::Invalid { rule: format!("`limit` is 1 to {MAX_PAGE}, found {found}") });
-        }
-        let is_one_page = limit.is_some() || after.is_some();
-        let page = limit.unwrap_or(MAX_PAGE);
-        let (mut keys, mut after): (Vec<String>, _) = (Vec::new(), after);
-        loop {
-            // One more than a page tells whether another one follows.
-            let mut found = {
-                let mut reader = self.store.reader().await?;
-                let wanted = Wanted { prefix: &prefix, after: after.as_deref(), limit: i64::from(page) + 1 };
-                plugbay_store::kv::list(&mut reader, self.asker.data, wanted, self.parts.clock.now()).await?
-            };
-            let has_more = found.len() > usize::from(page);
-            found.truncate(usize::from(page));
-            keys.append(&mut found);
-            after = keys.last().filter(|_| has_more).cloned();
-            // What came meanwhile may make the list longer than a plugin may keep at one time.
-            let is_full = keys.len() as u64 >= MAX_VALUES;
-            match after {
-                Some(next) if is_one_page => return Ok(super::json(&json!({"keys": keys, "next": next}))),
-                Some(_) if !is_full => {}
-                _ => return Ok(super::json(&json!({"keys": keys}))),
-            }
+    let is_one_page = limit.is_some() || after.is_some();
+    let page = limit.unwrap_or(MAX_PAGE);
+    let (mut keys, mut after): (Vec<String>, _) = (Vec::new(), after);
+    loop {
+        // One more than a page tells whether another one follows.
+        let mut found = {
+            let mut reader = host.store.reader().await?;
+            let wanted = Wanted { prefix: &prefix, after: after.as_deref(), limit: i64::from(page) + 1 };
+            plugbay_store::kv::list(&mut reader, host.asker.data, wanted, host.parts.clock.now()).await?
+        };
+        let has_more = found.len() > usize::from(page);
+        found.truncate(usize::from(page));
+        keys.append(&mut found);
+        after = keys.last().filter(|_| has_more).cloned();
+        // What came meanwhile may make the list longer than a plugin may keep at one time.
+        let is_full = keys.len() as u64 >= MAX_VALUES;
+        match after {
+            Some(next) if is_one_page => return Ok(super::json(&json!({"keys": keys, "next": next}))),
+            Some(_) if !is_full => {}
+            _ => return Ok(super::json(&json!({"keys": keys}))),
         }
     }
 }
