@@ -1,7 +1,7 @@
 //! plugbay runs signed plugins that nobody should have to trust.
 //!
-//! The modules stand in the order of their layers: each may use the ones above it in this list, as
-//! `tests/architecture.rs` spells out. `docs/ARCHITECTURE.md` tells the whole.
+//! The lower rooms are crates, which have short names here. The modules stand in the order of their layers: each may use
+//! the ones above it in this list, as `tests/architecture.rs` spells out. `docs/ARCHITECTURE.md` tells the whole.
 
 pub use plugbay_backup as backup;
 pub use plugbay_config as config;
