@@ -1,7 +1,7 @@
 //! Answers that wait to be read. A caller that does not read its answers keeps them in memory; all of them together are
 //! bounded, and what goes beyond is made room for by ending the connections that have read nothing for longest.
 //!
-//! Connections that have shown no token have a smaller share of their own. Some long answers are for everybody, and a crowd
+//! Connections that have shown no token have a smaller share of their own. Some long answers need no token, and a crowd
 //! that asks for those must neither end the answers of callers nor keep the service busy with sending.
 
 use std::collections::HashMap;

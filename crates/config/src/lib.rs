@@ -216,7 +216,7 @@ pub struct EgressConfig {
     pub allow_private: Vec<AllowedHost>,
     /// Addresses that count as private although they are public ones.
     pub deny: Vec<AddressRange>,
-    /// Where the service itself listens, once it does. No plugin gets there, whatever is granted and listed.
+    /// Where the service itself listens, once it does. No plugin gets there, granted and listed or not.
     pub service: Option<SocketAddr>,
     /// Connections of one plugin at one time.
     pub max_tunnels: usize,

@@ -111,7 +111,7 @@ impl NetworkRule {
         matches!(&self.host, NetworkHost::Below(parent) if can_register_below(parent))
     }
 
-    /// Why the rule names nobody, in words that follow on it: it covers hosts of strangers, or a service that hands on what it
+    /// Why the rule names no owner, in words that follow on it: it covers hosts of strangers, or a service that hands on what it
     /// gets to anybody.
     pub fn names_nobody(&self) -> Option<&'static str> {
         match &self.host {

@@ -1,4 +1,4 @@
-//! Hosts that name nobody: those below names where anybody can have one (`com`, `co.uk`, `github.io`), and those of services
+//! Hosts that name no owner: those below names where anybody can have one (`com`, `co.uk`, `github.io`), and those of services
 //! that hand on what they get to anybody who asks them to.
 
 /// Zones of one label that are not in the public DNS. Any other is: a list of those never knows the newest.
@@ -25,7 +25,7 @@ const COLLECTED: &str = "is a service that shows what it gets to anybody who mad
 const TUNNEL: &str = "is a service that leads to the machine of anybody who asks for a name there";
 
 /// Such services, with all names below theirs. Anybody has a name there in a moment and without being asked who it is, so
-/// even a single name vouches for nobody. The list is of those that are known for it, and complete it cannot be.
+/// even a single name vouches for no owner. The list is of those that are known for it, and complete it cannot be.
 const RELAYS: [(&str, &[&str]); 3] = [
     (ANY_ADDRESS, &["nip.io", "sslip.io", "xip.io", "traefik.me"]),
     (

@@ -20,7 +20,7 @@ use plugbay_protocol::{Chunk, Progress, RemoteError, Violation};
 pub(super) struct Served {
     pub(super) deadline: tokio::time::Instant,
     pub(super) origin: Origin,
-    /// Cancelled when nobody waits for the call any more.
+    /// Cancelled when the caller has given the call up.
     pub(super) given_up: CancellationToken,
 }
 

@@ -1,4 +1,4 @@
-//! Random lives of a plugin: whatever happens to it, its record says something that can be true.
+//! Random lives of a plugin: after each event its record says something that can be true.
 
 use std::time::Duration;
 

@@ -25,7 +25,7 @@ pub struct Rush(Arc<Shared>);
 struct Shared {
     began: Instant,
     hurried: AtomicUsize,
-    /// In milliseconds since `began`: when the last of them slows nobody any more.
+    /// In milliseconds since `began`: when the last of them stops slowing other plugins.
     until: AtomicU64,
 }
 

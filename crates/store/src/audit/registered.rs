@@ -37,7 +37,7 @@ const LATER: &str = "snapshots";
 /// Everything that says who may do what: what plugins keep is theirs.
 ///
 /// Not listed are: `sandbox_users`, as no number can stand there twice, and another one leads to nothing: a sandbox sees no
-/// volume but its own, whose files it then cannot read; `idempotency`, whose answers are told again and acted on by nobody;
+/// volume but its own, whose files it then cannot read; `idempotency`, whose answers are told again and never acted on;
 /// and `plugins.last_update`, which says how an update is told and whether it may go back by itself. What it goes back to
 /// is `snapshots`, and the floor that it takes back is never below the version that serves then (`LastUpdate::floor_after`).
 const KINDS: &[Kind] = &[
