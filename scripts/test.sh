@@ -304,6 +304,7 @@ trap 'interrupted 143' TERM
 
 mkdir -p "$work"
 summary=()
+failures=()
 failed=0
 built=yes
 for step in "${chosen[@]}"; do
@@ -323,7 +324,7 @@ for step in "${chosen[@]}"; do
     fi
     printf '\n== %s\n' "$step"
     code=0
-    timeout --kill-after=30 "$left" bash "$0" --inside "$step" &
+    timeout --kill-after=30 "$left" bash "$0" --inside "$step" > >(tee "$work/$step.log") 2>&1 &
     running=$!
     wait "$running" || code=$?
     running=
@@ -335,6 +336,7 @@ for step in "${chosen[@]}"; do
     fi
     if [ "$code" != 0 ]; then
         failed=1
+        failures+=("$step")
         if [ "$step" = build ]; then built=no; fi
     fi
     took=$((SECONDS - began))
@@ -348,6 +350,12 @@ if [ "$failed" != 0 ]; then
 elif [[ "${summary[*]}" == *"LEFT OUT"* ]]; then
     result="ok, but nothing was tried in a sandbox"
 fi
+# Once more at the end, where a reader of a long log looks first.
+for step in "${failures[@]}"; do
+    printf '\n== why %s failed\n' "$step"
+    grep --extended-regexp --after-context=8 'panicked at|^error|^not ok' "$work/$step.log" | head -n 80 ||
+        tail -n 20 "$work/$step.log"
+done
 printf '\n== summary\n'
 printf '%s\n' "${summary[@]}"
 printf '%-14s %4s s  %s\n' all "$SECONDS" "$result"
