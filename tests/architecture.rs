@@ -59,6 +59,7 @@ const BELOW: &[&str] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("backup", &["domain"]),
     ("config", &["domain"]),
+    ("data-dir", &["domain"]),
     ("databases", &["config", "domain", "runtime"]),
     ("domain", &["suffixes"]),
     ("egress", &["config", "domain", "runtime"]),

@@ -76,7 +76,7 @@ pub(super) fn authenticate(request: &HttpRequest, scope: Scope) -> Result<Caller
     // Only plugins that this process knows, which bounds the number of buckets.
     let called = super::execute::plain_id(request.path()).and_then(|wanted| app.service.known_plugin(wanted));
     app.rates.admit(&caller, called)?;
-    caller.require(scope)?;
+    caller.require(scope).map_err(ServiceError::from)?;
     Ok(caller)
 }
 

@@ -5,11 +5,11 @@ use std::sync::PoisonError;
 
 use serde_json::json;
 
-use super::data_dir::{DataDir, KeyNeeded};
 use super::{Caller, Service, ServiceError};
 use crate::domain::Code;
 use crate::store::audit::{self, AuditKey, Entry, Filter, Head, Verdict};
 use crate::store::{Missing, Store};
+use plugbay_data_dir::{DataDir, KeyNeeded};
 
 impl Service {
     /// Lists rows that the caller may see, newest first. A token for certain plugins sees rows about those alone.

@@ -5,14 +5,16 @@ use std::io;
 use semver::Version;
 
 use super::PluginProblem;
-use super::data_dir::DataDirError;
 use super::download::DownloadError;
+use plugbay_data_dir::DataDirError;
+
 use crate::backup::BackupError;
 use crate::domain::{
-    Code, Digest, FieldError, KeyError, KeyId, ManifestError, PluginName, Refusal, Scope, TokenId, Unresolved,
+    Code, Digest, FieldError, KeyError, KeyId, ManifestError, PluginName, Refusal, TokenId, Unresolved,
 };
 use crate::egress::TrustError;
 use crate::package::PackageError;
+use crate::registry::NotAllowed;
 use crate::sandbox::{RuntimeFilesError, VolumeError};
 use crate::store::StoreError;
 
@@ -166,24 +168,9 @@ pub enum ServiceError {
     /// The token is unknown, expired or revoked.
     #[error("the token is unknown, expired or revoked")]
     TokenInvalid,
-    /// The token does not allow this.
-    #[error("the token lacks the scope `{scope}`")]
-    ScopeMissing {
-        /// The scope it would need.
-        scope: Scope,
-    },
-    /// The token is for some plugins, and what is wanted concerns all.
-    #[error("the token is for some plugins, and `{wanted}` concerns all of them")]
-    ForAllPlugins {
-        /// A scope, or a permission.
-        wanted: &'static str,
-    },
-    /// The token is for other plugins.
-    #[error("the token is not for `{name}`")]
-    PluginOutOfReach {
-        /// The plugin.
-        name: PluginName,
-    },
+    /// The token is not enough.
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
     /// The only token that may make tokens must not go.
     #[error("token {id} is the last one with scope admin")]
     LastAdmin {
@@ -308,9 +295,7 @@ impl Refusal for ServiceError {
             Self::TokenUnknown { .. } => Code::TokenUnknown,
             Self::TokenMissing => Code::TokenMissing,
             Self::TokenInvalid => Code::TokenInvalid,
-            Self::ScopeMissing { .. } | Self::ForAllPlugins { .. } | Self::PluginOutOfReach { .. } => {
-                Code::ScopeMissing
-            }
+            Self::NotAllowed(error) => error.code(),
             Self::WrongPlugin { .. } | Self::FieldInvalid { .. } => Code::FieldInvalid,
             Self::ConfigInvalid { .. } | Self::Trust(_) => Code::ConfigInvalid,
             Self::ConfigIncomplete { .. } => Code::ConfigIncomplete,
@@ -322,7 +307,7 @@ impl Refusal for ServiceError {
             Self::IdempotencyBusy { .. } => Code::IdempotencyBusy,
             Self::DiskFull { .. } => Code::StorageFull,
             Self::TooManyUploads | Self::BackupUnderWay | Self::BackupOvertaken => Code::Unavailable,
-            Self::File { source, .. } => file_code(source),
+            Self::File { source, .. } => Code::of_file(source),
             Self::TaskDied { .. } => Code::Internal,
         }
     }
@@ -348,11 +333,7 @@ impl Refusal for ServiceError {
                 Some(format!("use {floor} or higher, or allow it: plugbay update {name} FILE --allow-downgrade"))
             }
             Self::WrongPlugin { found, .. } => Some(format!("plugbay update {found} FILE")),
-            Self::ScopeMissing { scope } => {
-                Some(format!("use a token with that scope: plugbay token create --label LABEL --scopes {scope}"))
-            }
-            Self::ForAllPlugins { .. } => Some("use a token without `plugins`".to_owned()),
-            Self::PluginOutOfReach { .. } => Some("use a token whose `plugins` cover that name".to_owned()),
+            Self::NotAllowed(error) => error.how(),
             Self::ConfigInvalid { name, .. } => Some(format!("plugbay config get {name} shows what can be set")),
             Self::ConfigIncomplete { name, missing, .. } => {
                 // Without values: one on the command line stands in its history.
@@ -380,14 +361,5 @@ impl Refusal for ServiceError {
             Self::Required { source, .. } => source.fields(),
             _ => &[],
         }
-    }
-}
-
-/// What an error of the file system means to the caller.
-pub(super) fn file_code(error: &io::Error) -> Code {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::StorageFull,
-        io::ErrorKind::ReadOnlyFilesystem => Code::DatabaseReadOnly,
-        _ => Code::Internal,
     }
 }

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use tracing::{info, warn};
 
-use super::data_dir::{DataDir, DataDirError};
 use super::engines::Engines;
 use super::{Service, ServiceError};
 use crate::config::Config;
 use crate::domain::Chain;
 use crate::sandbox::{Place, RuntimeFiles, Volumes};
 use crate::shutdown::Shutdown;
+use plugbay_data_dir::{DataDir, DataDirError};
 
 /// Begins the name of such a folder.
 const PREFIX: &str = "plugbay-";

@@ -11,7 +11,6 @@ use tracing::{error, info};
 use zeroize::Zeroizing;
 
 use super::configuration::Checks;
-use super::data_dir::KeyNeeded;
 use super::engines::Engines;
 use super::fleet::Fleet;
 use super::idempotency::InFlight;
@@ -27,6 +26,7 @@ use crate::sandbox::{Place, RuntimeFiles, Volumes};
 use crate::shutdown::Shutdown;
 use crate::store::audit::{self, AuditKey};
 use crate::store::{self, BackupKey, Missing, SealingKey, Store};
+use plugbay_data_dir::KeyNeeded;
 
 /// How often the service looks after itself.
 const PERIOD: Duration = Duration::from_secs(10);

@@ -262,6 +262,17 @@ impl fmt::Display for Code {
     }
 }
 
+impl Code {
+    /// What an error of the file system means to a caller.
+    pub fn of_file(error: &std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::StorageFull,
+            std::io::ErrorKind::ReadOnlyFilesystem => Self::DatabaseReadOnly,
+            _ => Self::Internal,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;

@@ -4,9 +4,11 @@
 //! reports it. The use cases decide what is changed; this room never starts, stops or asks what runs.
 
 mod audit;
+mod caller;
 mod change;
 mod manifests;
 mod names;
+mod roster;
 mod snapshot;
 mod target;
 
@@ -17,9 +19,11 @@ use plugbay_store::Store;
 use plugbay_store::audit::AuditKey;
 
 pub use audit::Actor;
+pub use caller::{Caller, NotAllowed};
 pub use change::PluginChange;
 use manifests::Manifests;
 pub use names::{NameLock, NameLocks};
+pub use roster::Roster;
 pub use snapshot::{Installed, InstalledPlugin};
 pub use target::Target;
 

@@ -15,12 +15,12 @@ use super::beside::Beside;
 use super::packages;
 use crate::backup::{About, BackupError, EntryName, Manifest, Reader};
 use crate::domain::{Clock as _, DataId, Digest, Scope, ScopeSet, SystemClock, TokenId};
-use crate::service::data_dir::{KeyNeeded, read_key_file, write_master_key};
 use crate::service::tokens::{draw_secret, hash};
 use crate::service::{DataDir, DataDirError, ServiceError};
 use crate::store::audit::{self, AuditKey, NewEntry, Verdict};
 use crate::store::tokens::TokenRecord;
 use crate::store::{self, BackupKey, Missing, SealingKey, Store};
+use plugbay_data_dir::{KeyNeeded, read_key_file, write_master_key};
 
 /// What to restore.
 #[derive(Clone, Debug)]

@@ -6,8 +6,8 @@ use serde_json::json;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::roster::Roster;
 use crate::domain::{Chain, Code, Offer, Offers, Plugin, PluginName, PluginStatus, Refusal as _};
+use crate::registry::{NotAllowed, Roster};
 use crate::service::fleet::STOP_GRACE;
 use crate::service::lifecycle::Step;
 use crate::service::{Caller, Service, ServiceError, StatusChange};
@@ -78,7 +78,7 @@ impl Service {
         }
         self.check_ready(plugin, Asked::Itself).await?;
         let roster = self.roster().await?;
-        let offers = roster.offers_for(caller, &plugin.name)?;
+        let offers = offers_for(&roster, caller, &plugin.name)?;
         let order = offers.resolve(std::slice::from_ref(&plugin.name))?;
         let mut found = Vec::new();
         for name in order.iter().filter(|name| **name != plugin.name && !roster.may_run(name)) {
@@ -121,28 +121,26 @@ impl Service {
     }
 }
 
-impl Roster {
-    /// What `root` requires, be it by way of others, as far as the caller may see it. Of plugins that the token is not for,
-    /// nothing is told: they are as required and enabled, or the token is not enough.
-    fn offers_for(&self, caller: &Caller, root: &PluginName) -> Result<Offers, ServiceError> {
-        let mut offers = Offers::default();
-        let mut open = vec![root];
-        while let Some(name) = open.pop() {
-            let Some(offer) = self.offers.find(name).filter(|_| offers.find(name).is_none()) else { continue };
-            offers.put(name.clone(), offer.clone());
-            for (required, range) in &offer.requires {
-                if caller.may_see(required) {
-                    open.push(required);
-                    continue;
-                }
-                let found = self.offers.find(required).filter(|found| range.matches(&found.version));
-                let Some(found) = found.filter(|_| self.may_run(required)) else {
-                    let source = Box::new(ServiceError::PluginOutOfReach { name: required.clone() });
-                    return Err(ServiceError::Required { by: name.clone(), name: required.clone(), source });
-                };
-                offers.put(required.clone(), Offer { requires: std::collections::BTreeMap::new(), ..found.clone() });
+/// What `root` requires, be it by way of others, as far as the caller may see it. Of plugins that the token is not for,
+/// nothing is told: they are as required and enabled, or the token is not enough.
+fn offers_for(roster: &Roster, caller: &Caller, root: &PluginName) -> Result<Offers, ServiceError> {
+    let mut offers = Offers::default();
+    let mut open = vec![root];
+    while let Some(name) = open.pop() {
+        let Some(offer) = roster.offers.find(name).filter(|_| offers.find(name).is_none()) else { continue };
+        offers.put(name.clone(), offer.clone());
+        for (required, range) in &offer.requires {
+            if caller.may_see(required) {
+                open.push(required);
+                continue;
             }
+            let found = roster.offers.find(required).filter(|found| range.matches(&found.version));
+            let Some(found) = found.filter(|_| roster.may_run(required)) else {
+                let source = Box::new(NotAllowed::PluginOutOfReach { name: required.clone() }.into());
+                return Err(ServiceError::Required { by: name.clone(), name: required.clone(), source });
+            };
+            offers.put(required.clone(), Offer { requires: std::collections::BTreeMap::new(), ..found.clone() });
         }
-        Ok(offers)
     }
+    Ok(offers)
 }

@@ -1,7 +1,7 @@
 //! Plugins that others require: not stopped or removed under them, unless these are to stop as well.
 
-use super::roster::Roster;
 use crate::domain::{Code, Demand, Offers, Plugin, PluginName};
+use crate::registry::Roster;
 use crate::service::{Caller, PluginProblem, Service, ServiceError};
 use crate::store::WriteTransaction;
 
@@ -22,7 +22,7 @@ impl Service {
         caller: &Caller,
         name: &PluginName,
     ) -> Result<(), ServiceError> {
-        self.roster_in(tx).await?.check_unneeded(caller, name)
+        check_unneeded(&self.roster_in(tx).await?, caller, name)
     }
 
     /// The same before anything is touched.
@@ -31,7 +31,7 @@ impl Service {
         caller: &Caller,
         name: &PluginName,
     ) -> Result<(), ServiceError> {
-        self.roster().await?.check_unneeded(caller, name)
+        check_unneeded(&self.roster().await?, caller, name)
     }
 
     /// Every enabled plugin that requires this one, be it by way of others, each before what it requires.
@@ -55,23 +55,21 @@ impl Service {
     }
 }
 
-impl Roster {
-    fn check_unneeded(&self, caller: &Caller, name: &PluginName) -> Result<(), ServiceError> {
-        if !self.is_enabled(name) {
-            return Ok(());
-        }
-        let (seen, unseen): (Vec<Demand>, Vec<Demand>) =
-            self.enabled_demands_on(name).partition(|demand| caller.may_see(&demand.by));
-        let by: Vec<String> = seen.iter().map(|demand| format!("`{}`", demand.by)).collect();
-        match (by.as_slice(), unseen.is_empty()) {
-            ([], true) => Ok(()),
-            (_, false) => Err(unseen_problem(name).into()),
-            (by, true) => {
-                let plugins = if by.len() == 1 { "plugin" } else { "plugins" };
-                let detail = format!("`{name}` is required by the enabled {plugins} {}", by.join(" and "));
-                let how = format!("disable what requires it first: plugbay disable {name} --cascade");
-                Err(PluginProblem::new(Code::DependentsRunning, detail).with_how(how).into())
-            }
+fn check_unneeded(roster: &Roster, caller: &Caller, name: &PluginName) -> Result<(), ServiceError> {
+    if !roster.is_enabled(name) {
+        return Ok(());
+    }
+    let (seen, unseen): (Vec<Demand>, Vec<Demand>) =
+        roster.enabled_demands_on(name).partition(|demand| caller.may_see(&demand.by));
+    let by: Vec<String> = seen.iter().map(|demand| format!("`{}`", demand.by)).collect();
+    match (by.as_slice(), unseen.is_empty()) {
+        ([], true) => Ok(()),
+        (_, false) => Err(unseen_problem(name).into()),
+        (by, true) => {
+            let plugins = if by.len() == 1 { "plugin" } else { "plugins" };
+            let detail = format!("`{name}` is required by the enabled {plugins} {}", by.join(" and "));
+            let how = format!("disable what requires it first: plugbay disable {name} --cascade");
+            Err(PluginProblem::new(Code::DependentsRunning, detail).with_how(how).into())
         }
     }
 }

@@ -5,18 +5,18 @@
 
 mod along;
 mod dependents;
-mod roster;
+mod fits;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use semver::{Version, VersionReq};
 
 pub(super) use along::Asked;
 pub use dependents::Dependents;
 
-use self::roster::Roster;
 use super::{Caller, PluginProblem, Service, ServiceError};
-use crate::domain::{Code, Manifest, Offer, Offers, Plugin, PluginId, PluginName, Unresolved};
+use crate::domain::{Code, Manifest, Offer, Offers, PluginId, PluginName, Unresolved};
+use crate::registry::Roster;
 use crate::store::WriteTransaction;
 
 /// One entry of `requires`, and what is there for it.
@@ -34,11 +34,11 @@ pub struct Requirement {
 
 impl Service {
     async fn roster(&self) -> Result<Roster, ServiceError> {
-        Roster::of(self.registry.snapshot().await?)
+        Ok(Roster::of(self.registry.snapshot().await?)?)
     }
 
     async fn roster_in(&self, tx: &mut WriteTransaction) -> Result<Roster, ServiceError> {
-        Roster::of(self.registry.snapshot_in(tx).await?)
+        Ok(Roster::of(self.registry.snapshot_in(tx).await?)?)
     }
 
     /// Refuses a manifest that would close a circle. Says what it requires and is not there yet.
@@ -53,7 +53,7 @@ impl Service {
         let mut roster = self.roster().await?;
         roster.offers.put(manifest.name.clone(), Offer::from(manifest));
         refuse_circle(caller, &roster.offers, &manifest.name)?;
-        Ok(roster.requirements(caller, &manifest.requires).into_iter().filter_map(warning).collect())
+        Ok(requirements(&roster, caller, &manifest.requires).into_iter().filter_map(warning).collect())
     }
 
     /// Refuses a version with which a plugin that is enabled would not fit to the enabled plugins around it: to those that
@@ -74,8 +74,8 @@ impl Service {
         roster.offers.put(name.clone(), candidate);
         refuse_circle(caller, &roster.offers, name)?;
         if roster.is_enabled(name) {
-            roster.check_accepted(caller, name)?;
-            roster.check_required(caller, name, version, &kept)?;
+            fits::check_accepted(&roster, caller, name)?;
+            fits::check_required(&roster, caller, name, version, &kept)?;
         }
         Ok(())
     }
@@ -92,8 +92,8 @@ impl Service {
         roster.offers.put(name.clone(), Offer::from(manifest));
         refuse_circle(caller, &roster.offers, name)?;
         if roster.is_enabled(name) {
-            roster.check_accepted(caller, name)?;
-            roster.check_required(caller, name, version, requires)?;
+            fits::check_accepted(&roster, caller, name)?;
+            fits::check_required(&roster, caller, name, version, requires)?;
         }
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Service {
         if requires.is_empty() {
             return Ok(());
         }
-        self.roster_in(tx).await?.check_required(caller, name, version, requires)
+        fits::check_required(&self.roster_in(tx).await?, caller, name, version, requires)
     }
 
     /// What a plugin requires, and who requires it; of the latter those that the caller may see.
@@ -120,7 +120,7 @@ impl Service {
     ) -> Result<(Vec<Requirement>, Vec<PluginName>), ServiceError> {
         let roster = self.roster().await?;
         let by = roster.offers.demands_on(&manifest.name).into_iter().map(|demand| demand.by);
-        Ok((roster.requirements(caller, &manifest.requires), by.filter(|name| caller.may_see(name)).collect()))
+        Ok((requirements(&roster, caller, &manifest.requires), by.filter(|name| caller.may_see(name)).collect()))
     }
 
     /// The plugins in the order in which they are started. Nobody waits for what was started before: calls wait for a start
@@ -130,41 +130,17 @@ impl Service {
     }
 }
 
-impl Roster {
-    fn is_enabled(&self, name: &PluginName) -> bool {
-        self.plugins.get(name).is_some_and(Plugin::is_enabled)
-    }
-
-    /// Enabled, and not held back.
-    fn may_run(&self, name: &PluginName) -> bool {
-        self.plugins.get(name).is_some_and(Plugin::should_run)
-    }
-
-    fn find(&self, name: &PluginName) -> Option<&Plugin> {
-        self.plugins.get(name)
-    }
-
-    /// The plugins as they come, but none before what it requires.
-    fn required_first(&self, ids: &[PluginId]) -> Vec<PluginId> {
-        let names: HashMap<PluginId, &PluginName> =
-            self.plugins.values().map(|plugin| (plugin.id, &plugin.name)).collect();
-        let wanted: Vec<PluginName> = ids.iter().filter_map(|id| names.get(id).map(|name| (*name).clone())).collect();
-        let ordered = self.offers.required_first(&wanted);
-        ordered.iter().filter_map(|name| self.find(name).map(|plugin| plugin.id)).collect()
-    }
-
-    fn requirements(&self, caller: &Caller, requires: &BTreeMap<PluginName, VersionReq>) -> Vec<Requirement> {
-        let look = |(name, range): (&PluginName, &VersionReq)| {
-            let (name, range) = (name.clone(), range.clone());
-            if !caller.may_see(&name) {
-                return Requirement { name, range, installed: None, satisfied: None };
-            }
-            let installed = self.offers.find(&name).map(|offer| offer.version.clone());
-            let satisfied = Some(installed.as_ref().is_some_and(|version| range.matches(version)));
-            Requirement { name, range, installed, satisfied }
-        };
-        requires.iter().map(look).collect()
-    }
+fn requirements(roster: &Roster, caller: &Caller, requires: &BTreeMap<PluginName, VersionReq>) -> Vec<Requirement> {
+    let look = |(name, range): (&PluginName, &VersionReq)| {
+        let (name, range) = (name.clone(), range.clone());
+        if !caller.may_see(&name) {
+            return Requirement { name, range, installed: None, satisfied: None };
+        }
+        let installed = roster.offers.find(&name).map(|offer| offer.version.clone());
+        let satisfied = Some(installed.as_ref().is_some_and(|version| range.matches(version)));
+        Requirement { name, range, installed, satisfied }
+    };
+    requires.iter().map(look).collect()
 }
 
 /// Plugins that require each other could only start all at once, or never.

@@ -3,8 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::domain::{Code, Refusal};
-use crate::service::error::file_code;
+use plugbay_domain::{Code, Refusal};
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +79,7 @@ impl Refusal for DataDirError {
             | Self::KeyMissing { .. }
             | Self::KeyWrong { .. }
             | Self::KeyOfAnother { .. } => Code::ConfigInvalid,
-            Self::File { source, .. } => file_code(source),
+            Self::File { source, .. } => Code::of_file(source),
         }
     }
 

@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 use tracing::info;
 
-use crate::domain::{Digest, PluginId};
+use plugbay_domain::{Digest, PluginId};
 
 pub use error::DataDirError;
 
@@ -210,12 +210,12 @@ pub enum KeyNeeded {
 }
 
 /// Writes a master key that came from elsewhere.
-pub(super) fn write_master_key(root: &Path, key: &[u8; 32]) -> Result<(), DataDirError> {
+pub fn write_master_key(root: &Path, key: &[u8; 32]) -> Result<(), DataDirError> {
     write_secret(&root.join("master.key"), key)
 }
 
 /// Reads a master key wherever it lies; nobody else may be able to.
-pub(super) fn read_key_file(path: &Path) -> Result<[u8; 32], DataDirError> {
+pub fn read_key_file(path: &Path) -> Result<[u8; 32], DataDirError> {
     read_master_key(File::open(path).map_err(file_error("open", path))?, path.to_owned())
 }
 
@@ -305,7 +305,7 @@ fn remove_package(folder: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Code, Refusal as _};
+    use plugbay_domain::{Code, Refusal as _};
 
     #[test]
     fn a_second_service_is_refused_and_names_the_first() {
