@@ -21,11 +21,8 @@ LIMITS = {
     "lines of docs/ARCHITECTURE.md": 120,
 }
 
-# What is beyond its limit until `service` is three crates, and what else is left to do.
-KNOWN = {
-    ("impl blocks of a type", "plugbay::Service"): 59,
-    ("methods of a type", "plugbay::Service"): 263,
-}
+# What is beyond its limit today, with its figure, as (what, whose): figure. Nothing is.
+KNOWN = {}
 
 # Foreign crates that one manifest alone names.
 OWNED = ["sqlx", "bollard", "actix-web", "rusqlite"]

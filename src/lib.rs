@@ -3,11 +3,15 @@
 //! The lower rooms are crates, which have short names here. The modules stand in the order of their layers: each may use
 //! the ones above it in this list, as `tests/architecture.rs` spells out. `docs/ARCHITECTURE.md` tells the whole.
 
+pub use plugbay_api as api;
 pub use plugbay_backup as backup;
+pub use plugbay_chat as chat;
 pub use plugbay_config as config;
 pub use plugbay_databases as databases;
 pub use plugbay_domain as domain;
 pub use plugbay_egress as egress;
+pub use plugbay_fleet as fleet;
+pub use plugbay_operations as operations;
 pub use plugbay_package as package;
 pub use plugbay_protocol as protocol;
 pub use plugbay_registry as registry;
@@ -19,8 +23,5 @@ pub use plugbay_store as store;
 pub use plugbay_wire as wire;
 
 pub mod telemetry;
-pub mod service;
-pub mod chat;
-pub mod api;
 pub mod startup;
 pub mod cli;

@@ -13,11 +13,12 @@ use crate::api::{self, Bound, ServerError};
 use crate::config::Config;
 use crate::domain::{Clock, Code, Refusal, SignaturePolicy, SystemClock};
 use crate::egress::{Resolver, SystemResolver};
-use crate::service::{Service, ServiceError, Surroundings, VerifiedAudit, remove_abandoned};
+use crate::fleet::reconcile;
+use crate::operations::{self, Service, ServiceError, Surroundings, VerifiedAudit, remove_abandoned};
 use crate::shutdown::{DrainTimeout, Shutdown};
 use crate::store::audit::Head;
 
-pub use crate::service::{
+pub use crate::operations::{
     HostStandIn, LostSecret, MissingLibraries, NotedRequest, RestoreOrder, Restored, momentary_folder, write_sdk,
 };
 
@@ -129,7 +130,7 @@ impl Running {
     pub async fn run(self) -> Result<(), StartupError> {
         let Self { service, bound, shutdown } = self;
         announce(&service, bound.address());
-        service.start_upkeep();
+        operations::start_upkeep(&service);
         let serving = async {
             let served = bound.serve(Arc::clone(&service), shutdown.clone()).await;
             shutdown.stop();
@@ -138,11 +139,11 @@ impl Running {
         // Beside the requests under way, which may be calls into the plugins.
         let stopping = async {
             shutdown.stopped().await;
-            service.stop_plugins(Instant::now() + PLUGINS_TIMEOUT).await;
+            reconcile::stop_plugins(service.fleet(), Instant::now() + PLUGINS_TIMEOUT).await;
         };
         let (served, ()) = tokio::join!(serving, stopping);
         let drained = shutdown.drain(STOP_TIMEOUT).await;
-        service.close().await;
+        operations::close(&service).await;
         info!("Stopped");
         served?;
         if drained? { Ok(()) } else { Err(StartupError::TaskDied) }
@@ -211,7 +212,7 @@ fn announce(service: &Service, address: SocketAddr) {
 
 /// Restores a backup into an empty directory, for a service that is not running.
 pub async fn restore(order: &RestoreOrder) -> Result<Restored, ServiceError> {
-    crate::service::restore(order).await
+    operations::restore(order).await
 }
 
 /// The OpenAPI document of the service.
@@ -222,7 +223,7 @@ pub fn openapi() -> impl serde::Serialize {
 /// Verifies the audit chain of a data directory whose service is stopped.
 pub async fn verify_audit(data_dir: &Path, expected: Option<&str>) -> Result<VerifiedAudit, VerifyError> {
     let expected = expected.map(str::parse::<Head>).transpose()?;
-    Ok(crate::service::verify_offline(data_dir, expected.as_ref()).await?)
+    Ok(operations::verify_offline(data_dir, expected.as_ref()).await?)
 }
 
 /// Why an audit chain was not verified.

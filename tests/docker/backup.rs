@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use plugbay::service::{AuditFound, RestoreOrder, restore};
+use plugbay::operations::{AuditFound, RestoreOrder, restore};
 use reqwest::Method;
 use serde_json::json;
 

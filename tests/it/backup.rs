@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use plugbay::backup::{About, EntryName, FORMAT, Reader, Writer};
 use plugbay::domain::Refusal as _;
-use plugbay::service::{AuditFound, RestoreOrder, Restored, ServiceError, restore};
+use plugbay::operations::{AuditFound, RestoreOrder, Restored, ServiceError, restore};
 use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;

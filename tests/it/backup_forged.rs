@@ -5,7 +5,7 @@ use std::path::Path;
 
 use plugbay::backup::{EntryName, Reader, Writer};
 use plugbay::domain::Refusal as _;
-use plugbay::service::{AuditFound, RestoreOrder, Restored, SealFound, ServiceError, restore};
+use plugbay::operations::{AuditFound, RestoreOrder, Restored, SealFound, ServiceError, restore};
 
 use crate::backup::{backup, service};
 use crate::support::database;

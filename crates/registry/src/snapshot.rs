@@ -6,7 +6,7 @@ use std::sync::Arc;
 use semver::Version;
 
 use super::manifests::Manifests;
-use super::{Registry, Target};
+use super::{Caller, Registry, Target};
 use plugbay_domain::{Decision, Digest, Manifest, Pending, Plugin, PluginId, PluginRef, Standing, Timestamp};
 use plugbay_store::grants::{AcceptedRisk, GrantRecord};
 use plugbay_store::plugins::VersionRecord;
@@ -83,6 +83,14 @@ impl InstalledPlugin {
 }
 
 impl Registry {
+    /// The plugin of this name or id, if the caller may see it. One out of the token's reach is not told from one that does
+    /// not exist.
+    pub async fn find_for(&self, caller: &Caller, wanted: &str) -> Result<Option<Plugin>, StoreError> {
+        let Some(reference) = PluginRef::parse(wanted) else { return Ok(None) };
+        let plugin = store::plugins::find(&mut *self.store.reader().await?, &reference).await?;
+        Ok(plugin.filter(|plugin| caller.may_see(&plugin.name)))
+    }
+
     /// Everything that is installed.
     pub async fn snapshot(&self) -> Result<Installed, StoreError> {
         self.snapshot_in(&mut *self.store.reader().await?).await

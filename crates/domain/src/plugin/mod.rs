@@ -11,7 +11,7 @@
 //!          └───────────── B serves, watched ─────▶ B serves
 //! ```
 //!
-//! Whether it runs is another matter (`session`, `service/fleet`); here stands what is wanted and what was decided.
+//! Whether it runs is another matter (`session`, `fleet`); here stands what is wanted and what was decided.
 
 #[cfg(test)]
 mod tests;

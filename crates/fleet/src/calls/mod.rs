@@ -1,0 +1,165 @@
+//! One call into a plugin. The path touches no database, takes no lock that plugins share, and copies the payload once.
+
+mod admission;
+mod answer;
+mod request;
+mod waiting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use admission::Admission;
+use plugbay_domain::{CallId, Code, PluginRef, escape};
+use plugbay_session::{CallError, NewCall, RunningCall, SessionEnd, StreamEvent};
+use request::AskedBy;
+use tokio::time::Instant;
+use waiting::Waiting;
+
+use crate::authority::permissions_problem;
+use crate::{Fleet, FleetError, Member, PluginProblem};
+
+pub use crate::calls::answer::PluginAnswer;
+pub use crate::calls::request::CallRequest;
+pub use crate::calls::waiting::check_room;
+
+/// The method that every plugin has, and nearly all calls are of.
+const EXECUTE: &str = "execute";
+
+/// Names that are the service's own business.
+const LIFECYCLE: [&str; 6] = ["initialize", "cleanup", "health_check", "health", "configure", "shutdown"];
+
+/// What the chat calls, with what somebody wrote there, and no caller.
+const HANDLERS: [&str; 3] = ["on_message", "on_file_upload", "on_command"];
+
+/// When a caller should come back where nothing better is known.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What a caller is told.
+#[derive(Debug)]
+pub struct Execution {
+    /// The call.
+    pub call: CallId,
+    /// How long it took.
+    pub took: Duration,
+    /// What the plugin answered.
+    pub answer: PluginAnswer,
+}
+
+/// A call on its way.
+#[derive(Debug)]
+pub struct Executing {
+    running: RunningCall,
+    admission: Admission,
+    timeout: Duration,
+}
+
+impl Executing {
+    /// The call.
+    pub fn call(&self) -> CallId {
+        self.admission.call
+    }
+
+    /// The next part of a stream; `None` when the answer is next.
+    pub async fn next_event(&mut self) -> Option<StreamEvent> {
+        self.running.next_event().await
+    }
+
+    /// The answer.
+    pub async fn answer(self) -> Result<Execution, FleetError> {
+        let Self { running, mut admission, timeout } = self;
+        let answered = running.answer().await;
+        let (call, took) = (admission.call, admission.elapsed());
+        match answered {
+            Ok(outcome) => Ok(Execution { call, took, answer: admission.read(outcome) }),
+            Err(error) => Err(admission.failed(error, timeout).of_call(call).into()),
+        }
+    }
+}
+
+/// Sends a call to a plugin, as soon as the plugin is ready and has a place for it.
+pub async fn call(fleet: &Arc<Fleet>, request: CallRequest<'_>) -> Result<Executing, FleetError> {
+    let CallRequest { by, wanted, method, params: (parameter, payload), deadline, origin, trace, delivery } = request;
+    let reference = PluginRef::parse(wanted);
+    let member = reference.as_ref().and_then(|reference| fleet.find(reference));
+    let Some(member) = member.filter(|member| by.may_see(&member.name)) else {
+        return Err(why_not_running(fleet, by, wanted).await);
+    };
+    let is_callers = matches!(by, AskedBy::Fleet) || !HANDLERS.contains(&method);
+    if method.starts_with('_') || LIFECYCLE.contains(&method) || !is_callers {
+        let detail = format!("`{}` is not a method for callers", escape(method));
+        return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
+    }
+    let in_flight = fleet.in_flight.enter(&member).map_err(|no_place| waiting::no_place(fleet, &member, no_place))?;
+    let began = Instant::now();
+    let mut waiting = Waiting::new(fleet, by, wanted, &member, began);
+    // A plugin that takes no calls at all says why; only then it matters how earlier ones ended.
+    waiting.until_up(deadline.longest(began)).await?;
+    let mut admission = Admission::new(fleet, &member, (method, began), in_flight)?;
+    loop {
+        let up = waiting.until_up(deadline.longest(began)).await?;
+        let timeout = deadline.timeout(&member, began, up.timeout)?;
+        if !up.session.ready().methods.iter().any(|offered| offered == method) {
+            let offered = up.session.ready().methods.join(", ");
+            let detail = format!("`{}` offers {offered}, not `{}`", member.name, escape(method));
+            return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
+        }
+        let deadline = began + timeout;
+        let Some(place) = waiting.place(&up, deadline).await? else { continue };
+        let (id, params) = (admission.call, (parameter, &payload));
+        let new = NewCall { id, method, params, deadline, origin, trace, delivery, place: Some(place) };
+        match up.session.begin(new) {
+            Ok(running) => {
+                admission.send(up.session.id(), fleet.now());
+                return Ok(Executing { running, admission, timeout });
+            }
+            // It never left, so it may go to the session that follows.
+            Err(CallError::Ended(_)) if Instant::now() < deadline => tokio::task::yield_now().await,
+            Err(error) => {
+                let problem = if let CallError::Ended(end) = error {
+                    ended_problem(&member, &end)
+                } else {
+                    let detail = format!("`{}` does not read what it is sent", member.name);
+                    PluginProblem::new(Code::PluginBusy, detail).retry_after(SOON)
+                };
+                return Err(problem.of_call(admission.call).into());
+            }
+        }
+    }
+}
+
+/// Why a plugin takes no calls.
+pub(crate) async fn why_not_running(fleet: &Fleet, by: AskedBy<'_>, wanted: &str) -> FleetError {
+    let plugin = match request::find_plugin_of(fleet, by, wanted).await {
+        Ok(plugin) => plugin,
+        Err(error) => return error,
+    };
+    let name = &plugin.name;
+    if let Some(quarantine) = &plugin.quarantine {
+        let detail = format!("`{name}` is held back since {}: {}", quarantine.since, quarantine.reason);
+        return PluginProblem::new(Code::PluginQuarantined, detail)
+            .with_how(format!("plugbay logs {name} shows what happened; plugbay enable {name} lifts a crash loop"))
+            .into();
+    }
+    if plugin.is_enabled() {
+        match fleet.registry.installed(plugin.clone()).await.and_then(|installed| installed.standing(fleet.now())) {
+            Ok(standing) => {
+                if let Some(problem) = permissions_problem(name, &standing) {
+                    return problem.into();
+                }
+            }
+            Err(error) => return error.into(),
+        }
+        let detail = format!("`{name}` has not been started yet");
+        return PluginProblem::new(Code::PluginRestarting, detail).retry_after(SOON).into();
+    }
+    PluginProblem::new(Code::PluginNotEnabled, format!("`{name}` is {}", plugin.status.as_str()))
+        .with_how(format!("plugbay enable {name}"))
+        .into()
+}
+
+fn ended_problem(member: &Member, end: &SessionEnd) -> PluginProblem {
+    let detail = format!("`{}` ended during the call: {}", member.name, end.text);
+    let problem =
+        PluginProblem { exit_code: end.exit_code, signal: end.signal, ..PluginProblem::new(end.cause.code(), detail) };
+    if end.cause.code() == Code::PluginStopping { problem.retry_after(SOON) } else { problem }
+}
