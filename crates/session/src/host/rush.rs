@@ -2,7 +2,7 @@
 //! by the work that the service does for them, which no limit of their sandboxes counts. Operators wait for starts and
 //! ends, so for that time each other plugin has a burst of requests and then one every few milliseconds.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +24,9 @@ pub struct Rush(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     began: Instant,
-    hurried: AtomicUsize,
-    /// In milliseconds since `began`: when the last of them stops slowing other plugins.
+    /// When each of them stops slowing other plugins, in milliseconds since `began`.
+    ends: Mutex<Vec<u64>>,
+    /// The last of these; each request reads it.
     until: AtomicU64,
 }
 
@@ -44,17 +45,25 @@ pub(super) struct Turns {
 pub(crate) struct Hurried {
     rush: Rush,
     own: Arc<AtomicBool>,
+    end: u64,
 }
 
 impl Default for Rush {
     fn default() -> Self {
-        Self(Arc::new(Shared { began: Instant::now(), hurried: AtomicUsize::new(0), until: AtomicU64::new(0) }))
+        Self(Arc::new(Shared { began: Instant::now(), ends: Mutex::default(), until: AtomicU64::new(0) }))
     }
 }
 
 impl Rush {
     fn is_on(&self, now: Instant) -> bool {
-        self.0.hurried.load(Ordering::Relaxed) > 0 && self.milliseconds(now) < self.0.until.load(Ordering::Relaxed)
+        self.milliseconds(now) < self.0.until.load(Ordering::Relaxed)
+    }
+
+    /// Changes the ends. One of a start that hangs stays, and does not make those of others longer.
+    fn change(&self, change: impl FnOnce(&mut Vec<u64>)) {
+        let mut ends = self.0.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut ends);
+        self.0.until.store(ends.iter().copied().max().unwrap_or_default(), Ordering::Relaxed);
     }
 
     fn milliseconds(&self, at: Instant) -> u64 {
@@ -69,11 +78,14 @@ impl Turns {
 
     /// The plugin starts or ends: it waits for no turn, and others do.
     pub(super) fn hurry(&self) -> Hurried {
-        let shared = &self.rush.0;
+        self.hurry_at(Instant::now())
+    }
+
+    fn hurry_at(&self, now: Instant) -> Hurried {
+        let end = self.rush.milliseconds(now + LONGEST);
         self.is_hurried.store(true, Ordering::Relaxed);
-        shared.until.fetch_max(self.rush.milliseconds(Instant::now() + LONGEST), Ordering::Relaxed);
-        shared.hurried.fetch_add(1, Ordering::Relaxed);
-        Hurried { rush: self.rush.clone(), own: Arc::clone(&self.is_hurried) }
+        self.rush.change(|ends| ends.push(end));
+        Hurried { rush: self.rush.clone(), own: Arc::clone(&self.is_hurried), end }
     }
 
     /// When a request that came now may be worked on; `None` for at once.
@@ -91,7 +103,11 @@ impl Turns {
 impl Drop for Hurried {
     fn drop(&mut self) {
         self.own.store(false, Ordering::Relaxed);
-        self.rush.0.hurried.fetch_sub(1, Ordering::Relaxed);
+        self.rush.change(|ends| {
+            if let Some(place) = ends.iter().position(|end| *end == self.end) {
+                ends.swap_remove(place);
+            }
+        });
     }
 }
 
@@ -132,6 +148,19 @@ mod tests {
         let now = Instant::now();
         waits(&busy, now, 1_000);
         assert!(busy.next(now).is_some());
+        assert_eq!(busy.next(now + LONGEST + GAP), None);
+    }
+
+    #[test]
+    fn a_start_that_hangs_makes_no_other_start_slow_others_for_longer() {
+        let rush = Rush::default();
+        let (hanging, quick, busy) = (Turns::new(rush.clone()), Turns::new(rush.clone()), Turns::new(rush));
+        let now = Instant::now();
+        let _endless = hanging.hurry_at(now);
+        let later = now + LONGEST / 2;
+        drop(quick.hurry_at(later));
+        waits(&busy, later, 1_000);
+        assert!(busy.next(later).is_some());
         assert_eq!(busy.next(now + LONGEST + GAP), None);
     }
 
