@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 fn main() {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("../..");
+    // Messages of the shim name its files, and should name them in one way.
+    let root = root.canonicalize().expect("this crate lies in the tree");
     let out = PathBuf::from(variable("OUT_DIR"));
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={}", root.join("shim").display());
     let shim = out.join("shim");
-    compile_shim(&root.join("shim/main.rs"), &shim);
+    compile_shim(&root.join("shim"), &shim);
 
     let mut sdk = Vec::new();
     collect(&root.join("sdk/python/plugbay"), "sdk/plugbay", &mut sdk);
@@ -31,13 +33,15 @@ fn variable(name: &str) -> OsString {
     std::env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"))
 }
 
-/// Static, as it runs in images that bring no library it could use.
+/// By rustc alone: a cargo in here would need a folder of its own to build in, and the dependencies a second time.
+/// `src/runtime.rs` tests that the package in `shim/` is built from the same source.
 #[expect(clippy::disallowed_methods, reason = "the shim is a program of its own, for the machine plugbay is built for")]
-fn compile_shim(source: &Path, shim: &Path) {
+fn compile_shim(package: &Path, shim: &Path) {
     let (host, target) = (variable("HOST"), variable("TARGET"));
     let mut rustc = std::process::Command::new(variable("RUSTC"));
-    rustc.args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "panic=abort"]);
-    rustc.args(["-C", "strip=symbols", "-o"]).arg(shim).arg(source);
+    let mut flags = OsString::from("@");
+    flags.push(package.join("rustc.args"));
+    rustc.arg(flags).arg("-o").arg(shim).arg(package.join("src/main.rs"));
     if host != target {
         rustc.arg("--target").arg(target);
     }

@@ -19,17 +19,17 @@ BUILT = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "p
 RUNNER = ROOT / "sdk" / "python" / "plugbay" / "runner"
 #: Longest wait for anything.
 PATIENCE = 10.0
-FLAGS = ["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "panic=abort", "-C", "strip=symbols"]
+SHIM = ROOT / "shim"
 
 
 def shim() -> Path:
     """The shim, built anew when its source is newer."""
     path = BUILT / "shim"
-    sources = list((ROOT / "shim").glob("*.rs"))
+    sources = [SHIM / "rustc.args", *(SHIM / "src").rglob("*.rs")]
     if not path.exists() or path.stat().st_mtime < max(source.stat().st_mtime for source in sources):
         BUILT.mkdir(parents=True, exist_ok=True)
         fresh = BUILT / f"shim.{os.getpid()}"
-        subprocess.run(["rustc", *FLAGS, "-o", str(fresh), str(ROOT / "shim" / "main.rs")], check=True)
+        subprocess.run(["rustc", f"@{SHIM / 'rustc.args'}", "-o", str(fresh), str(SHIM / "src" / "main.rs")], check=True)
         fresh.rename(path)
     return path
 

@@ -4,14 +4,7 @@
 mod bridge;
 mod entry;
 mod exec;
-#[path = "../../shim/json.rs"]
-#[expect(dead_code, reason = "the reader and the writer alone are tested here")]
-mod json;
-#[path = "../../shim/oom.rs"]
-#[expect(dead_code, reason = "the decision alone is tested here")]
-mod oom;
 mod processes;
-mod reader;
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -36,15 +29,15 @@ struct Shim {
     _dir: tempfile::TempDir,
 }
 
-/// The shim, built by the command that builds it for sandboxes; a warning is an error.
+/// The shim, built by the command that builds it for sandboxes.
 fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("shim");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim/main.rs");
+        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("shim");
         let mut rustc = command("rustc");
-        rustc.args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "panic=abort"]);
-        rustc.args(["-C", "strip=symbols", "-D", "warnings", "-o"]).arg(&path).arg(source);
+        rustc.arg(format!("@{}", package.join("rustc.args").display()));
+        rustc.arg("-o").arg(&path).arg(package.join("src/main.rs"));
         assert!(rustc.status().unwrap().success());
         path
     })

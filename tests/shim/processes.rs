@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use serde_json::json;
 
-use super::{Shim, oom};
+use super::Shim;
 
 /// Ignores what can be ignored, says its id and sleeps.
 const DEAF: &str = "import os, signal, time
@@ -143,26 +143,6 @@ os.read(3, 1)";
     shim.assert_code(0);
 }
 
-#[test]
-fn out_of_memory_is_a_kill_and_a_risen_counter() {
-    let (v1, v2) = (
-        "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n",
-        "low 0\nhigh 0\nmax 12\noom 4\noom_kill 2\noom_group_kill 0\n",
-    );
-    assert_eq!((oom::kills(v1), oom::kills(v2), oom::kills("oom 4\n")), (Some(3), Some(2), None));
-    assert!(oom::is_oom(Some(9), Some(2), Some(3)));
-    assert!(!oom::is_oom(Some(9), Some(3), Some(3)), "killed by somebody else");
-    assert!(!oom::is_oom(None, Some(2), Some(3)), "a child was killed, the plugin ended by itself");
-    assert!(!oom::is_oom(Some(11), Some(2), Some(3)));
-    assert!(!oom::is_oom(Some(9), None, Some(3)), "nothing is known");
-    let paths = oom::paths("4:memory:/docker/abc\n1:name=systemd:/x\n0::/abc\n");
-    let paths: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
-    assert_eq!(paths[0], "/sys/fs/cgroup/memory/docker/abc/memory.oom_control");
-    assert_eq!(paths[1], "/sys/fs/cgroup/memory/memory.oom_control");
-    assert_eq!(paths[2], "/sys/fs/cgroup/abc/memory.events");
-    assert_eq!(paths.len(), 4);
-}
-
 /// Removes the group when the test ends; it is empty by then.
 struct MemoryGroup(std::path::PathBuf);
 
@@ -176,7 +156,7 @@ impl Drop for MemoryGroup {
 fn a_plugin_that_eats_its_memory_ends_with_76() {
     let path = format!("/sys/fs/cgroup/memory/plugbay-shim-{}", std::process::id());
     if !getuid().is_root() || std::fs::create_dir(&path).is_err() {
-        // The decision itself is tested above on recorded texts.
+        // The decision itself is tested in `oom.rs` on recorded texts.
         return;
     }
     let group = MemoryGroup(path.clone().into());

@@ -184,6 +184,38 @@ fn remove_others(folder: &Path, wanted: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "cargo and rustc say what the package is")]
+    fn output(program: &str, arguments: &[&str]) -> Vec<u8> {
+        let output = std::process::Command::new(program).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    /// The package has the lints and the tests; what runs in sandboxes is compiled by `build.rs`.
+    #[test]
+    fn the_compiled_in_shim_is_the_package() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shim").canonicalize().unwrap();
+        let arguments = ["metadata", "--no-deps", "--offline", "--format-version", "1", "--manifest-path"];
+        let manifest = folder.join("Cargo.toml").display().to_string();
+        let metadata = output(env!("CARGO"), &[&arguments[..], &[&manifest]].concat());
+        let metadata: serde_json::Value = serde_json::from_slice(&metadata).unwrap();
+        let packages = metadata["packages"].as_array().unwrap();
+        let package = packages.iter().find(|package| package["manifest_path"] == manifest.as_str()).unwrap();
+        let [target] = &package["targets"].as_array().unwrap()[..] else { panic!("{}", package["targets"]) };
+        let flags = fs::read_to_string(folder.join("rustc.args")).unwrap();
+        assert!(flags.contains(&format!("--edition={}\n", target["edition"].as_str().unwrap())), "{flags}");
+        assert_eq!(target["name"], SHIM);
+        let others = package["dependencies"].as_array().unwrap().iter().filter(|other| other["kind"] != "dev");
+        assert_eq!(others.count(), 0, "rustc alone finds no dependency, and no build script runs for it");
+
+        let out = tempfile::tempdir().unwrap();
+        let (binary, flags) = (out.path().join(SHIM), format!("@{}", folder.join("rustc.args").display()));
+        let source = target["src_path"].as_str().unwrap();
+        output("rustc", &[&flags, "-o", binary.to_str().unwrap(), source]);
+        let (_, embedded) = EMBEDDED.iter().find(|(name, _)| *name == SHIM).unwrap();
+        assert!(fs::read(binary).unwrap() == *embedded, "the package compiles to something else");
+    }
+
     #[test]
     fn the_compiled_in_files_are_those_of_the_tree() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python");

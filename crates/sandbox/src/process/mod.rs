@@ -1,4 +1,4 @@
-//! Sandboxes without Docker: bubblewrap, prepared by the shim as launcher (`shim/launch.rs`), in a cgroup of its own. Weaker
+//! Sandboxes without Docker: bubblewrap, prepared by the shim as launcher (`shim/src/launch.rs`), in a cgroup of its own. Weaker
 //! than a container, as plugins share the machine's programs and what confines them is one program more; everything
 //! shows it as `isolation: process`. `plan.rs` says what is started.
 //!

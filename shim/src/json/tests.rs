@@ -1,6 +1,6 @@
-//! The shim's JSON reader: what it refuses, and random damage.
+//! What the reader refuses, and random damage.
 
-use super::json::Value;
+use super::Value;
 
 const SAMPLES: [&str; 4] = [
     r#"{"jsonrpc":"2.0","id":7,"method":"invoke","params":{"call":"c","deadline_ms":30000,"params":{"a":[1,-2.5e+3,null]}}}"#,

@@ -84,9 +84,10 @@ pub(crate) fn read(message: &[u8]) -> Result<Question, Option<Vec<u8>>> {
 impl Question {
     /// Names that the service is not bothered with: nobody is reached by them.
     pub(crate) fn is_idle(&self) -> bool {
-        let name = self.name.to_ascii_lowercase();
         let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
-        name.is_empty() || name.ends_with(".arpa") || !name.bytes().all(is_letter)
+        // Addresses that are turned into names.
+        let is_reverse = self.name.rsplit_once('.').is_some_and(|(_, last)| last.eq_ignore_ascii_case("arpa"));
+        self.name.is_empty() || is_reverse || !self.name.bytes().all(is_letter)
     }
 
     /// The whole answer.
@@ -118,5 +119,79 @@ impl Question {
             message.extend(address.octets());
         }
         message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::{Answer, read};
+
+    /// A question as programs send it: id 7, recursion wanted, class IN.
+    fn question(labels: &[&[u8]], kind: u8) -> Vec<u8> {
+        let mut message = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        for label in labels {
+            message.push(u8::try_from(label.len()).expect("labels are short"));
+            message.extend(*label);
+        }
+        message.extend([0, 0, kind, 0, 1]);
+        message
+    }
+
+    #[test]
+    fn a_known_name_is_answered_with_its_address() {
+        let message = question(&[b"Api", b"example"], 1);
+        let asked = read(&message).expect("it is a question");
+        assert_eq!(asked.name, "Api.example");
+        let answer = asked.answer(Answer::Known(Ipv4Addr::new(127, 64, 0, 1)));
+        let mut wanted = vec![0, 7, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0];
+        wanted.extend(&message[12..]);
+        wanted.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 127, 64, 0, 1]);
+        assert_eq!(answer, wanted);
+    }
+
+    #[test]
+    fn other_kinds_of_a_known_name_are_answered_without_an_address() {
+        let asked = read(&question(&[b"a"], 28)).expect("it is a question");
+        let answer = asked.answer(Answer::Known(Ipv4Addr::LOCALHOST));
+        assert_eq!((answer[3] & 0x0f, answer[7]), (0, 0));
+        let codes = [Answer::Failed, Answer::Unknown, Answer::NotImplemented].map(|kind| asked.answer(kind)[3] & 0x0f);
+        assert_eq!(codes, [2, 3, 4]);
+    }
+
+    #[test]
+    fn what_is_no_question_is_refused_or_not_answered() {
+        let whole = question(&[b"a", b"b"], 1);
+        for length in 0..12 {
+            assert_eq!(read(&whole[..length]), Err(None), "{length}");
+        }
+        for length in 12..whole.len() {
+            assert!(matches!(read(&whole[..length]), Err(Some(_))), "{length}");
+        }
+        let changed = |at: usize, byte: u8| {
+            let mut message = whole.clone();
+            message[at] = byte;
+            read(&message)
+        };
+        assert_eq!(changed(2, 0x81), Err(None), "an answer");
+        for (at, byte) in [(2, 0x11), (5, 2), (12, 0xc0), (whole.len() - 1, 3)] {
+            let refusal = changed(at, byte).expect_err("refused").expect("answered");
+            assert_eq!(refusal[3] & 0x0f, 4, "{at}");
+        }
+    }
+
+    #[test]
+    fn names_that_reach_nobody_are_not_asked_for() {
+        for (labels, is_idle) in [
+            (&[b"api".as_slice(), b"example"][..], false),
+            (&[], true),
+            (&[b"1", b"in-addr", b"ARPA"], true),
+            (&[b"a b"], true),
+            (&[b"a.b"], true),
+        ] {
+            assert_eq!(read(&question(labels, 1)).expect("it is a question").is_idle(), is_idle, "{labels:?}");
+        }
+        assert!(matches!(read(&question(&[[b'x'; 63].as_slice(); 4], 1)), Err(Some(_))), "longer than a name can be");
     }
 }

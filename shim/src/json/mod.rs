@@ -1,6 +1,9 @@
 //! A small JSON reader and writer. The reader believes nothing: bounded depth, no duplicate keys, no lone surrogates, no
 //! text after the value; numbers stay as they were written, so that none loses digits on its way through.
 
+#[cfg(test)]
+mod tests;
+
 /// How deep values may nest.
 const MAX_DEPTH: usize = 64;
 

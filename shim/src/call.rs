@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::children::{Children, Ended, Started};
+use crate::children::{self, Children, Ended, Started};
 use crate::json::Value;
 use crate::lines::Lines;
 use crate::log::Log;
@@ -65,8 +65,8 @@ impl Call<'_> {
     ) -> Result<Value, Failure> {
         let oom = OomCounter::start();
         let deadline = Instant::now() + self.timeout;
-        let mut command = Command::new(&program[0]);
-        command.args(&program[1..]).env("PLUGBAY_METHOD", self.method);
+        let mut command = children::command(program);
+        command.env("PLUGBAY_METHOD", self.method);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut started =
             children.spawn(&mut command).map_err(|problem| Failure::new("NotStarted", not_started(&problem)))?;

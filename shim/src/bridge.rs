@@ -167,9 +167,9 @@ impl Bridge {
                         self.reply(from, &question, Answer::Failed);
                     }
                 }
-                Ok(_) => {}
                 Err(Some(refusal)) => drop(self.dns.send_to(&refusal, from)),
-                Err(None) => {}
+                // Who asks too much asks again, as after a lost packet.
+                Ok(_) | Err(None) => {}
             }
         }
     }

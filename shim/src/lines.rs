@@ -36,3 +36,32 @@ impl Lines {
         self.is_cut = false;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Lines, MAX_LINE_BYTES};
+
+    /// What pieces become, with whether each line was cut.
+    fn lines(pieces: &[&[u8]]) -> Vec<(String, bool)> {
+        let (mut lines, mut found) = (Lines::default(), Vec::new());
+        for piece in pieces {
+            lines.push(piece, |text, is_cut| found.push((text.to_owned(), is_cut)));
+        }
+        lines.finish(|text, is_cut| found.push((text.to_owned(), is_cut)));
+        found
+    }
+
+    #[test]
+    fn a_line_may_come_in_pieces_and_end_without_a_break() {
+        let wanted = [("ab", false), ("", false), ("c\u{fffd}", false)].map(|(text, cut)| (text.to_owned(), cut));
+        assert_eq!(lines(&[b"a", b"b\n\nc\xff"]), wanted);
+        assert_eq!(lines(&[b""]), []);
+    }
+
+    #[test]
+    fn long_lines_are_cut_and_the_next_one_is_whole() {
+        let long = "x".repeat(MAX_LINE_BYTES);
+        let found = lines(&[long.as_bytes(), b"\n", long.as_bytes(), b"yz\nend\n"]);
+        assert_eq!(found, [(long.clone(), false), (long, true), ("end".to_owned(), false)]);
+    }
+}

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::children::{Children, Ended, Started};
+use crate::children::{self, Children, Ended, Started};
 use crate::exit;
 use crate::lines::Lines;
 use crate::log::Log;
@@ -53,8 +53,8 @@ pub(crate) fn run(host: UnixStream, log: &Log, children: &Children, program: &[O
 
 fn start(host: UnixStream, children: &Children, program: &[OsString], place: Socket) -> io::Result<Started> {
     watch(host.try_clone()?)?;
-    let mut command = Command::new(&program[0]);
-    command.args(&program[1..]).stderr(Stdio::piped());
+    let mut command = children::command(program);
+    command.stderr(Stdio::piped());
     let third = match place {
         Socket::Third => {
             command.stdin(Stdio::null()).stdout(Stdio::piped());

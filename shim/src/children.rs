@@ -1,22 +1,17 @@
 //! Starts and reaps processes. One thread waits for all of them, also for orphans that the kernel gives to process 1;
 //! who started a child reads its end from a socket, so it can poll for it together with the child's output.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Command};
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::sys;
-
-/// How many process groups can be alive at once.
-pub(crate) const MAX_GROUPS: usize = 64;
-
-/// The living groups, for the signal handler, which may take no lock. 0 is a free place.
-pub(crate) static GROUPS: [AtomicI32; MAX_GROUPS] = [const { AtomicI32::new(0) }; MAX_GROUPS];
+use crate::sys::{self, GROUPS};
 
 #[derive(Clone, Default)]
 pub(crate) struct Children(Arc<Shared>);
@@ -51,6 +46,14 @@ pub(crate) struct Started {
 pub(crate) enum Ended {
     Code(i32),
     Signal(i32),
+}
+
+/// A program, which is never empty, with its arguments.
+#[expect(clippy::disallowed_methods, reason = "here alone programs are started")]
+pub(crate) fn command(program: &[OsString]) -> Command {
+    let mut command = Command::new(&program[0]);
+    command.args(&program[1..]);
+    command
 }
 
 impl Children {

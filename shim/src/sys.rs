@@ -4,9 +4,7 @@ use std::ffi::{c_int, c_short, c_ulong};
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::Ordering;
-
-use crate::children::GROUPS;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 pub(crate) const READABLE: c_short = 0x1;
 pub(crate) const WRITABLE: c_short = 0x4;
@@ -24,6 +22,12 @@ const SOL_SOCKET: c_int = 1;
 const SO_LINGER: c_int = 13;
 const PR_SET_DUMPABLE: c_int = 4;
 const PR_SET_CHILD_SUBREAPER: c_int = 36;
+
+/// How many process groups can be alive at once.
+pub(crate) const MAX_GROUPS: usize = 64;
+
+/// The living groups, for the signal handler, which may take no lock. 0 is a free place.
+pub(crate) static GROUPS: [AtomicI32; MAX_GROUPS] = [const { AtomicI32::new(0) }; MAX_GROUPS];
 
 /// What `poll` waits for on one descriptor; a negative descriptor is skipped.
 #[repr(C)]

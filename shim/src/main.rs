@@ -29,7 +29,6 @@
 //! Exit codes: those of the program, 128 + n for signal n, and 64 wrong arguments, 65 the service broke the protocol
 //! (exec), 70 a fault of the shim, 72 no connection, 75 the service is gone, 76 out of memory, 127 program not startable,
 //! 143 ended by SIGTERM. SIGTERM ends at once: the graceful way is the protocol's `shutdown`.
-#![deny(unsafe_code)]
 
 mod args;
 mod bridge;

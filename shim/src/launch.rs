@@ -22,8 +22,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use crate::children;
 use crate::confine::{self, NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
 
 const O_PATH: i32 = 0o10_000_000;
@@ -56,7 +56,7 @@ struct Launch {
 
 /// Becomes the program; returns only what went wrong.
 pub(crate) fn run(words: impl Iterator<Item = OsString>) -> String {
-    match Launch::parse(words).and_then(|launch| launch.run()) {
+    match Launch::parse(words).and_then(Launch::run) {
         Ok(error) | Err(error) => error,
     }
 }
@@ -89,7 +89,7 @@ impl Launch {
             "--limit" => {
                 let (name, number) = value.to_str().and_then(|text| text.split_once('=')).ok_or_else(wrong)?;
                 let resource = RESOURCES.iter().find(|(known, _)| *known == name).ok_or_else(wrong)?.1;
-                self.limits.push((resource, number.parse().map_err(|_| wrong())?));
+                self.limits.push((resource, number.parse().map_err(|_unread| wrong())?));
             }
             "--tmpfs" => {
                 let (name, options) = value.to_str().and_then(|text| text.split_once('=')).ok_or_else(wrong)?;
@@ -130,7 +130,7 @@ impl Launch {
         told("arrange descriptors", descriptors())?;
         told("become the plugin's user", confine::become_user(uid))?;
         told("leave the folder", std::env::set_current_dir("/"))?;
-        let error = Command::new(&self.program[0]).args(&self.program[1..]).env_clear().exec();
+        let error = children::command(&self.program).env_clear().exec();
         Ok(format!("cannot start `{}`: {error}", self.program[0].display()))
     }
 

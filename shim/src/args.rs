@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::children::MAX_GROUPS;
+use crate::sys::MAX_GROUPS;
 
 /// What to run, and how it is spoken to.
 pub(crate) struct Arguments {
@@ -96,4 +96,49 @@ fn positive(word: &str, value: &str) -> Result<usize, String> {
     // 32 bits keep sums of times and sizes far from overflow.
     let number = value.parse::<u32>().ok().filter(|number| *number > 0);
     number.map(|number| number as usize).ok_or_else(|| format!("`{word}` needs a positive number, not `{value}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arguments, Runtime};
+
+    fn parse(line: &str) -> Result<Arguments, String> {
+        Arguments::parse(line.split_whitespace().map(Into::into))
+    }
+
+    #[test]
+    fn all_after_the_dashes_is_the_programs() {
+        let arguments = parse("--runtime python --egress --run-dir /r -- python3 --runtime --").expect("it is right");
+        assert!(matches!(arguments.runtime, Runtime::Python));
+        assert!(arguments.has_egress);
+        assert_eq!(arguments.run_dir.to_str(), Some("/r"));
+        assert_eq!(arguments.program, ["python3", "--runtime", "--"]);
+    }
+
+    #[test]
+    fn calls_are_never_more_than_groups() {
+        let line = "--runtime exec --methods a,b --timeout-ms 7 --output-bytes 9 --calls 5000 -- x";
+        let Ok(Arguments { runtime: Runtime::Exec(limits), .. }) = parse(line) else { panic!("it is right") };
+        assert_eq!(limits.methods, ["a", "b"]);
+        assert_eq!((limits.timeout.as_millis(), limits.output_bytes, limits.calls), (7, 9, 64));
+    }
+
+    #[test]
+    fn refused_lines() {
+        for (line, problem) in [
+            ("", "`--` and the program are missing"),
+            ("--runtime python --", "the program is missing"),
+            ("--runtime cobol -- x", "`--runtime` must be python, stdio or exec"),
+            ("--runtime stdio --calls 3 -- x", "limits belong to `--runtime exec`"),
+            ("--runtime exec --calls 0 -- x", "`--calls` needs a positive number, not `0`"),
+            (
+                "--runtime exec --output-bytes 4294967296 -- x",
+                "`--output-bytes` needs a positive number, not `4294967296`",
+            ),
+            ("--runtime exec --speed 3 -- x", "unknown option `--speed`"),
+            ("--runtime", "`--runtime` needs a value"),
+        ] {
+            assert_eq!(parse(line).err().as_deref(), Some(problem), "{line}");
+        }
+    }
 }
