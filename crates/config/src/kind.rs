@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use plugbay_domain::yaml::Place;
-use plugbay_domain::{AddressRange, AllowedHost, Operation, Word, operator_name};
+use plugbay_domain::{AddressRange, AllowedHost, Operation, operator_name};
 
 /// What a value must be.
 #[derive(Clone, Copy)]
@@ -143,9 +143,4 @@ impl FieldKind {
         }
         Some(text.into())
     }
-}
-
-/// The word of a value that was read by [`Kind::Words`].
-pub(super) fn word<T: Word>(value: &Value) -> Option<T> {
-    T::ALL.iter().copied().find(|word| value == word.as_str())
 }

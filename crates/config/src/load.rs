@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::assemble::assemble;
 use super::kind::Kind;
-use super::setting::Setting;
+use super::setting::{Section as _, Setting};
 use super::settings::settings;
+use super::values::Values;
 use super::{Config, ConfigError, Environment, Overrides, substitute};
 use plugbay_domain::yaml::{self, Limits, Mistakes, Node, Place, Scalar, Style};
 use plugbay_domain::{AllowedHost, FieldError, SignaturePolicy, nearest};
@@ -44,7 +44,7 @@ pub(super) fn load(overrides: Overrides, environment: &Environment) -> Result<Co
 
 /// The defaults with these flags, which are taken as they are.
 pub(super) fn defaults(overrides: Overrides) -> Config {
-    let mut config = assemble(&Sources::of(overrides.insecure_dev).values);
+    let mut config = Config::read(Values(&Sources::of(overrides.insecure_dev).values));
     apply(&mut config, overrides);
     config.server.run_dir = config.server.data_dir.join("run");
     config
@@ -154,7 +154,7 @@ impl Sources {
         environment: &Environment,
     ) -> Result<Config, ConfigError> {
         let allow_plain_http = overrides.allow_plain_http;
-        let mut config = assemble(&self.values);
+        let mut config = Config::read(Values(&self.values));
         apply(&mut config, overrides);
         config.file.clone_from(&file);
         if config.server.run_dir.as_os_str().is_empty() {

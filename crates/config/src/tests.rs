@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::*;
-use plugbay_domain::{Code, Refusal, Word};
+use plugbay_domain::{ArchiveLimits, Code, Refusal, ResourceCeiling, ResourceLimits, SignaturePolicy, Word};
 
 fn file(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().unwrap();
