@@ -9,6 +9,7 @@ mod digest;
 mod glob;
 mod forms;
 mod grant;
+mod host_function;
 mod ids;
 mod key;
 mod limits;
@@ -45,6 +46,7 @@ pub use grant::{
     Access, Asked, Decision, Egress, FolderAccess, Grants, Named, NetworkGrant, PermissionUnit, Reach, Risk, Standing,
     UnitError, UnknownRisk, leaks,
 };
+pub use host_function::{HostFunction, HostNeed};
 pub use ids::{CallId, ConversationId, IdError, KeyId, MessageId, PluginId, PluginRef, SessionId, TokenId};
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};

@@ -16,7 +16,7 @@ pub use histogram::Histogram;
 pub use http::{HttpMeters, RouteMeter};
 pub use page::Page;
 
-use plugbay_domain::{Word, words};
+use plugbay_domain::{HostFunction, Word, words};
 
 words! {
     /// What became of a start.
@@ -45,45 +45,6 @@ words! {
         Late = "late",
         /// The service could not do it.
         Failed = "failed",
-    }
-}
-
-words! {
-    /// The host functions.
-    HostFunction {
-        /// `kv.get`
-        KvGet = "kv.get",
-        /// `kv.set`
-        KvSet = "kv.set",
-        /// `kv.delete`
-        KvDelete = "kv.delete",
-        /// `kv.list`
-        KvList = "kv.list",
-        /// `db.query`
-        DbQuery = "db.query",
-        /// `db.execute`
-        DbExecute = "db.execute",
-        /// `http.fetch`
-        HttpFetch = "http.fetch",
-        /// `api.request`
-        ApiRequest = "api.request",
-        /// `chat.send`
-        ChatSend = "chat.send",
-        /// `chat.history`
-        ChatHistory = "chat.history",
-        /// `plugins.execute`
-        PluginsExecute = "plugins.execute",
-        /// `plugins.list`
-        PluginsList = "plugins.list",
-        /// Any other name.
-        Unknown = "unknown",
-    }
-}
-
-impl HostFunction {
-    /// The function of this name.
-    pub fn of(name: &str) -> Self {
-        Self::ALL.iter().copied().find(|function| function.as_str() == name).unwrap_or(Self::Unknown)
     }
 }
 

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::need::Need;
+use super::need::{Granted, Params};
 use super::{Host, HostError};
 use plugbay_domain::{Author, Code, ConversationId, MAX_MESSAGE_BYTES, Message, MessageId, Origin, Timestamp};
 use plugbay_store::chat::Visibility;
@@ -57,8 +57,12 @@ pub(super) struct History {
     _call: Option<IgnoredAny>,
 }
 
-pub(super) async fn send(host: &Host, send: Send, origin: Origin) -> Result<Box<RawValue>, HostError> {
-    host.require(Need::Chat)?;
+impl Params<'_> for Send {}
+
+impl Params<'_> for History {}
+
+pub(super) async fn send(host: &Host, send: Granted<Send>, origin: Origin) -> Result<Box<RawValue>, HostError> {
+    let send = send.params();
     let conversation = the_conversation(origin, send.conversation)?;
     if send.text.is_empty() || send.text.len() > MAX_MESSAGE_BYTES {
         let found = send.text.len();
@@ -81,8 +85,12 @@ pub(super) async fn send(host: &Host, send: Send, origin: Origin) -> Result<Box<
     Ok(super::json(&message.to_json()))
 }
 
-pub(super) async fn history(host: &Host, history: History, origin: Origin) -> Result<Box<RawValue>, HostError> {
-    host.require(Need::Chat)?;
+pub(super) async fn history(
+    host: &Host,
+    history: Granted<History>,
+    origin: Origin,
+) -> Result<Box<RawValue>, HostError> {
+    let history = history.params();
     let conversation = the_conversation(origin, history.conversation)?;
     let limit = history.limit.unwrap_or(MOST_MESSAGES);
     if !(1..=MOST_MESSAGES).contains(&limit) {

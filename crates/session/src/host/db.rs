@@ -6,10 +6,9 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::need::Need;
+use super::need::{Granted, Params};
 use super::{Host, HostError};
 use plugbay_databases::{DatabaseError, Statement, Work};
-use plugbay_domain::Access;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,27 +35,29 @@ pub(super) struct Execute {
     _call: Option<IgnoredAny>,
 }
 
-impl Query {
-    pub(super) fn need(&self) -> Need<'_> {
-        Need::Database(&self.name, Access::Read)
+impl Params<'_> for Query {
+    fn resource(&self) -> Option<&str> {
+        Some(&self.name)
     }
 }
 
-impl Execute {
-    pub(super) fn need(&self) -> Need<'_> {
-        Need::Database(&self.name, Access::Write)
+impl Params<'_> for Execute {
+    fn resource(&self) -> Option<&str> {
+        Some(&self.name)
     }
 }
 
-pub(super) async fn query(host: &Host, query: Query, deadline: Instant) -> Result<Box<RawValue>, HostError> {
-    host.require(query.need())?;
-    let Query { name, sql, params, .. } = query;
+pub(super) async fn query(host: &Host, query: Granted<Query>, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+    let Query { name, sql, params, .. } = query.params();
     run(host, &name, Work::Query(Statement { sql, params }), deadline).await
 }
 
-pub(super) async fn execute(host: &Host, execute: Execute, deadline: Instant) -> Result<Box<RawValue>, HostError> {
-    host.require(execute.need())?;
-    let Execute { name, sql, params, statements, .. } = execute;
+pub(super) async fn execute(
+    host: &Host,
+    execute: Granted<Execute>,
+    deadline: Instant,
+) -> Result<Box<RawValue>, HostError> {
+    let Execute { name, sql, params, statements, .. } = execute.params();
     let work = match (sql, params, statements) {
         (Some(sql), params, None) => Work::Execute(Statement { sql, params }),
         (None, None, Some(statements)) => Work::Transaction(statements),

@@ -43,10 +43,10 @@ use rush::Turns;
 #[cfg(test)]
 use plugbay_config::Config;
 use plugbay_databases::Databases;
-use plugbay_domain::{CallId, Clock, DataId, Grants, Origin, PluginId, PluginName, Secrets, escape};
+use plugbay_domain::{CallId, Clock, DataId, Grants, HostFunction, Origin, PluginId, PluginName, Secrets, escape};
 use plugbay_egress::Exit;
 use plugbay_runtime::denials::Denials;
-use plugbay_runtime::metrics::{HostFunction, HostMeters, HostOutcome};
+use plugbay_runtime::metrics::{HostMeters, HostOutcome};
 use plugbay_store::{PluginStore, Store};
 
 /// Time of a request that serves no call.
@@ -199,21 +199,24 @@ impl Host {
     }
 
     async fn act(&self, asked: Asked<'_>) -> Result<Box<RawValue>, HostError> {
-        let Asked { function, params, origin, deadline, .. } = asked;
-        match HostFunction::of(function) {
-            HostFunction::KvGet => kv::get(self, read(params)?).await,
-            HostFunction::KvSet => kv::set(self, read(params)?).await,
-            HostFunction::KvDelete => kv::delete(self, read(params)?).await,
-            HostFunction::KvList => kv::list(self, read(params)?).await,
-            HostFunction::DbQuery => db::query(self, read(params)?, deadline).await,
-            HostFunction::DbExecute => db::execute(self, read(params)?, deadline).await,
-            HostFunction::HttpFetch => http::fetch(self, read(params)?, deadline).await,
-            HostFunction::ApiRequest => api::request(self, read(params)?, deadline).await,
-            HostFunction::ChatSend => chat::send(self, read(params)?, origin).await,
-            HostFunction::ChatHistory => chat::history(self, read(params)?, origin).await,
-            HostFunction::PluginsExecute => plugins::execute(self, read(params)?, origin, deadline).await,
-            HostFunction::PluginsList => plugins::list(self, read(params)?).await,
-            HostFunction::Unknown => Err(HostError::Unknown { function: escape(function) }),
+        let Asked { function: name, params, origin, deadline, .. } = asked;
+        let function = HostFunction::of(name);
+        match function {
+            HostFunction::KvGet => kv::get(self, self.admit(function, params)?).await,
+            HostFunction::KvSet => kv::set(self, self.admit(function, params)?).await,
+            HostFunction::KvDelete => kv::delete(self, self.admit(function, params)?).await,
+            HostFunction::KvList => kv::list(self, self.admit(function, params)?).await,
+            HostFunction::DbQuery => db::query(self, self.admit(function, params)?, deadline).await,
+            HostFunction::DbExecute => db::execute(self, self.admit(function, params)?, deadline).await,
+            HostFunction::HttpFetch => http::fetch(self, self.admit(function, params)?, deadline).await,
+            HostFunction::ApiRequest => api::request(self, self.admit(function, params)?, deadline).await,
+            HostFunction::ChatSend => chat::send(self, self.admit(function, params)?, origin).await,
+            HostFunction::ChatHistory => chat::history(self, self.admit(function, params)?, origin).await,
+            HostFunction::PluginsExecute => {
+                plugins::execute(self, self.admit(function, params)?, origin, deadline).await
+            }
+            HostFunction::PluginsList => plugins::list(self, self.admit(function, params)?).await,
+            HostFunction::Unknown => Err(HostError::Unknown { function: escape(name) }),
         }
     }
 }

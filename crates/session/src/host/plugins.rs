@@ -5,10 +5,10 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::need::Need;
+use super::need::{Granted, Params, plugin_name};
 use super::uplink::{MAX_DEPTH, PluginCall, Uplink, ask};
 use super::{Host, HostError};
-use plugbay_domain::{Code, Origin, PluginName, escape};
+use plugbay_domain::{Code, Origin};
 
 /// Calls of other plugins that one session waits for. Less than the requests that it may have open: whoever is called
 /// may call back, and what this plugin asks to answer that must find room, or both would wait for each other.
@@ -33,23 +33,23 @@ pub(super) struct Nothing {
     _call: Option<IgnoredAny>,
 }
 
-impl Execute {
+impl Params<'_> for Execute {
     /// The plugin to call.
-    pub(super) fn plugin(&self) -> Result<PluginName, HostError> {
-        let not_a_name = |_| HostError::Invalid { rule: format!("`{}` is no name", escape(&self.name)) };
-        self.name.parse().map_err(not_a_name)
+    fn resource(&self) -> Option<&str> {
+        Some(&self.name)
     }
 }
 
+impl Params<'_> for Nothing {}
+
 pub(super) async fn execute(
     host: &Host,
-    execute: Execute,
+    execute: Granted<Execute>,
     origin: Origin,
     deadline: Instant,
 ) -> Result<Box<RawValue>, HostError> {
-    let plugin = execute.plugin()?;
-    let Execute { method, context, .. } = execute;
-    host.require(Need::Plugin(&plugin))?;
+    let Execute { name, method, context, .. } = execute.params();
+    let plugin = plugin_name(&name)?;
     let refused = |code, rule| Err(HostError::Refused { code, rule });
     if origin.depth >= MAX_DEPTH {
         let rule = format!("plugins call each other at most {MAX_DEPTH} deep; `{plugin}` would be called deeper");
@@ -64,8 +64,7 @@ pub(super) async fn execute(
     ask(&host.parts.uplink, |answer| Uplink::Execute { call, answer }).await
 }
 
-pub(super) async fn list(host: &Host, _nothing: Nothing) -> Result<Box<RawValue>, HostError> {
-    host.require(Need::Admin)?;
+pub(super) async fn list(host: &Host, _nothing: Granted<Nothing>) -> Result<Box<RawValue>, HostError> {
     // Before the line of the service: a plugin that asks for many lists stands there once.
     let reader = host.store.reader().await?;
     ask(&host.parts.uplink, |answer| Uplink::List { reader, answer }).await

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::need::Need;
+use super::need::{Granted, Params};
 use super::web::Shown;
 use super::{Host, HostError, web};
 use plugbay_domain::{ApiPath, HttpMethod, MethodError, PathError, escape};
@@ -35,15 +35,18 @@ pub(super) struct Request<'a> {
     _call: Option<IgnoredAny>,
 }
 
-impl Request<'_> {
-    pub(super) fn need(&self) -> Need<'_> {
-        Need::Api(&self.name)
+impl<'a> Params<'a> for Request<'a> {
+    fn resource(&self) -> Option<&str> {
+        Some(&self.name)
     }
 }
 
-pub(super) async fn request(host: &Host, request: Request<'_>, deadline: Instant) -> Result<Box<RawValue>, HostError> {
-    host.require(request.need())?;
-    let Request { name, method, path, body, .. } = request;
+pub(super) async fn request(
+    host: &Host,
+    request: Granted<Request<'_>>,
+    deadline: Instant,
+) -> Result<Box<RawValue>, HostError> {
+    let Request { name, method, path, body, .. } = request.params();
     let unknown = || {
         let how = format!("the operator names it under resources.apis.{} in plugbay.yaml", escape(&name));
         host.refuse("api-unknown", format!("there is no API `{}`", escape(&name)), how)

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::headers::Headers;
+use super::need::{Granted, Params};
 use super::placeholder::names_secret;
 use super::web::Shown;
 use super::{Host, HostError, web};
@@ -38,6 +39,8 @@ pub(super) struct Fetch {
     _call: Option<IgnoredAny>,
 }
 
+impl Params<'_> for Fetch {}
+
 /// What is asked for, from one redirect to the next.
 struct Request {
     method: HttpMethod,
@@ -46,10 +49,10 @@ struct Request {
     body: Bytes,
 }
 
-pub(super) async fn fetch(host: &Host, fetch: Fetch, deadline: Instant) -> Result<Box<RawValue>, HostError> {
+pub(super) async fn fetch(host: &Host, fetch: Granted<Fetch>, deadline: Instant) -> Result<Box<RawValue>, HostError> {
     let secrets = host.asker.secrets.load_full();
     let hidden = host.hidden(&secrets);
-    let mut request = read_fetch(host, fetch, &hidden)?;
+    let mut request = read_fetch(host, fetch.params(), &hidden)?;
     let followed = async {
         for _ in 0..=MAX_REDIRECTS {
             let mut headers = request.headers.fill(host, &secrets, &request.address)?;
@@ -70,10 +73,10 @@ pub(super) async fn fetch(host: &Host, fetch: Fetch, deadline: Instant) -> Resul
 }
 
 /// Refuses what would not be sent, without sending anything.
-pub(super) fn check(host: &Host, fetch: Fetch) -> Result<(), HostError> {
+pub(super) fn check(host: &Host, fetch: Granted<Fetch>) -> Result<(), HostError> {
     let secrets = host.asker.secrets.load_full();
     let hidden = host.hidden(&secrets);
-    let request = read_fetch(host, fetch, &hidden)?;
+    let request = read_fetch(host, fetch.params(), &hidden)?;
     request.headers.fill(host, &secrets, &request.address)?;
     Egress::may_fetch(&host.asker.exit, &request.address).map_err(|error| host.not_sent(&error, &hidden))
 }

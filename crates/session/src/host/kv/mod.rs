@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 pub(super) use writes::Writes;
 use writes::{Change, Ground};
 
+use super::need::{Granted, Params};
 use super::{Host, HostError};
 use plugbay_domain::{Code, Timestamp};
 use plugbay_store::kv::Wanted;
@@ -67,13 +68,20 @@ pub(super) struct List {
     _call: Option<IgnoredAny>,
 }
 
+impl Params<'_> for Key {}
+
+impl<'a> Params<'a> for Set<'a> {}
+
+impl Params<'_> for List {}
+
 /// Bytes that a plugin may keep.
 #[derive(Clone, Copy, Debug)]
 struct Limit {
     bytes: u64,
 }
 
-pub(super) async fn get(host: &Host, Key { key, .. }: Key) -> Result<Box<RawValue>, HostError> {
+pub(super) async fn get(host: &Host, key: Granted<Key>) -> Result<Box<RawValue>, HostError> {
+    let Key { key, .. } = key.params();
     let mut reader = host.store.reader().await?;
     let found = plugbay_store::kv::find(&mut reader, host.asker.data, &key, host.parts.clock.now()).await?;
     Ok(found.map_or_else(
@@ -83,8 +91,8 @@ pub(super) async fn get(host: &Host, Key { key, .. }: Key) -> Result<Box<RawValu
     ))
 }
 
-pub(super) async fn set(host: &Host, set: Set<'_>) -> Result<Box<RawValue>, HostError> {
-    let Set { key, value, expires_seconds, .. } = set;
+pub(super) async fn set(host: &Host, set: Granted<Set<'_>>) -> Result<Box<RawValue>, HostError> {
+    let Set { key, value, expires_seconds, .. } = set.params();
     let value = value.get();
     within("a key", key.len(), MAX_KEY_BYTES)?;
     within("a value", value.len(), MAX_VALUE_BYTES)?;
@@ -96,7 +104,8 @@ pub(super) async fn set(host: &Host, set: Set<'_>) -> Result<Box<RawValue>, Host
     change(host, Change::Set { key, value: value.to_owned(), expires_at }).await
 }
 
-pub(super) async fn delete(host: &Host, Key { key, .. }: Key) -> Result<Box<RawValue>, HostError> {
+pub(super) async fn delete(host: &Host, key: Granted<Key>) -> Result<Box<RawValue>, HostError> {
+    let Key { key, .. } = key.params();
     // No longer key was ever kept, and a longer one would be held in memory until its turn.
     within("a key", key.len(), MAX_KEY_BYTES)?;
     change(host, Change::Delete { key }).await
@@ -109,8 +118,8 @@ async fn change(host: &Host, change: Change) -> Result<Box<RawValue>, HostError>
 }
 
 /// Reads page by page and waits for its turn before each, so that no list holds up others longer than a page takes.
-pub(super) async fn list(host: &Host, list: List) -> Result<Box<RawValue>, HostError> {
-    let List { prefix, after, limit, .. } = list;
+pub(super) async fn list(host: &Host, list: Granted<List>) -> Result<Box<RawValue>, HostError> {
+    let List { prefix, after, limit, .. } = list.params();
     if let Some(found) = limit.filter(|limit| !(1..=MAX_PAGE).contains(limit)) {
         return Err(HostError::Invalid { rule: format!("`limit` is 1 to {MAX_PAGE}, found {found}") });
     }

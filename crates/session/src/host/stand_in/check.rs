@@ -1,28 +1,29 @@
 //! What a request must look like, and what must be granted for it: the same as in a service, so that a trial refuses what a
 //! service would.
 
-use super::super::need::Need;
-use super::super::{Asked, Host, HostError, api, chat, db, http, kv, plugins, read};
-use plugbay_domain::escape;
-use plugbay_runtime::metrics::HostFunction;
+use super::super::need::Params;
+use super::super::{Asked, Host, HostError, api, chat, db, http, kv, plugins};
+use plugbay_domain::{HostFunction, escape};
 
 /// Refuses what a service would refuse before it does anything.
-pub(super) fn check(host: &Host, Asked { function, params, .. }: Asked<'_>) -> Result<(), HostError> {
-    match HostFunction::of(function) {
-        HostFunction::KvGet | HostFunction::KvDelete => read::<kv::Key>(params).map(drop),
-        HostFunction::KvSet => read::<kv::Set<'_>>(params).map(drop),
-        HostFunction::KvList => read::<kv::List>(params).map(drop),
-        HostFunction::DbQuery => host.require(read::<db::Query>(params)?.need()),
-        HostFunction::DbExecute => host.require(read::<db::Execute>(params)?.need()),
-        HostFunction::HttpFetch => http::check(host, read::<http::Fetch>(params)?),
-        HostFunction::ApiRequest => host.require(read::<api::Request<'_>>(params)?.need()),
-        HostFunction::ChatSend => read::<chat::Send>(params).and_then(|_fits| host.require(Need::Chat)),
-        HostFunction::ChatHistory => read::<chat::History>(params).and_then(|_fits| host.require(Need::Chat)),
-        HostFunction::PluginsExecute => {
-            let plugin = read::<plugins::Execute>(params)?.plugin()?;
-            host.require(Need::Plugin(&plugin))
-        }
-        HostFunction::PluginsList => read::<plugins::Nothing>(params).and_then(|_fits| host.require(Need::Admin)),
-        HostFunction::Unknown => Err(HostError::Unknown { function: escape(function) }),
+pub(super) fn check(host: &Host, Asked { function: name, params, .. }: Asked<'_>) -> Result<(), HostError> {
+    let function = HostFunction::of(name);
+    match function {
+        HostFunction::KvGet | HostFunction::KvDelete => admit::<kv::Key>(host, function, params),
+        HostFunction::KvSet => admit::<kv::Set<'_>>(host, function, params),
+        HostFunction::KvList => admit::<kv::List>(host, function, params),
+        HostFunction::DbQuery => admit::<db::Query>(host, function, params),
+        HostFunction::DbExecute => admit::<db::Execute>(host, function, params),
+        HostFunction::HttpFetch => http::check(host, host.admit(function, params)?),
+        HostFunction::ApiRequest => admit::<api::Request<'_>>(host, function, params),
+        HostFunction::ChatSend => admit::<chat::Send>(host, function, params),
+        HostFunction::ChatHistory => admit::<chat::History>(host, function, params),
+        HostFunction::PluginsExecute => admit::<plugins::Execute>(host, function, params),
+        HostFunction::PluginsList => admit::<plugins::Nothing>(host, function, params),
+        HostFunction::Unknown => Err(HostError::Unknown { function: escape(name) }),
     }
+}
+
+fn admit<'a, T: Params<'a>>(host: &Host, function: HostFunction, params: &'a str) -> Result<(), HostError> {
+    host.admit::<T>(function, params).map(drop)
 }

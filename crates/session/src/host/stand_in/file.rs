@@ -33,7 +33,7 @@ enum Kind {
 }
 
 /// Every function there is.
-const SHAPES: [Shape; 12] = [
+const SHAPES: &[Shape] = &[
     Shape { function: "kv.get", needs: &[("found", Kind::Boolean)], example: "{ found: true, value: 1 }" },
     Shape { function: "kv.set", needs: &[], example: "{}" },
     Shape { function: "kv.delete", needs: &[], example: "{}" },
@@ -104,8 +104,8 @@ fn read_yaml(bytes: &[u8]) -> Result<Value, Vec<FieldError>> {
 }
 
 fn unknown(function: &str) -> FieldError {
-    let names = SHAPES.map(|shape| shape.function);
-    let hint = nearest(function, names)
+    let names: Vec<_> = SHAPES.iter().map(|shape| shape.function).collect();
+    let hint = nearest(function, names.iter().copied())
         .map_or_else(|| format!("expected one of {}", names.join(", ")), |meant| format!("did you mean `{meant}`?"));
     let shown = escape(function);
     FieldError::at(format!("/{}", escape(&pointer_token(function))), format!("there is no function `{shown}`; {hint}"))
@@ -186,13 +186,12 @@ fn read_refusal(pointer: &str, refusal: &Value, mistakes: &mut Vec<FieldError>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use plugbay_domain::Word as _;
-    use plugbay_runtime::metrics::HostFunction;
+    use plugbay_domain::{HostFunction, Word as _};
 
     #[test]
     fn every_function_has_a_shape() {
         let functions = HostFunction::ALL.iter().filter(|function| **function != HostFunction::Unknown);
         let names: Vec<_> = functions.map(|function| function.as_str()).collect();
-        assert_eq!(SHAPES.map(|shape| shape.function).to_vec(), names);
+        assert_eq!(SHAPES.iter().map(|shape| shape.function).collect::<Vec<_>>(), names);
     }
 }
