@@ -49,7 +49,8 @@ def sources(folder):
 def crates():
     """Every crate by its name, with the folder of its code."""
     yield "plugbay", ROOT / "src"
-    yield "shim", ROOT / "shim" / "src"
+    for beside in ("shim", "xtask"):
+        yield beside, ROOT / beside / "src"
     for folder in sorted((ROOT / "crates").iterdir()):
         yield folder.name, folder / "src"
 

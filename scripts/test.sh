@@ -33,11 +33,11 @@ USAGE
 }
 
 budget=5400
-steps=(fmt shell house clippy queries build test docker hostile process mutation doc template sdk plugins fixtures schemathesis quickstart
+steps=(fmt shell house clippy queries build test xtask docker hostile process mutation doc template sdk plugins fixtures schemathesis quickstart
     without_docker readme chaos uptime wheels proxies contract)
 quick_steps=(fmt shell house build test template sdk plugins fixtures)
 # What makes no sense without a binary.
-after_build=" test docker hostile process mutation plugins schemathesis quickstart without_docker readme chaos uptime wheels proxies contract "
+after_build=" test xtask docker hostile process mutation plugins schemathesis quickstart without_docker readme chaos uptime wheels proxies contract "
 # What starts sandboxes.
 with_docker=" docker hostile quickstart readme uptime wheels proxies contract "
 bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
@@ -72,6 +72,8 @@ step_test() {
     # Each example is a program to link.
     if [ -z "${PLUGBAY_TEST_QUICK:-}" ]; then cargo test --locked --workspace --doc; fi
 }
+# What cargo xtask makes compiles, in a copy of the tree that is built beside everything else.
+step_xtask() { cargo test --locked --package xtask --test places; }
 step_docker() { cargo test --locked --no-fail-fast --test docker; }
 step_hostile() { cargo test --locked --no-fail-fast --test hostile; }
 # The same tests against bubblewrap.
