@@ -3,6 +3,7 @@
 //! The lower rooms are crates, which have short names here. The modules stand in the order of their layers: each may use
 //! the ones above it in this list, as `tests/architecture.rs` spells out. `docs/ARCHITECTURE.md` tells the whole.
 
+pub use plugbay_analyze as analyze;
 pub use plugbay_api as api;
 pub use plugbay_backup as backup;
 pub use plugbay_chat as chat;

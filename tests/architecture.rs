@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "domain"]),
     ("startup", &["api", "config", "domain", "egress", "fleet", "operations", "shutdown", "store"]),
-    ("cli", &["backup", "config", "databases", "domain", "package", "startup", "telemetry", "wire"]),
+    ("cli", &["analyze", "backup", "config", "databases", "domain", "package", "startup", "telemetry", "wire"]),
 ];
 
 /// What each crate may use of the others.
 const CRATES: &[(&str, &[&str])] = &[
+    ("analyze", &["domain"]),
     ("api", &["chat", "config", "domain", "fleet", "operations", "registry", "runtime", "wire"]),
     ("backup", &["domain"]),
     ("chat", &["domain", "fleet", "operations", "registry", "store"]),
@@ -78,6 +79,8 @@ const OWNED: &[(&str, &str)] = &[
     ("clap", "."),
     ("bollard", "crates/sandbox"),
     ("serde_yaml", "crates/domain"),
+    ("ruff_python_parser", "crates/analyze"),
+    ("goblin", "crates/analyze"),
 ];
 
 /// Foreign crates of the program that one module alone may name.

@@ -1,0 +1,36 @@
+//! What the code of a package offers and uses, read without running it.
+//!
+//! One pass over Python and ELF files gives modules with their classes, functions and signatures, imports, calls with
+//! constants folded, the capabilities that are used, and findings for files that cannot be read. Nothing is executed and
+//! nothing is imported; symbolic links are not followed. Time, memory, nesting and sizes are bounded ([`Limits`]), as the
+//! code may be hostile.
+//!
+//! `plugbay validate` and `plugbay tools` stand on it. It says what code seems to do and no more: the sandbox is the
+//! border.
+
+mod budget;
+mod capability;
+mod collect;
+mod elf;
+mod fold;
+mod model;
+mod parse;
+mod python;
+mod shape;
+mod source;
+mod stdlib;
+#[cfg(test)]
+mod tests;
+mod value;
+mod walk;
+
+pub use budget::Limits;
+pub use capability::Capability;
+pub use elf::Object;
+pub use model::{
+    Analysis, Call, Class, Finding, FindingKind, Function, Import, Module, Parameter, ParameterKind, Place, Setting,
+    Use,
+};
+pub use stdlib::{is_standard, standard_names};
+pub use value::Constant;
+pub use walk::{SourceFile, analyze_files, analyze_folder, analyze_source, fuzz_python};
