@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Exit;
+use super::mistake::{Document, Mistake};
 use crate::domain::{Chain, Code, FieldError, Refusal};
 use crate::wire::{FieldProblem, ProblemBody};
 
@@ -107,7 +108,7 @@ pub(super) struct Failure {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) how: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) errors: Vec<FieldError>,
+    pub(super) errors: Vec<Mistake>,
     #[serde(flatten)]
     pub(super) plugin: Box<OfPlugin>,
     #[serde(skip)]
@@ -139,8 +140,8 @@ impl Failure {
     }
 
     /// A refusal of single values.
-    pub(super) fn invalid(code: Code, errors: Vec<FieldError>) -> Self {
-        let detail = errors.first().map(ToString::to_string).unwrap_or_default();
+    pub(super) fn invalid(code: Code, errors: Vec<Mistake>) -> Self {
+        let detail = errors.first().map(Mistake::sentence).unwrap_or_default();
         let how = Some(code.how().to_owned());
         Self {
             code: code.as_str().into(),
@@ -191,10 +192,23 @@ impl Failure {
     }
 
     /// The same with more mistakes, in the order of the document.
-    pub(super) fn with_errors(mut self, more: impl IntoIterator<Item = FieldError>) -> Self {
+    pub(super) fn with_errors(mut self, more: impl IntoIterator<Item = Mistake>) -> Self {
         self.errors.extend(more);
-        self.errors.sort_by_key(|error| (error.line, error.column));
-        self.detail = self.errors.first().map(ToString::to_string).unwrap_or_default();
+        // plugin.yaml comes first, as its mistakes may be the cause of others.
+        let rank = |mistake: &Mistake| {
+            let file = mistake.file.clone().filter(|file| file != "plugin.yaml");
+            (file, mistake.field.line, mistake.field.column)
+        };
+        self.errors.sort_by_key(rank);
+        self.detail = self.errors.first().map(Mistake::sentence).unwrap_or_default();
+        self
+    }
+
+    /// The same with mistakes that stand in this document.
+    pub(super) fn located(mut self, document: &Document<'_>) -> Self {
+        for mistake in &mut self.errors {
+            *mistake = document.mistake(mistake.field.clone());
+        }
         self
     }
 
@@ -218,7 +232,7 @@ impl Failure {
             title: problem.title.into(),
             detail: problem.detail,
             how: Some(problem.how),
-            errors: problem.errors.into_iter().map(field).collect(),
+            errors: problem.errors.into_iter().map(field).map(Mistake::from).collect(),
             plugin: Box::new(OfPlugin {
                 call_id: problem.call_id,
                 reason: problem.reason,
@@ -247,6 +261,18 @@ impl Failure {
         !self.detail.is_empty() && &*self.code != Local::PluginFailed.as_str()
     }
 
+    /// What stands above a list of mistakes. Some are in other files than the one that the title names.
+    pub(super) fn head(&self) -> &str {
+        let is_elsewhere = |mistake: &Mistake| mistake.file.as_ref().is_some_and(|file| file != "plugin.yaml");
+        let is_general = &*self.code == Code::ManifestInvalid.as_str();
+        if is_general && self.errors.iter().any(is_elsewhere) { "the plugin is not valid" } else { &self.title }
+    }
+
+    /// The same after its mistakes were written in another form.
+    pub(super) fn written(self) -> Self {
+        Self { shown: true, ..self }
+    }
+
     /// Somebody pressed Ctrl-C.
     pub(super) fn is_interruption(&self) -> bool {
         self.exit == Exit::Interrupted
@@ -266,7 +292,7 @@ impl<R: Refusal> From<R> for Failure {
             title: code.title().into(),
             detail: Chain(&refusal).to_string(),
             how: Some(refusal.how().unwrap_or_else(|| code.how().to_owned())),
-            errors: refusal.fields().to_vec(),
+            errors: refusal.fields().iter().cloned().map(Mistake::from).collect(),
             plugin: Box::default(),
             exit: Exit::of(code),
             shown: false,

@@ -8,6 +8,7 @@ mod author;
 mod client;
 mod exit;
 mod failure;
+mod mistake;
 mod moments;
 mod output;
 mod restore;
@@ -138,6 +139,13 @@ enum Command {
 struct Context {
     output: Output,
     environment: Environment,
+}
+
+impl Context {
+    /// The same with an outcome for programs.
+    fn with_json(&self) -> Self {
+        Self { output: self.output.for_programs(), environment: self.environment.clone() }
+    }
 }
 
 /// Runs the program with the arguments of the process.

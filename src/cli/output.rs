@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::failure::{Failure, OfPlugin};
+use super::mistake::{Mistake, Severity};
 use super::shown::{entry, printable};
 use crate::config::Environment;
 
@@ -67,6 +68,11 @@ impl Output {
             live,
             closed: Arc::default(),
         }
+    }
+
+    /// The same for programs.
+    pub(super) fn for_programs(&self) -> Self {
+        Self { format: Format::Json, progress: false, live: false, ..self.clone() }
     }
 
     /// The outcome: a text for people, or a value for programs.
@@ -136,6 +142,14 @@ impl Output {
         }
     }
 
+    /// A warning with its place, and the line under it.
+    pub(super) fn warning_at(&self, mistake: &Mistake) {
+        if !self.quiet && self.format == Format::Text {
+            let word = self.painted("33", "warning");
+            print(&mut io::stderr(), &mistake.told(Severity::Warning, &word).join("\n"));
+        }
+    }
+
     /// Why the command did not work.
     pub(super) fn failure(&self, failure: &Failure) {
         if self.format == Format::Json {
@@ -147,13 +161,14 @@ impl Output {
     fn failure_text(&self, failure: &Failure) -> String {
         let detail = entry(&failure.detail, UNDER_HEAD);
         let text = match (failure.errors.is_empty(), self.reader) {
-            (false, _) => failure.title.to_string(),
+            (false, _) => failure.head().to_owned(),
             // Detail and title say the same thing twice to a person; programs that search the text know the title.
             (true, Reader::Person) if failure.stands_alone() => detail,
             (true, Reader::Person | Reader::Unknown) => format!("{}: {detail}", failure.title),
         };
         let mut lines = vec![format!("{}: {text}", self.painted("31", "error"))];
-        lines.extend(failure.errors.iter().map(|error| format!("  {}", entry(&error.to_string(), UNDER_HEAD))));
+        let word = self.painted("31", "error");
+        lines.extend(failure.errors.iter().flat_map(|mistake| mistake.told(Severity::Error, &word)));
         lines.extend(plugin_lines(&failure.plugin));
         if let Some(how) = &failure.how {
             lines.push(format!("{}: {}", self.painted("36", "fix"), entry(how, UNDER_HEAD)));
@@ -252,7 +267,7 @@ mod tests {
             (Vec::new(), Reader::Person),
             (vec![crate::domain::FieldError::at("/x", FORGED)], Reader::Person),
         ] {
-            failure.errors = errors;
+            failure.errors = errors.into_iter().map(Into::into).collect();
             output.reader = reader;
             let text = output.failure_text(&failure);
             assert!(!text.contains('\u{1b}'), "{text:?}");

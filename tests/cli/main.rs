@@ -19,6 +19,7 @@ mod serve;
 mod sign;
 mod upload;
 mod validate;
+mod validate_code;
 mod vendor;
 
 use std::fs;

@@ -41,7 +41,7 @@ fn source_date_epoch_sets_the_time() {
 #[test]
 fn what_is_not_valid_is_not_packed() {
     let base = plugin("name: demo\nversion: 1\nmain: main.py\n");
-    plugbay(base.path(), &["pack", "demo"]).failed(4, "/version");
+    plugbay(base.path(), &["pack", "demo"]).failed(4, "demo/plugin.yaml:2:10: error: ");
     assert_eq!(fs::read_dir(base.path()).unwrap().count(), 1);
     let missing = plugin("name: demo\nversion: 1.0.0\nmain: gone.py\n");
     plugbay(missing.path(), &["pack", "demo"]).failed(4, "`gone.py` cannot be packed");

@@ -62,6 +62,8 @@ pub struct Module {
     pub constants: BTreeMap<String, Constant>,
     /// Every name that is bound somewhere in the file: by an assignment, a definition or an import.
     pub bound: BTreeSet<String>,
+    /// Names that are assigned at its top level; definitions and imports are not among them.
+    pub assigned: BTreeSet<String>,
     /// Whether names are made in ways that only running the file tells: `globals()`, `import *`, `__getattr__`.
     pub makes_names: bool,
     /// Whether the file changes where imports are looked for.

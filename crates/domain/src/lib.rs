@@ -51,7 +51,7 @@ pub use ids::{CallId, ConversationId, IdError, KeyId, MessageId, PluginId, Plugi
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub use manifest::{
-    Command, ConfigFindings, ConfigSchema, DeclaredMain, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES,
+    Command, ConfigFindings, ConfigSchema, DeclaredCode, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES,
     Manifest, ManifestError, OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret,
     SecretPolicies, VendorLock, VendoredPackage, fuzz_config, fuzz_manifest, operator_name, plugin_schema,
 };

@@ -4,10 +4,12 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::entry;
+use super::code::{self, Code as Look};
+use super::vendor::Wishes;
 use crate::cli::failure::Failure;
+use crate::cli::mistake::{Document, Mistake};
 use crate::domain::{
-    ArchiveLimits, Clock as _, Code, DeclaredMain, Digest, FieldError, Manifest, PluginName, Refusal, Runtime,
+    ArchiveLimits, Clock as _, Code, DeclaredCode, Digest, FieldError, Manifest, PluginName, Refusal, Runtime,
     SignaturePolicy, SystemClock,
 };
 use crate::package::{self, Contents, EntryPath, InspectedArchive, PackOptions, Source, Upload};
@@ -15,7 +17,7 @@ use crate::package::{self, Contents, EntryPath, InspectedArchive, PackOptions, S
 /// A plugin that was checked, with what its author should know.
 pub(super) struct Checked {
     pub(super) manifest: Manifest,
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Mistake>,
 }
 
 /// Reads an archive by every rule but the signature's, which is not looked at here.
@@ -62,39 +64,52 @@ pub(super) enum Build {
     Done,
 }
 
-/// Checks a folder as it would be packed; all mistakes of its documents are told together.
+/// Checks a folder as it would be packed; all mistakes of its documents and its code are told together.
 pub(super) fn check_folder(folder: &Path, build: Build) -> Result<Checked, Failure> {
     let bytes = read_manifest_bytes(folder)?;
     let packed = package::sources(folder)?.packed;
-    let main = DeclaredMain::find(&bytes);
-    let missing = main.as_ref().and_then(|main| missing(folder, main, &packed, build));
-    let manifest = match Manifest::parse(&bytes) {
+    let document = Document { file: "plugin.yaml", path: shown(folder, "plugin.yaml"), text: &bytes };
+    let declared = DeclaredCode::find(&bytes);
+    let missing = declared.as_ref().and_then(|declared| missing(folder, declared, &packed, build));
+    let parsed = Manifest::parse(&bytes);
+    let mut found = match &declared {
+        // What `build` makes is made anew before it is packed.
+        Some(declared) if missing.is_none() && !declared.is_built => {
+            let vendors = match &parsed {
+                Ok(manifest) => !Wishes::of(folder, manifest).is_empty(),
+                Err(_) => declared.has_dependencies,
+            };
+            code::look(&Look { folder, packed: &packed, declared, manifest: &document, vendors })
+        }
+        _ => code::Found::default(),
+    };
+    // What is read of the code is not the last word: it stops `validate`, and nothing that may be needed at once.
+    let mut doubts = Vec::new();
+    if build == Build::Done {
+        doubts.append(&mut found.mistakes);
+    }
+    doubts.append(&mut found.warnings);
+    let manifest = match parsed {
         Ok(manifest) => manifest,
         Err(error) => {
             // What `build` makes is judged once it can run.
-            let missing = missing.filter(|_| main.is_some_and(|main| !main.is_built));
-            let failure = match missing {
-                None => error.into(),
-                Some((missing, _)) => {
-                    let errors = error.fields().iter().cloned().chain([missing]);
-                    Failure::invalid(Code::ManifestInvalid, Vec::new()).with_errors(errors)
-                }
+            let missing = missing.filter(|_| declared.is_some_and(|declared| !declared.is_built));
+            let more = missing.map(|(missing, _)| document.mistake(missing)).into_iter().chain(found.mistakes);
+            let more: Vec<Mistake> = more.collect();
+            let failure = Failure::from(error).located(&document);
+            let failure = if more.is_empty() {
+                failure
+            } else {
+                Failure::invalid(Code::ManifestInvalid, failure.errors).with_errors(more)
             };
             return Err(failure.without_circle());
         }
     };
     let mut mistakes = mistakes_in_config(folder, &manifest, &packed)?;
-    let mut doubts = match &main {
-        // What `build` makes is made anew before it is packed.
-        Some(main) if missing.is_none() && !main.is_built => entry::look(folder, main, &manifest),
-        _ => Vec::new(),
-    };
-    // What Python here says of a file is not the last word: it stops `validate`, and nothing that may be needed at once.
-    if build == Build::ToCome {
-        mistakes.append(&mut doubts);
-    }
+    mistakes.append(&mut found.mistakes);
     match missing {
         Some((missing, how)) => {
+            let missing = document.mistake(missing);
             let failure = Failure::invalid(Code::EntrypointMissing, vec![missing]).with_errors(mistakes);
             return Err(match how {
                 Some(how) => failure.with_how(how),
@@ -109,14 +124,20 @@ pub(super) fn check_folder(folder: &Path, build: Build) -> Result<Checked, Failu
     }
     let files = package::pack(folder, &mut io::sink(), &options(&manifest, 0))?.files;
     let mut warnings = warnings(&manifest, &files);
-    warnings.extend(doubts.iter().map(ToString::to_string));
+    warnings.append(&mut doubts);
     Ok(Checked { manifest, warnings })
+}
+
+/// A file of the folder as a reader in the current folder opens it.
+pub(super) fn shown(folder: &Path, file: &str) -> String {
+    let folder = folder.strip_prefix(".").unwrap_or(folder);
+    folder.join(file).display().to_string()
 }
 
 /// Why the entry point would not be in the archive, and the way out where it is not plugin.yaml's.
 fn missing(
     folder: &Path,
-    main: &DeclaredMain,
+    main: &DeclaredCode,
     packed: &[Source],
     build: Build,
 ) -> Option<(FieldError, Option<String>)> {
@@ -131,24 +152,23 @@ fn missing(
         Ok(_) => ("it is not a regular file", None),
         Err(_) if main.is_built && build == Build::ToCome => {
             let message = format!("`{}` is made by `build`: run `plugbay pack`", main.path);
-            return Some((main.mistake(message), Some(format!("plugbay pack {}", folder.display()))));
+            return Some((main.mistake("/main", message), Some(format!("plugbay pack {}", folder.display()))));
         }
         Err(_) if main.is_built => ("`build` did not make it", None),
         Err(_) => ("it is not there", None),
     };
-    Some((main.mistake(format!("the entry point `{}` cannot be packed: {why}", main.path)), how))
+    Some((main.mistake("/main", format!("the entry point `{}` cannot be packed: {why}", main.path)), how))
 }
 
-fn mistakes_in_config(folder: &Path, manifest: &Manifest, packed: &[Source]) -> Result<Vec<FieldError>, Failure> {
+fn mistakes_in_config(folder: &Path, manifest: &Manifest, packed: &[Source]) -> Result<Vec<Mistake>, Failure> {
     let path = folder.join("config.yaml");
     if !packed.iter().any(|source| source.path.as_str() == "config.yaml") {
         return Ok(Vec::new());
     }
     let bytes = fs::read(&path).map_err(|error| Failure::read(&path, &error))?;
     let Err(error) = manifest.read_config(&bytes) else { return Ok(Vec::new()) };
-    let in_file =
-        |field: &FieldError| FieldError { message: format!("{} (in config.yaml)", field.message), ..field.clone() };
-    Ok(error.fields().iter().map(in_file).collect())
+    let document = Document { file: "config.yaml", path: shown(folder, "config.yaml"), text: &bytes };
+    Ok(error.fields().iter().map(|field| document.mistake(field.clone())).collect())
 }
 
 /// Reads plugin.yaml in a folder.
@@ -177,10 +197,10 @@ pub(super) fn options(manifest: &Manifest, mtime: u64) -> PackOptions {
     PackOptions { name: manifest.name.clone(), mtime }
 }
 
-fn warnings(manifest: &Manifest, files: &[EntryPath]) -> Vec<String> {
+fn warnings(manifest: &Manifest, files: &[EntryPath]) -> Vec<Mistake> {
     let mut warnings = manifest.warnings();
     if files.iter().any(|path| path.as_str() == "Dockerfile") {
         warnings.push("the Dockerfile is kept and never built: plugins run in images the operator offers".to_owned());
     }
-    warnings
+    warnings.into_iter().map(|warning| FieldError::at("", warning).into()).collect()
 }

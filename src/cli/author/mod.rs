@@ -1,7 +1,7 @@
 //! Commands for authors: from an empty folder to a signed archive. None of them needs a service.
 
 mod archive;
-mod entry;
+mod code;
 mod index;
 mod init;
 mod keygen;
@@ -9,6 +9,7 @@ mod keys;
 mod listing;
 mod pack;
 mod pip;
+mod report;
 mod settle;
 mod sign;
 mod source;

@@ -16,6 +16,7 @@ use super::vendor::{self, KeptWheels, Target};
 use super::wheels::WheelCache;
 use crate::cli::Context;
 use crate::cli::failure::{Failure, Local};
+use crate::cli::mistake::Mistake;
 use crate::config::Environment;
 use crate::domain::{Digest, Manifest, escape};
 use crate::package::{self, PackSummary};
@@ -70,7 +71,7 @@ pub(in crate::cli) struct Packed {
     path: PathBuf,
     size: u64,
     digest: Digest,
-    warnings: Vec<String>,
+    warnings: Vec<Mistake>,
     /// The folder with the dependencies in it, where there are any. It is gone with this.
     copy: Option<TempDir>,
 }
@@ -99,7 +100,7 @@ pub(in crate::cli) fn pack(arguments: &PackArguments, context: &Context) -> Resu
             "size": size,
             "digest": digest,
             "files": files,
-            "warnings": warnings,
+            "warnings": warnings.iter().map(Mistake::sentence).collect::<Vec<_>>(),
         }),
     );
     context.output.message(&format!("Packed {files} files. Next: plugbay sign {shown} --key NAME.key"));
@@ -120,7 +121,7 @@ pub(in crate::cli) fn build(
     }
     let archive::Checked { manifest, warnings } = archive::check_folder(folder, archive::Build::Done)?;
     for warning in &warnings {
-        context.output.warning(warning);
+        context.output.warning_at(warning);
     }
     let usual = || PathBuf::from(format!("{}-{}.tar.gz", manifest.name, manifest.version));
     let path = output.map_or_else(usual, Path::to_owned);

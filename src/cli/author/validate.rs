@@ -6,31 +6,88 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::archive::{Build, Checked, check_archive, check_folder};
+use super::report::{self, Report};
 use crate::cli::Context;
-use crate::cli::failure::Failure;
+use crate::cli::Exit;
+use crate::cli::failure::{Failure, Local};
+use crate::cli::mistake::Mistake;
 
 /// What `validate` takes.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example: plugbay validate my-plugin\n\nSignatures are not looked at; `plugbay verify` does that."
-)]
+#[command(after_help = "Example: plugbay validate my-plugin --format sarif > plugbay.sarif\n\n\
+                        Nothing of the plugin is run. Signatures are not looked at; `plugbay verify` does that.")]
 pub(in crate::cli) struct ValidateArguments {
     /// A plugin's folder or archive
     path: PathBuf,
+    /// How mistakes and warnings are written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// How mistakes and warnings are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For people and editors: `file:line:column`, with the line under it
+    #[default]
+    Text,
+    /// One JSON value, as with --json
+    Json,
+    /// Commands of GitHub Actions, which shows them beside the code
+    Github,
+    /// SARIF 2.1.0, for code scanning and editors
+    Sarif,
 }
 
 /// Runs the command.
 pub(in crate::cli) fn validate(arguments: &ValidateArguments, context: &Context) -> Result<(), Failure> {
-    let path = &arguments.path;
-    let is_folder = fs::metadata(path).map_err(|error| Failure::read(path, &error))?.is_dir();
-    let (Checked { manifest, warnings }, digest) = if is_folder {
-        (check_folder(path, Build::ToCome)?, None)
-    } else {
-        let (checked, digest) = check_archive(path).map_err(Failure::without_circle)?;
-        (checked, Some(digest))
+    let ValidateArguments { path, format } = arguments;
+    let context = match format {
+        Format::Json => &context.with_json(),
+        Format::Github | Format::Sarif if context.output.is_json() => {
+            return Err(Failure::local(Local::Usage, "--json and --format name two formats", "use one of them"));
+        }
+        _ => context,
     };
+    let checked = check(path);
+    match format {
+        Format::Text => checked.map(|checked| tell(checked, context)),
+        Format::Json => checked.map(|checked| tell(checked, context)).map_err(|failure| {
+            context.output.failure(&failure);
+            failure.written()
+        }),
+        Format::Github | Format::Sarif => {
+            let (outcome, report) = match checked {
+                Ok((Checked { warnings, .. }, _)) => (Ok(()), Report::of(path, Vec::new(), warnings)),
+                // Of wrong arguments there is nothing to report.
+                Err(failure) if failure.exit() != Exit::Refused => return Err(failure),
+                Err(failure) => {
+                    let report = Report::of_failure(path, &failure);
+                    (Err(failure.written()), report)
+                }
+            };
+            let text = if *format == Format::Sarif { report::sarif(&report) } else { report::github(&report) };
+            if !text.is_empty() {
+                context.output.result(&text, &());
+            }
+            outcome
+        }
+    }
+}
+
+type Outcome = (Checked, Option<crate::domain::Digest>);
+
+fn check(path: &PathBuf) -> Result<Outcome, Failure> {
+    let is_folder = fs::metadata(path).map_err(|error| Failure::read(path, &error))?.is_dir();
+    if is_folder {
+        return Ok((check_folder(path, Build::ToCome)?, None));
+    }
+    let (checked, digest) = check_archive(path).map_err(Failure::without_circle)?;
+    Ok((checked, Some(digest)))
+}
+
+fn tell((Checked { manifest, warnings }, digest): Outcome, context: &Context) {
     for warning in &warnings {
-        context.output.warning(warning);
+        context.output.warning_at(warning);
     }
     let requested = manifest.requested();
     let mut outcome = json!({
@@ -40,11 +97,10 @@ pub(in crate::cli) fn validate(arguments: &ValidateArguments, context: &Context)
         "permissions": requested,
         "network": manifest.network,
         "risks": manifest.risks(),
-        "warnings": warnings,
+        "warnings": warnings.iter().map(Mistake::sentence).collect::<Vec<_>>(),
     });
     if let Some(digest) = digest {
         outcome["digest"] = json!(digest);
     }
     context.output.result(&format!("{} {} is valid", manifest.name, manifest.version), &outcome);
-    Ok(())
 }

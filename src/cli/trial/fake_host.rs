@@ -23,7 +23,7 @@ pub(super) fn read(path: Option<&Path>) -> Result<Arc<HostStandIn>, Failure> {
     let is_json = path.extension().is_some_and(|ending| ending == "json");
     let stand_in = HostStandIn::parse(&bytes, is_json).map_err(|errors| {
         let how = format!("correct `{}`; docs/authors.md, section Testing, has an example", path.display());
-        Failure::local(Local::Usage, "", how).with_errors(errors)
+        Failure::local(Local::Usage, "", how).with_errors(errors.into_iter().map(Into::into))
     })?;
     Ok(Arc::new(stand_in))
 }

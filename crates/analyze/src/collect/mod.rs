@@ -199,6 +199,9 @@ impl<'a, 'b> Collector<'a, 'b, '_> {
         let written = name.id.as_str();
         if name.ctx != ExprContext::Load {
             self.bound(written);
+            if self.own && self.is_top() && self.scopes.budget.keep(48 + written.len()) {
+                self.module.assigned.insert(written.to_owned());
+            }
             return self.scopes.bind(written, None);
         }
         if let Some(Folded { known: Known::Named(found), .. }) = fold(expr, self.scopes) {

@@ -5,7 +5,7 @@
 
 mod ask;
 mod config;
-mod declared_main;
+mod declared;
 mod error;
 mod fields;
 mod growth;
@@ -24,7 +24,7 @@ use serde::Serialize;
 
 pub use ask::Requested;
 pub use config::{ConfigFindings, ConfigSchema, Secret, SecretPolicies};
-pub use declared_main::DeclaredMain;
+pub use declared::DeclaredCode;
 pub use error::ManifestError;
 pub use growth::Growth;
 pub use kind::{Command, FieldType, Health, Hook, HookName, OnFailure, PluginType, Priority, Runtime};

@@ -1,0 +1,160 @@
+//! Mistakes and warnings in the forms that other programs read: commands of GitHub Actions, and SARIF 2.1.0.
+
+use std::path::Path;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde_json::{Value, json};
+
+use crate::cli::failure::Failure;
+use crate::cli::mistake::{Mistake, Severity};
+
+/// The schema that SARIF files name.
+const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
+
+/// What a path cannot hold in an address.
+const IN_PATH: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'`')
+    .add(b'[')
+    .add(b']')
+    .add(b'^')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}')
+    .add(b'\\')
+    .add(b':');
+
+/// What was found about one folder or archive.
+pub(super) struct Report {
+    results: Vec<Entry>,
+}
+
+/// One mistake or warning.
+struct Entry {
+    severity: Severity,
+    /// The code of the refusal, or `warning`.
+    rule: String,
+    path: String,
+    line: Option<u64>,
+    column: Option<u64>,
+    message: String,
+}
+
+impl Report {
+    /// What was found, in the order in which it is told.
+    pub(super) fn of(subject: &Path, mistakes: Vec<Mistake>, warnings: Vec<Mistake>) -> Self {
+        let entry = |severity, rule: &str, mistake: Mistake| Entry {
+            severity,
+            rule: rule.to_owned(),
+            path: mistake.path().map_or_else(|| manifest_of(subject), str::to_owned),
+            line: mistake.field.line,
+            column: mistake.field.column,
+            message: mistake.field.message,
+        };
+        let mistakes = mistakes.into_iter().map(|mistake| entry(Severity::Error, "manifest-invalid", mistake));
+        let warnings = warnings.into_iter().map(|warning| entry(Severity::Warning, "warning", warning));
+        Self { results: mistakes.chain(warnings).collect() }
+    }
+
+    /// What a failure tells. One without single mistakes is about the whole.
+    pub(super) fn of_failure(subject: &Path, failure: &Failure) -> Self {
+        let mut report = Self::of(subject, failure.errors.clone(), Vec::new());
+        if report.results.is_empty() {
+            let message = format!("{}: {}", failure.title, failure.detail);
+            let path = manifest_of(subject);
+            report.results.push(Entry {
+                severity: Severity::Error,
+                rule: String::new(),
+                path,
+                line: None,
+                column: None,
+                message,
+            });
+        }
+        for result in &mut report.results {
+            result.rule = failure.code.to_string();
+        }
+        report
+    }
+}
+
+/// What stands for a folder or archive of which no file is named.
+fn manifest_of(subject: &Path) -> String {
+    if subject.is_dir() { super::archive::shown(subject, "plugin.yaml") } else { subject.display().to_string() }
+}
+
+/// A line for each result: <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>.
+pub(super) fn github(report: &Report) -> String {
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let line = |result: &Entry| {
+        let mut head = vec![format!("::{} file={}", result.severity.as_str(), property(&result.path))];
+        let places = [("line", result.line), ("col", result.column)];
+        head.extend(places.iter().filter_map(|(key, value)| value.map(|value| format!("{key}={value}"))));
+        format!("{},title={}::{}", head.join(","), property(&result.rule), data(&result.message))
+    };
+    report.results.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The whole report as a SARIF document.
+pub(super) fn sarif(report: &Report) -> String {
+    let mut rules: Vec<&str> = report.results.iter().map(|result| result.rule.as_str()).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    let result = |result: &Entry| {
+        let mut place = json!({ "artifactLocation": { "uri": address(&result.path) } });
+        if let Some(line) = result.line {
+            place["region"] = json!({ "startLine": line.max(1), "startColumn": result.column.unwrap_or(1).max(1) });
+        }
+        json!({
+            "ruleId": result.rule,
+            "level": result.severity.as_str(),
+            "message": { "text": result.message },
+            "locations": [{ "physicalLocation": place }],
+        })
+    };
+    let document = json!({
+        "$schema": SCHEMA,
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "plugbay",
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": rules.iter().map(|rule| json!({ "id": rule })).collect::<Vec<Value>>(),
+            } },
+            "columnKind": "unicodeCodePoints",
+            "results": report.results.iter().map(result).collect::<Vec<Value>>(),
+        }],
+    });
+    format!("{document:#}")
+}
+
+/// A path as a relative or absolute reference.
+fn address(path: &str) -> String {
+    utf8_percent_encode(&path.replace('\\', "/"), IN_PATH).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::FieldError;
+
+    #[test]
+    fn nothing_in_a_message_ends_a_command() {
+        let field = FieldError::at("", "50 %\n::error::forged");
+        let report = Report::of(Path::new("a,b:c.tar.gz"), vec![field.into()], Vec::new());
+        let line = github(&report);
+        assert_eq!(line, "::error file=a%2Cb%3Ac.tar.gz,title=manifest-invalid::50 %25%0A::error::forged");
+    }
+
+    #[test]
+    fn paths_become_addresses() {
+        assert_eq!(address("a b/ü#.py"), "a%20b/%C3%BC%23.py");
+    }
+}
