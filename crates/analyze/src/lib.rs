@@ -33,4 +33,4 @@ pub use model::{
 };
 pub use stdlib::{is_standard, standard_names};
 pub use value::Constant;
-pub use walk::{SourceFile, analyze_files, analyze_folder, analyze_source, fuzz_python};
+pub use walk::{SourceFile, analyze_files, analyze_folder, analyze_source, fuzz_code};

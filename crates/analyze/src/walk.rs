@@ -112,7 +112,7 @@ fn in_large_thread(work: impl FnOnce() -> Analysis + Send) -> Analysis {
 
 /// What fuzzing runs: no bytes make the readers panic, and places lie in the text.
 #[doc(hidden)]
-pub fn fuzz_python(bytes: &[u8]) {
+pub fn fuzz_code(bytes: &[u8]) {
     thread::scope(|scope| {
         let work = || {
             let budget = Budget::new(&Limits::default());
