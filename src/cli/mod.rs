@@ -60,6 +60,8 @@ enum Command {
     Init(author::InitArguments),
     /// Check a plugin's folder or archive and show every mistake
     Validate(author::ValidateArguments),
+    /// Show the tools of a Python plugin, with schemas out of its type hints
+    Tools(author::ToolsArguments),
     /// Try a plugin's folder: its own tests, then a start and a call in a sandbox
     Test(trial::TestArguments),
     /// Pack a plugin's folder into an archive with reproducible bytes
@@ -185,6 +187,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Init(arguments) => author::init(&arguments, context),
         Command::Validate(arguments) => author::validate(&arguments, context),
+        Command::Tools(arguments) => author::tools(&arguments, context),
         Command::Test(arguments) => trial::test(&arguments, context),
         Command::Pack(arguments) => author::pack(&arguments, context),
         Command::Keygen(arguments) => author::keygen(&arguments, context),

@@ -17,6 +17,7 @@ mod scripted;
 mod secrets;
 mod serve;
 mod sign;
+mod tools;
 mod upload;
 mod validate;
 mod validate_code;
@@ -113,7 +114,7 @@ fn help_and_usage_have_their_exit_codes() {
     assert_eq!(plugbay(here, &[]).code, 2);
     assert_eq!(plugbay(here, &["no-such-command"]).code, 2);
     assert_eq!(plugbay(here, &["validate"]).code, 2);
-    for name in ["init", "validate", "pack", "keygen", "sign", "verify", "completions", "man"] {
+    for name in ["init", "validate", "tools", "pack", "keygen", "sign", "verify", "completions", "man"] {
         let help = plugbay(here, &[name, "--help"]).ok().stdout;
         assert!(help.contains("Example: plugbay"), "{help}");
     }

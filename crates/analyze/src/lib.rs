@@ -14,6 +14,7 @@ mod collect;
 mod elf;
 mod fold;
 mod model;
+mod hint;
 mod parse;
 mod python;
 mod shape;
@@ -21,6 +22,7 @@ mod source;
 mod stdlib;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod value;
 mod walk;
 
@@ -32,5 +34,6 @@ pub use model::{
     Use,
 };
 pub use stdlib::{is_standard, standard_names};
+pub use tools::{Tool, tools};
 pub use value::Constant;
 pub use walk::{SourceFile, analyze_files, analyze_folder, analyze_source, fuzz_code};

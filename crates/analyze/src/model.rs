@@ -109,6 +109,8 @@ pub struct Import {
     pub module: String,
     /// What is taken out of it: `x` in `from m import x`.
     pub name: Option<String>,
+    /// The name that is bound, where `as` gives it another.
+    pub alias: Option<String>,
     /// Leading dots of a relative import.
     pub level: u32,
     /// When it runs.
@@ -134,6 +136,8 @@ pub struct Class {
     pub fields: Vec<Parameter>,
     /// Names that are assigned in its body.
     pub names: BTreeSet<String>,
+    /// Keywords after its bases that are constants, such as `total=False`.
+    pub keywords: BTreeMap<String, Constant>,
 }
 
 impl Class {

@@ -1,5 +1,7 @@
 //! What functions and classes look like from outside: parameters, type hints, docstrings, bases.
 
+use std::collections::BTreeSet;
+
 use ruff_python_ast::visitor::{Visitor, walk_expr, walk_stmt};
 use ruff_python_ast::{
     Decorator, Expr, Parameter as AstParameter, ParameterWithDefault, Parameters, Stmt, StmtClassDef, StmtFunctionDef,
@@ -44,6 +46,10 @@ impl Reader<'_, '_> {
 
     pub(crate) fn class(&mut self, def: &StmtClassDef) -> Class {
         let arguments = def.arguments.as_ref().map_or(&[][..], |arguments| &arguments.args);
+        let keywords = def.arguments.as_ref().map_or(&[][..], |arguments| &arguments.keywords);
+        let named = keywords.iter().filter_map(|keyword| Some((keyword.arg.as_ref()?, &keyword.value)));
+        let keywords =
+            named.filter_map(|(name, value)| Some((name.as_str().to_owned(), self.default(value)?))).collect();
         let mut class = Class {
             name: def.name.as_str().to_owned(),
             place: self.lines.place(def.name.start()),
@@ -52,7 +58,8 @@ impl Reader<'_, '_> {
             docstring: docstring(&def.body),
             methods: Vec::new(),
             fields: Vec::new(),
-            names: std::collections::BTreeSet::new(),
+            names: BTreeSet::new(),
+            keywords,
         };
         self.members(&def.body, &mut class);
         class

@@ -4,7 +4,9 @@ mod call;
 mod visit;
 
 use ruff_python_ast::visitor::Visitor;
-use ruff_python_ast::{Expr, ExprContext, ExprName, Stmt, StmtClassDef, StmtFunctionDef, StmtImport, StmtImportFrom};
+use ruff_python_ast::{
+    Expr, ExprContext, ExprName, Identifier, Stmt, StmtClassDef, StmtFunctionDef, StmtImport, StmtImportFrom,
+};
 use ruff_text_size::{Ranged, TextSize};
 
 use crate::budget::Budget;
@@ -118,7 +120,7 @@ impl<'a, 'b> Collector<'a, 'b, '_> {
     fn imports(&mut self, import: &'a StmtImport) {
         for alias in &import.names {
             let module = alias.name.as_str();
-            self.import(alias.start(), module, None, 0);
+            self.import(alias.start(), module, None, alias.asname.as_ref(), 0);
             let bound = alias.asname.as_ref().map_or(module, |name| name.as_str());
             self.bound(bound.split('.').next().unwrap_or(bound));
         }
@@ -130,14 +132,14 @@ impl<'a, 'b> Collector<'a, 'b, '_> {
         for alias in &import.names {
             let name = alias.name.as_str();
             let at = import.module.as_ref().map_or(alias.start(), Ranged::start);
-            self.import(at, module, Some(name), import.level);
+            self.import(at, module, Some(name), alias.asname.as_ref(), import.level);
             self.module.makes_names |= name == "*";
             self.bound(alias.asname.as_ref().unwrap_or(&alias.name).as_str());
         }
         self.scopes.import_from(import);
     }
 
-    fn import(&mut self, at: TextSize, module: &str, name: Option<&str>, level: u32) {
+    fn import(&mut self, at: TextSize, module: &str, name: Option<&str>, alias: Option<&Identifier>, level: u32) {
         let place = self.place.at(at);
         if level == 0 {
             let whole = name.map(|name| format!("{module}.{name}"));
@@ -149,7 +151,8 @@ impl<'a, 'b> Collector<'a, 'b, '_> {
         }
         if self.scopes.budget.keep(96 + module.len() + name.map_or(0, str::len)) {
             let (module, name) = (module.to_owned(), name.map(str::to_owned));
-            self.module.imports.push(Import { place, module, name, level, setting: self.setting });
+            let alias = alias.map(|alias| alias.as_str().to_owned());
+            self.module.imports.push(Import { place, module, name, alias, level, setting: self.setting });
         }
     }
 
