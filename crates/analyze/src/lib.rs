@@ -5,7 +5,7 @@
 //! nothing is imported; symbolic links are not followed. Time, memory, nesting and sizes are bounded ([`Limits`]), as the
 //! code may be hostile.
 //!
-//! `plugbay validate` and `plugbay tools` stand on it. It says what code seems to do and no more: the sandbox is the
+//! `plugbay validate` and `plugbay tools` stand on it; `scan` judges by rules. It says what code seems to do and no more: the sandbox is the
 //! border.
 
 mod budget;
@@ -17,6 +17,7 @@ mod model;
 mod hint;
 mod parse;
 mod python;
+mod scan;
 mod shape;
 mod source;
 mod stdlib;
@@ -33,6 +34,7 @@ pub use model::{
     Analysis, Call, Class, Finding, FindingKind, Function, Import, Module, Parameter, ParameterKind, Place, Setting,
     Use,
 };
+pub use scan::{Hit, Scan, Verdict, scan};
 pub use stdlib::{is_standard, standard_names};
 pub use tools::{Tool, tools};
 pub use value::Constant;
