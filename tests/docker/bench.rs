@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::kind;
 
 /// Longest wait for anything in these tests.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Output of the docker command.
 #[expect(clippy::disallowed_methods, reason = "the second opinion on what the engine did")]

@@ -9,6 +9,7 @@ use plugbay::domain::Isolation;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::bench::PATIENCE;
 use super::client::fixture;
 use super::hosts::{Host, Names, Speaks, tls_file};
 use super::kind::{engine_is_there, kind};
@@ -92,6 +93,19 @@ impl World {
         entries.map(|entry| entry["detail"].clone()).collect()
     }
 
+    /// Waits for a row of this rule: it is written after the line in the plugin's log.
+    async fn until_audited(&self, action: &str, rule: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let refusals = self.audited(action).await;
+            if refusals.iter().any(|detail| detail["rule"] == rule) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "`{rule}` in {refusals:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// One request under every decision there is.
     async fn walk(&self, unit: Value, how: &str, function: &str, params: Value) {
         let denied = async |moment: &str| {
@@ -156,8 +170,7 @@ async fn the_service_asks_hosts_exactly_while_that_is_granted() {
     assert_eq!(world.sentinel.seen(), 0);
     assert!(world.names.asked().iter().all(|name| name == "allowed.test"), "{:?}", world.names.asked());
     world.served.until_logged(NAME, "network: the redirect to `http://allowed.test").await;
-    let refusals = world.audited("egress.refused").await;
-    assert!(refusals.iter().any(|detail| detail["rule"] == "redirect"), "{refusals:?}");
+    world.until_audited("egress.refused", "redirect").await;
     let stats = world.served.about(NAME, "stats").await;
     assert!(stats["network_tx_bytes"].as_u64().unwrap() > 100, "{stats}");
     world.served.end().await;
@@ -191,8 +204,7 @@ async fn the_service_asks_apis_exactly_while_that_is_granted() {
     assert_eq!(world.ask("api.request", posted).await["body"], "hello from the host");
     assert!(world.api.requests_in_full().last().unwrap().ends_with("\r\n\r\n{\"text\":\"hi\"}"));
     world.served.until_logged(NAME, "host function: `GET /admin` is not allowed for the API `chat`").await;
-    let refusals = world.audited("host.refused").await;
-    assert!(refusals.iter().any(|detail| detail["rule"] == "api-not-allowed"), "{refusals:?}");
+    world.until_audited("host.refused", "api-not-allowed").await;
     everything_is_clean(world).await;
 }
 
