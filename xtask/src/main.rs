@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo xtask new-host-function FAMILY.VERB
+//! cargo xtask new-route FAMILY.VERB
 //! cargo xtask new-setting SECTION.NAME
 //! ```
 //!
@@ -12,6 +13,7 @@ mod edits;
 mod host_function;
 mod mark;
 mod name;
+mod route;
 mod setting;
 
 use std::ffi::OsString;
@@ -23,6 +25,7 @@ use edits::Edits;
 
 const USAGE: &str = "\
 usage: cargo xtask new-host-function FAMILY.VERB    such as weather.forecast
+       cargo xtask new-route FAMILY.VERB            such as weather.report
        cargo xtask new-setting SECTION.NAME         such as storage.cache_mb, with the unit at the end
 ";
 
@@ -51,6 +54,7 @@ fn run(words: impl Iterator<Item = OsString>) -> Result<String, String> {
     let mut edits = Edits::new(root.clone());
     let next = match words.as_slice() {
         ["new-host-function", name] => host_function::make(&mut edits, name)?,
+        ["new-route", name] => route::make(&mut edits, name)?,
         ["new-setting", name] => setting::make(&mut edits, name)?,
         ["-h" | "--help"] => return Ok(USAGE.to_owned()),
         _ => return Err(format!("expected a command and a name\n{USAGE}")),

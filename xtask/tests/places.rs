@@ -8,9 +8,10 @@ use std::process::{Command, Output};
 use std::time::SystemTime;
 
 /// What is made, each beside something that is there and as the first of its kind.
-const MADE: [[&str; 2]; 4] = [
+const MADE: [[&str; 2]; 5] = [
     ["new-host-function", "weather.forecast"],
     ["new-host-function", "kv.count_all"],
+    ["new-route", "weather.report"],
     ["new-setting", "storage.cache_mb"],
     ["new-setting", "sandbox.idle_seconds"],
 ];
@@ -106,8 +107,9 @@ fn set_apart(root: &Path) {
 /// Runs the tests that were made, in a copy that is built where everything else is.
 fn run_made_tests(root: &Path) -> (bool, String) {
     let mut cargo = command(env!("CARGO"));
-    cargo.args(["test", "--offline", "--locked", "--no-fail-fast", "-p", "plugbay-session", "-p", "plugbay-config"]);
-    cargo.args(["--lib", "--", "is_written", "every_function_has_a_shape"]);
+    cargo.args(["test", "--offline", "--locked", "--no-fail-fast", "--lib"]);
+    cargo.args(["-p", "plugbay-api", "-p", "plugbay-config", "-p", "plugbay-session"]);
+    cargo.args(["--", "is_written", "every_function_has_a_shape"]);
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let output = cargo
         .current_dir(root)
@@ -183,6 +185,9 @@ fn what_is_made_compiles_and_its_tests_fail_until_it_is_written() {
         told(place, "kv.count_all");
     }
     told("crates/session/src/host/kv_count_all.rs", "kv.count_all");
+    for place in ["crates/api/src", "crates/wire/src", "crates/operations/src", "tests/it"] {
+        told(&format!("{place}/weather_report.rs"), "weather.report");
+    }
     told("crates/config/src/sections/storage.rs", "storage.cache_mb");
     told("crates/config/src/sections/sandbox.rs", "sandbox.idle_seconds");
 
@@ -196,7 +201,7 @@ fn what_is_made_compiles_and_its_tests_fail_until_it_is_written() {
         .filter_map(|line| line.trim().strip_prefix("Running unittests ")?.split_once('(')?.1.strip_suffix(')'))
         .map(str::to_owned)
         .collect();
-    assert_eq!(binaries.len(), 2, "{text}");
+    assert_eq!(binaries.len(), 3, "{text}");
     let changed = write_everything(&root);
     for binary in &binaries {
         let output = command(binary).arg("is_written").current_dir(&root).output().unwrap();
@@ -225,6 +230,8 @@ fn what_cannot_be_made_is_told_and_changes_nothing() {
     refused(&["new-host-function", "weather.import"], "a word of Rust or Python");
     refused(&["new-host-function", "kv.get"], "`kv.get` is there already");
     refused(&["new-host-function", "host.name"], "`Host` is the name of another class");
+    refused(&["new-route", "report"], "a dot is missing");
+    refused(&["new-route", "request.id"], "crates/api/src/request_id.rs: it exists already");
     refused(&["new-setting", "storage.kv_kb"], "`kv_kb` or its field `kv_bytes` is there already");
     refused(&["new-setting", "sandbox.images"], "`images` or its field `images` is there already");
     refused(&["new-setting", "storage.type_seconds"], "would be `type`");
