@@ -7,7 +7,7 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
     RulesetError, path_beneath_rules,
 };
-use rustix::process::{Resource, Rlimit, setpriority_process, setrlimit};
+use rustix::process::{Resource, Rlimit, getpriority_process, setpriority_process, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 
 use super::Hello;
@@ -41,12 +41,17 @@ pub(super) fn confine(hello: &Hello) -> io::Result<()> {
     ] {
         setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?;
     }
-    setpriority_process(None, NICENESS)?;
+    setpriority_process(None, niceness(getpriority_process(None)?))?;
     set_no_new_privs(true)?;
     confine_files(hello).map_err(io::Error::other)?;
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     Ok(())
+}
+
+/// What a service that is itself nicer than that was given stays: only root may take it back.
+fn niceness(present: i32) -> i32 {
+    present.max(NICENESS)
 }
 
 /// Leaves the process the folder of its database, where the journal stands beside the file, what SQLite reads of the
@@ -73,6 +78,11 @@ fn confine_files(hello: &Hello) -> Result<RestrictionStatus, RulesetError> {
 mod tests {
     use super::*;
     use crate::message::Identity;
+
+    #[test]
+    fn a_worker_is_never_less_nice_than_its_service() {
+        assert_eq!([niceness(-5), niceness(0), niceness(NICENESS), niceness(10)], [NICENESS, NICENESS, NICENESS, 10]);
+    }
 
     #[test]
     fn nothing_but_the_folder_of_the_database_is_left() {
