@@ -19,6 +19,7 @@ Usage: scripts/campaign.sh NAME... | --list
   fuzz     every fuzz target, 10 minutes each, with cargo-fuzz where it is installed, else with the simple mutator. 40 minutes
   wheels   ten Python packages are packed and used in sandboxes of both engines. 5 minutes, 80 MB
   release  the release build, what it needs of the machine, and the quickstart on a clean clone. 30 minutes
+  build    builds with nothing built, and checks after an edit; PLUGBAY_BUILD_BEFORE names a commit to compare. 30 minutes
   bench    every table of scripts/bench.sh. 30 minutes
 
   --list   print the names
@@ -30,7 +31,7 @@ Exit code: 0 if every campaign passed, 2 for wrong usage, 1 otherwise. A campaig
 USAGE
 }
 
-campaigns=(chaos fuzz wheels release bench)
+campaigns=(chaos fuzz wheels release build bench)
 work=target/campaign
 
 # The program of most campaigns.
@@ -118,6 +119,12 @@ campaign_release() {
         return 1
     fi
     rm -rf "$clone"
+}
+
+campaign_build() {
+    rm -rf "$work/builds"
+    python3 -B scripts/build_times.py "$work/builds" ${PLUGBAY_BUILD_BEFORE:+"$PLUGBAY_BUILD_BEFORE"} HEAD
+    rm -rf "$work/builds"
 }
 
 campaign_bench() {
