@@ -304,7 +304,7 @@ interrupted() {
 trap 'interrupted 130' INT
 trap 'interrupted 143' TERM
 
-mkdir -p "$work"
+mkdir -p "$work/steps"
 summary=()
 failures=()
 failed=0
@@ -326,7 +326,7 @@ for step in "${chosen[@]}"; do
     fi
     printf '\n== %s\n' "$step"
     code=0
-    timeout --kill-after=30 "$left" bash "$0" --inside "$step" > >(tee "$work/$step.log") 2>&1 &
+    timeout --kill-after=30 "$left" bash "$0" --inside "$step" > >(tee "$work/steps/$step.log") 2>&1 &
     running=$!
     wait "$running" || code=$?
     running=
@@ -355,8 +355,8 @@ fi
 # Once more at the end, where a reader of a long log looks first.
 for step in "${failures[@]}"; do
     printf '\n== why %s failed\n' "$step"
-    grep --extended-regexp --after-context=8 'panicked at|^error|^not ok' "$work/$step.log" | head -n 80 ||
-        tail -n 20 "$work/$step.log"
+    grep --extended-regexp --after-context=8 'panicked at|^error|^not ok' "$work/steps/$step.log" | head -n 80 ||
+        tail -n 20 "$work/steps/$step.log"
 done
 printf '\n== summary\n'
 printf '%s\n' "${summary[@]}"
