@@ -155,10 +155,26 @@ def owners():
             yield f"{manifest.relative_to(ROOT)}: a library depends on the program"
 
 
+def named_in_documents():
+    """Files of Rust that a document for developers names and that are not there.
+
+    `package/upload.rs` is short for `crates/package/src/upload.rs`.
+    """
+    known = {str(path.relative_to(ROOT)) for folder in ("src", "crates", "tests", "shim", "xtask")
+             for path in (ROOT / folder).rglob("*.rs")}
+    known |= {path.replace("/src/", "/") for path in known}
+    documents = [*sorted((ROOT / "docs/development").glob("*.md")), ROOT / "docs/ARCHITECTURE.md",
+                 ROOT / "docs/SECURITY.md", ROOT / "CONTRIBUTING.md"]
+    for document in documents:
+        for name in re.findall(r"`([\w./-]+\.rs)`", document.read_text()):
+            if name not in known and not any(path.endswith(f"/{name}") for path in known):
+                yield f"{document.relative_to(ROOT)}: there is no {name}"
+
+
 def main():
     """Prints what is beyond its limit, and what it may be."""
     shows_all = "--all" in sys.argv[1:]
-    wrong, seen = list(owners()), set()
+    wrong, seen = [*owners(), *named_in_documents()], set()
     for what, whose, figure in figures():
         limit, known = LIMITS[what], KNOWN.get((what, whose))
         seen.add((what, whose))
