@@ -70,9 +70,11 @@ async fn a_change_that_is_cut_off_is_undone() {
 async fn plugins_that_read_in_turns_leave_the_owner_gaps() {
     let bench = bench_with(|limits| limits.time = Duration::from_secs(3));
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n, messages";
-    let reader = || {
+    // One begins while the others are in the middle, so that there is no moment without a reader.
+    let reader = |number: u64| {
         let (databases, plugin) = (bench.databases.clone(), PluginId::generate());
         async move {
+            tokio::time::sleep(Duration::from_millis(750 * number)).await;
             loop {
                 let work = Work::Query(statement(endless, &json!([])));
                 let patience = tokio::time::Instant::now() + Duration::from_secs(20);
@@ -83,14 +85,22 @@ async fn plugins_that_read_in_turns_leave_the_owner_gaps() {
     let path = bench.path();
     let writing = tokio::task::spawn_blocking(move || {
         let owner = Connection::open(path).unwrap();
-        owner.busy_timeout(Duration::from_secs(5)).unwrap();
-        let write = |_| owner.execute("INSERT INTO messages (text) VALUES ('mine')", []);
-        (0..4).map(write).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
+        // Shorter than what is left of some statement at any time, if plugins read without turns.
+        owner.busy_timeout(Duration::from_secs(1)).unwrap();
+        let began = Instant::now();
+        let mut written = 0;
+        while began.elapsed() < Duration::from_secs(15) {
+            let is_written = owner.execute("INSERT INTO messages (text) VALUES ('mine')", []).is_ok();
+            // Until then not every plugin has begun.
+            written += u32::from(is_written && began.elapsed() > Duration::from_secs(5));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        written
     });
     let written = tokio::select! {
         written = writing => written.unwrap(),
-        _ = async { tokio::join!(reader(), reader(), reader(), reader()) } => unreachable!("readers go on"),
+        _ = async { tokio::join!(reader(0), reader(1), reader(2), reader(3)) } => unreachable!("readers go on"),
     };
-    assert_eq!(written, Ok(vec![1; 4]));
+    assert!(written > 1, "{written} writes of the owner went through");
     bench.end().await;
 }
