@@ -44,7 +44,8 @@ pub(super) async fn update(
     let caller = permit.0;
     let UpdateQuery { allow_downgrade } = query(&request)?;
     let downgrade = if allow_downgrade == Some(true) { Downgrade::Allow } else { Downgrade::Refuse };
-    // Asked first, so that nobody uploads 64 MiB to learn that the name is operations::find_plugin(&wrong.app.service, &caller, &id).await?;
+    // Asked first, so that no caller uploads 64 MiB to learn that the name is wrong.
+    operations::find_plugin(&app.service, &caller, &id).await?;
     carry_out(&app, &caller.clone(), &request, payload, StatusCode::OK, move |service, incoming| async move {
         Ok(view::updated(&Box::pin(operations::update(&service, &caller, &id, incoming, downgrade)).await?))
     })
