@@ -1,5 +1,7 @@
 //! Updates: what serves at once, what waits, what is refused.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::json;
@@ -114,6 +116,23 @@ async fn an_unsigned_update_of_a_signed_name_is_refused_even_after_an_uninstall(
     app.upload(UPDATE, &newer, None).await.expect_problem(422, "signature-missing");
     app.delete("/api/plugins/my-plugin").await.expect(204);
     app.install(&newer, None).await.expect_problem(422, "signature-missing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_plugin_is_told_before_any_byte_of_the_archive_is_sent() {
+    let app = TestApp::start().await;
+    let head = format!(
+        "POST /api/plugins/nope/update HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/gzip\r\nContent-Length: 1000000\r\n\r\n",
+        app.token
+    );
+    let mut stream = TcpStream::connect(app.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut said = [0; 4096];
+    let count = stream.read(&mut said).unwrap_or(0);
+    let said = String::from_utf8_lossy(&said[..count]);
+    assert!(said.starts_with("HTTP/1.1 404 "), "`{said}`");
 }
 
 #[tokio::test]
