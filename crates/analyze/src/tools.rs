@@ -69,7 +69,7 @@ fn tool(method: &Function, plugin: &str, schemas: &mut Schemas<'_>) -> Tool {
     let is_given = |kind| matches!(kind, ParameterKind::Any | ParameterKind::Positional);
     let context = method.parameters.iter().filter(|parameter| is_given(parameter.kind)).nth(1);
     let input = context.and_then(|context| context.hint.as_deref()).map(|hint| schemas.of_text(hint));
-    // Callers send an object, whatever the hint says.
+    // Callers send an object, also where the hint says something else.
     let input = input.filter(is_object).unwrap_or_else(|| json!({ "type": "object" }));
     // What a generator gives are chunks, and no single result.
     let returns = method.returns.as_deref().filter(|_| !method.is_generator);

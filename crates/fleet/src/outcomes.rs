@@ -1,4 +1,4 @@
-//! What a supervisor found out about a plugin, and what somebody above has to write down. Supervisors know no use case:
+//! What a supervisor found out about a plugin, and what a room above has to write down. Supervisors know no use case:
 //! they tell, wait for it, and go on.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ const WAITING: usize = 64;
 pub struct Outcome {
     /// The plugin.
     pub member: Arc<Member>,
-    /// What it is, with the way to answer. Closed when nobody waits for that any more: then it must not be done.
+    /// What it is, with the way to answer. Closed when the supervisor waits no more: then it must not be done.
     pub kind: OutcomeKind,
 }
 

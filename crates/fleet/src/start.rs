@@ -98,7 +98,7 @@ pub async fn start_session(
     })
 }
 
-/// Starts something that somebody waits for when it has its turn. What takes too long goes on without the turn.
+/// Starts something that an operator waits for when it has its turn. What takes too long goes on without the turn.
 pub async fn asked<T>(fleet: &Fleet, starting: impl Future<Output = T>) -> T {
     fleet.launches.asked(starting).await
 }

@@ -10,7 +10,7 @@ use tracing::warn;
 use crate::update::undo;
 use crate::{Service, ServiceError, verification};
 
-/// Starts the task that takes outcomes up. Each is written down by a task of its own: it waits for whoever is changing the
+/// Starts the task that takes outcomes up. Each is written down by a task of its own: it waits for the change of the
 /// plugin, and others must not wait for that.
 pub(crate) fn start_outcomes(service: &Arc<Service>) {
     let Some(mut outcomes) = service.fleet.outcomes() else { return };
@@ -46,7 +46,7 @@ async fn write_down(service: &Service, Outcome { member, kind }: Outcome) {
     }
 }
 
-/// Does it as long as the supervisor waits for it: one that is being stopped does not, and whoever stops it may hold what
+/// Does it as long as the supervisor waits for it: one that is being stopped does not, and the task that stops it may hold what
 /// this waits for. Gives what went wrong.
 async fn while_wanted<T: Default>(
     mut answer: oneshot::Sender<T>,

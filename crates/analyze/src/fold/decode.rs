@@ -1,4 +1,4 @@
-//! Takes encodings off: base64, base32, hexadecimal, rot13, zlib, gzip. The result is bounded, whatever a stream promises.
+//! Takes encodings off: base64, base32, hexadecimal, rot13, zlib, gzip. The result is bounded, also where a stream promises more.
 
 use std::io::Read;
 

@@ -110,7 +110,7 @@ impl<'b> Scopes<'b> {
         }
     }
 
-    /// A number that stands for a name in a comprehension, or whatever else is known of it for a while.
+    /// A number that stands for a name in a comprehension, or what else is known of it for a while.
     pub(crate) fn bind_constant(&mut self, name: &str, constant: Constant, layers: u8) {
         self.bind(name, Some(Folded::constant(constant, layers)));
     }
