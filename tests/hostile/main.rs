@@ -152,5 +152,9 @@ async fn plugins_that_do_not_react() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plugins_that_take_what_is_shared() {
     shares::run().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_do_not_read() {
     target::run(shares::TABLE, "limits: { answers_mb: 16 }\n").await;
 }

@@ -13,7 +13,7 @@ use plugbay::domain::Isolation;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::task::{JoinSet, block_in_place};
 
 use super::bench::PATIENCE;
@@ -72,9 +72,13 @@ pub(crate) const TABLE: &[Attack] =
     &[attack(&[], "callers that do not read their answers", |target| unread(target).boxed())];
 
 /// Callers that get an answer each that is longer than what the system keeps for them.
-const SILENT: usize = 80;
+const SILENT: usize = 96;
 
-/// All that is to be read of them is held back by the system's buffers and by the service, which has 16 MiB for it.
+/// The least that the system lets a caller have for what it has not read.
+const UNREAD_BYTES: u32 = 4096;
+
+/// What the system does not keep of the answers stays with the service, which has 16 MiB for all of them. The system
+/// keeps up to 2.6 MiB for each, so that without a bound the service would hold 120 MiB.
 async fn unread(target: &Target) {
     target.run(&fixture("probe")).await;
     let body = json!({"context": {"text": "x".repeat(3_900_000)}}).to_string();
@@ -86,11 +90,15 @@ async fn unread(target: &Target) {
     );
     let mut held = Vec::new();
     for _ in 0..SILENT {
-        let mut caller = TcpStream::connect(target.address).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(UNREAD_BYTES).unwrap();
+        let mut caller = socket.connect(target.address).await.unwrap();
         caller.write_all(head.as_bytes()).await.unwrap();
         caller.write_all(body.as_bytes()).await.unwrap();
-        // The answer has begun.
-        tokio::time::timeout(PATIENCE, caller.peek(&mut [0])).await.expect("an answer comes").unwrap();
+        let mut begun = [0; 12];
+        let peeked = tokio::time::timeout(PATIENCE, caller.peek(&mut begun)).await;
+        peeked.expect("an answer comes").unwrap();
+        assert_eq!(&begun, b"HTTP/1.1 200", "{}", String::from_utf8_lossy(&begun));
         held.push(caller);
     }
 }
