@@ -18,6 +18,7 @@ pub use plugbay_protocol as protocol;
 pub use plugbay_registry as registry;
 pub use plugbay_runtime::{denials, metrics, shutdown};
 pub use plugbay_sandbox as sandbox;
+pub use plugbay_scanner as scanner;
 pub use plugbay_session as session;
 pub use plugbay_session::host;
 pub use plugbay_store as store;

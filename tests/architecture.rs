@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "domain"]),
     ("startup", &["api", "config", "domain", "egress", "fleet", "operations", "shutdown", "store"]),
-    ("cli", &["analyze", "backup", "config", "databases", "domain", "package", "startup", "telemetry", "wire"]),
+    (
+        "cli",
+        &["analyze", "backup", "config", "databases", "domain", "package", "scanner", "startup", "telemetry", "wire"],
+    ),
 ];
 
 /// What each crate may use of the others.
@@ -20,8 +23,9 @@ const CRATES: &[(&str, &[&str])] = &[
     ("backup", &["domain"]),
     ("chat", &["domain", "fleet", "operations", "registry", "store"]),
     ("config", &["domain"]),
+    ("confine", &[]),
     ("data-dir", &["domain"]),
-    ("databases", &["config", "domain", "runtime"]),
+    ("databases", &["config", "confine", "domain", "runtime"]),
     ("domain", &["suffixes"]),
     ("egress", &["config", "domain", "runtime"]),
     (
@@ -43,6 +47,7 @@ const CRATES: &[(&str, &[&str])] = &[
     (
         "operations",
         &[
+            "analyze",
             "backup",
             "config",
             "data-dir",
@@ -55,6 +60,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "registry",
             "runtime",
             "sandbox",
+            "scanner",
             "session",
             "store",
         ],
@@ -64,6 +70,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("registry", &["domain", "store"]),
     ("runtime", &["domain"]),
     ("sandbox", &["config", "domain", "runtime"]),
+    ("scanner", &["analyze", "config", "confine", "domain"]),
     ("session", &["config", "databases", "domain", "egress", "protocol", "runtime", "sandbox", "store"]),
     ("store", &["domain"]),
     ("suffixes", &[]),

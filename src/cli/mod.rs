@@ -132,6 +132,9 @@ enum Command {
     /// Hold a database open for the service, which starts this by itself
     #[command(hide = true)]
     DbWorker,
+    /// Read the code of a package for the service, which starts this by itself
+    #[command(hide = true)]
+    ScanWorker,
     /// Write the manual to stdout, as man(1) reads it
     #[command(after_help = "Example: plugbay man | man -l -")]
     Man,
@@ -218,6 +221,9 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Restore(arguments) => restore::restore(arguments, context),
         Command::DbWorker => {
             crate::databases::run_worker().map_err(|error| Failure::io("hold a database open", &error))
+        }
+        Command::ScanWorker => {
+            crate::scanner::run_worker().map_err(|error| Failure::io("read the code of a package", &error))
         }
         Command::Openapi => {
             let document = serde_json::to_value(crate::startup::openapi())

@@ -174,6 +174,10 @@ async fn rows_of_the_registry_that_the_log_does_not_report_are_found() {
         ("UPDATE tokens SET revoked_at = 1", "of table `tokens` is not what row 2 of the log recorded"),
         ("DELETE FROM tokens", "of table `tokens` is missing, and row 2 of the log recorded it"),
         ("UPDATE versions SET manifest = manifest || ' '", "of table `versions` is not what row 3"),
+        (
+            "UPDATE versions SET scan = json_set(scan, '$.verdict', 'malicious')",
+            "of table `versions` is not what row 3 of the log recorded",
+        ),
         ("UPDATE plugins SET status = 'enabled'", "of table `plugins` is not what row 3"),
         ("UPDATE floors SET version = '0.0.1'", "of table `floors` is not what row 3"),
         ("DELETE FROM plugins WHERE name = 'two'", "is missing, and row 4 of the log recorded it"),

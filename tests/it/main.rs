@@ -27,6 +27,7 @@ mod plugins;
 mod problems;
 mod reach;
 mod requires;
+mod scan;
 mod tokens;
 mod update;
 mod verification;

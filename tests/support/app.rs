@@ -152,6 +152,7 @@ impl TestApp {
         let mut config = Config::for_testing(&folder.path().join("data"));
         // The test itself is another program.
         config.databases.program = env!("CARGO_BIN_EXE_plugbay").into();
+        config.security.scan.program = env!("CARGO_BIN_EXE_plugbay").into();
         let start: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
         Setup {
             folder,
@@ -262,11 +263,22 @@ impl TestApp {
 
     /// Waits until everything is ready but the engine.
     pub async fn until_ready(&self) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while !send(self.bare(Method::GET, "/readyz")).await.is_ready_but_for_the_engine() {
-            assert!(tokio::time::Instant::now() < deadline, "the service does not get ready");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let is_ready = async || send(self.bare(Method::GET, "/readyz")).await.is_ready_but_for_the_engine();
+        until("the service gets ready", is_ready).await;
+    }
+
+    /// Waits until the audit log has such a row.
+    pub async fn until_recorded(&self, action: &str) {
+        until(action, async || self.audit_actions().await.iter().any(|found| found == action)).await;
+    }
+}
+
+/// Asks now and then.
+async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !is_so().await {
+        assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -26,6 +26,7 @@ mod request;
 mod request_id;
 mod routes;
 mod running;
+mod scans;
 mod server;
 mod stream;
 mod system;

@@ -11,8 +11,8 @@ use utoipa::openapi::{
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::{
-    audit, chat, config, execute, install, keys, metrics, permissions, plugins, problems, running, system, tokens,
-    update, vocabulary,
+    audit, chat, config, execute, install, keys, metrics, permissions, plugins, problems, running, scans, system,
+    tokens, update, vocabulary,
 };
 
 #[derive(OpenApi)]
@@ -34,7 +34,7 @@ use super::{
         running::stats, running::metrics, running::calls, running::logs, running::sandbox, running::plan,
         running::events,
         config::show, config::replace, config::unset, config::validate,
-        permissions::show, permissions::approve, permissions::revoke,
+        scans::show, scans::again, permissions::show, permissions::approve, permissions::revoke,
         chat::conversations, chat::begin, chat::messages, chat::post,
         keys::list, keys::add, keys::revoke,
         tokens::list, tokens::create, tokens::revoke,

@@ -7,7 +7,7 @@ use plugbay_runtime::metrics::HttpMeters;
 use super::problem::Problem;
 use super::{
     audit, called, chat, config, docs, execute, install, keys, metrics, pages, permissions, plugins, problems, running,
-    system, tokens, update,
+    scans, system, tokens, update,
 };
 
 /// The address that nearly all requests are for.
@@ -67,6 +67,11 @@ pub(super) fn configure(config: &mut ServiceConfig, meters: &HttpMeters) {
         .service(at("/api/plugins/{id}/permissions", "GET, HEAD").route(look().to(permissions::show)))
         .service(at("/api/plugins/{id}/permissions/approve", "POST").route(post().to(permissions::approve)))
         .service(at("/api/plugins/{id}/permissions/revoke", "POST").route(post().to(permissions::revoke)))
+        .service(
+            at("/api/plugins/{id}/scan", "GET, HEAD, POST")
+                .route(look().to(scans::show))
+                .route(post().to(scans::again)),
+        )
         .service(at("/api/plugins/{id}/health", "GET, HEAD").route(look().to(running::health)))
         .service(at("/api/plugins/{id}/stats", "GET, HEAD").route(look().to(running::stats)))
         .service(at("/api/plugins/{id}/metrics", "GET, HEAD").route(look().to(running::metrics)))

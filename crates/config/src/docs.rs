@@ -49,7 +49,9 @@ fn shape(kind: Kind) -> Value {
     match kind {
         Kind::Text | Kind::Listen => json!({ "type": "string", "minLength": 1 }),
         Kind::Automatic => json!({ "type": "string" }),
-        Kind::Hosts | Kind::Ranges => json!({ "type": "array", "items": { "type": "string", "minLength": 1 } }),
+        Kind::Hosts | Kind::Ranges | Kind::Modules => {
+            json!({ "type": "array", "items": { "type": "string", "minLength": 1 } })
+        }
         Kind::Whole(least, most) => or_variable(json!({ "type": "integer", "minimum": least, "maximum": most })),
         Kind::Number(least, most) => or_variable(json!({ "type": "number", "minimum": least, "maximum": most })),
         Kind::Boolean => or_variable(json!({ "type": "boolean" })),
@@ -95,6 +97,7 @@ pub fn configuration_page() -> String {
             Kind::Listen => "address and port".to_owned(),
             Kind::Hosts => "list of hosts".to_owned(),
             Kind::Ranges => "list of ranges".to_owned(),
+            Kind::Modules => "list of modules".to_owned(),
             Kind::Whole(least, most) => format!("{least} to {most}"),
             Kind::Number(least, most) => format!("{least} to {most}, with fractions"),
             Kind::Boolean => "true, false".to_owned(),

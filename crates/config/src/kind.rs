@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Hosts,
     /// Ranges of addresses.
     Ranges,
+    /// Names of Python modules.
+    Modules,
     /// A whole number.
     Whole(u64, u64),
     /// A number.
@@ -68,6 +70,10 @@ impl Kind {
                 let ranges: Vec<Option<AddressRange>> = place.list().iter().map(Place::parse).collect();
                 Some(json!(ranges.into_iter().flatten().collect::<Vec<_>>()))
             }
+            Self::Modules => {
+                let modules: Vec<Option<String>> = place.list().iter().map(module_name).collect();
+                Some(json!(modules.into_iter().flatten().collect::<Vec<_>>()))
+            }
             Self::Whole(least, most) => place.whole(least..=most).map(Value::from),
             Self::Number(least, most) => place.number(least..=most).map(Value::from),
             Self::Boolean => place.boolean().map(Value::from),
@@ -91,6 +97,23 @@ fn listen_address(place: &Place<'_>) -> Option<String> {
         return None;
     }
     Some(numeric)
+}
+
+fn module_name(place: &Place<'_>) -> Option<String> {
+    let text = place.line()?;
+    let is_name = |part: &str| {
+        let mut characters = part.chars();
+        let is_first = |first: char| first.is_alphabetic() || first == '_';
+        characters.next().is_some_and(is_first) && characters.all(|other| other.is_alphanumeric() || other == '_')
+    };
+    if !text.split('.').all(is_name) {
+        place.fail(format!(
+            "`{}` is not the name of a Python module; expected such as `ctypes` or `os.path`",
+            plugbay_domain::escape(text)
+        ));
+        return None;
+    }
+    Some(text.to_owned())
 }
 
 fn automatic(place: &Place<'_>) -> Option<String> {

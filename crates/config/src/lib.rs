@@ -28,7 +28,7 @@ pub use error::ConfigError;
 pub use sections::{
     ApiConfig, BreakerConfig, CallLimits, Config, DatabaseConfig, DatabaseLimits, EgressConfig, FolderConfig,
     HealthConfig, ImagesConfig, InstallConfig, LoggingConfig, MinIsolation, ProcessConfig, ResourcesConfig,
-    SandboxConfig, SecurityConfig, ServerConfig, StorageConfig, UpdateConfig,
+    SandboxConfig, ScanConfig, SecurityConfig, ServerConfig, StorageConfig, UpdateConfig,
 };
 
 /// What the flags of `serve` say.

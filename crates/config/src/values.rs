@@ -88,6 +88,10 @@ pub(super) fn ranges(values: Values<'_>, path: &str) -> Vec<AddressRange> {
     texts(values, path).filter_map(|text| text.parse().ok()).collect()
 }
 
+pub(super) fn lines(values: Values<'_>, path: &str) -> Vec<String> {
+    texts(values, path).map(str::to_owned).collect()
+}
+
 fn texts<'a>(values: Values<'a>, path: &str) -> impl Iterator<Item = &'a str> + use<'a> {
     values.get(path).as_array().into_iter().flatten().filter_map(Value::as_str)
 }

@@ -150,6 +150,7 @@ codes! {
     RequiresConflict "requires-conflict" Conflict "A plugin has a version that another one does not accept" "install versions whose `requires` fit each other";
     RequiresCycle "requires-cycle" Refused "Plugins require each other in a circle" "take one of the entries out of `requires` in plugin.yaml";
     DependentsRunning "dependents-running" Conflict "Enabled plugins require this one" "plugbay disable NAME --cascade disables them first";
+    ScanRefused "scan-refused" Refused "The code of the package looks like an attack" "read what `plugbay scan FILE` shows, and take it up with the author";
     PermissionsPending "permissions-pending" Conflict "Permissions are not approved" "an administrator decides about each permission the plugin asks for";
     PermissionNotRequested "permission-not-requested" Refused "The plugin does not ask for this permission" "plugbay show NAME lists what it asks for";
     ScopeTooWide "scope-too-wide" Refused "The scope is wider than what the plugin asks for" "grant what plugbay show NAME lists, or less";

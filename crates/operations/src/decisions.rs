@@ -1,6 +1,6 @@
 //! What becomes of decisions when another version starts to serve.
 
-use plugbay_domain::{Plugin, Risk, Timestamp};
+use plugbay_domain::{Plugin, Timestamp};
 use plugbay_registry::Target;
 use plugbay_store as store;
 use plugbay_store::WriteTransaction;
@@ -34,7 +34,7 @@ pub(crate) async fn carry(
     for mut row in target.carried(&rows, now) {
         store::grants::insert(tx, &mut row).await?;
     }
-    let is_carried = |found: &&AcceptedRisk| target.carries == Some(found.digest) && found.risk != Risk::SignerChanged;
+    let is_carried = |found: &&AcceptedRisk| target.carries == Some(found.digest) && found.risk.lies_in_grants();
     for found in accepted.iter().filter(is_carried) {
         let copy = AcceptedRisk { digest: target.version.digest, ..found.clone() };
         store::grants::accept(tx, plugin.id, &copy).await?;

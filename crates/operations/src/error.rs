@@ -12,6 +12,7 @@ use plugbay_fleet::{FleetError, PluginProblem};
 use plugbay_package::PackageError;
 use plugbay_registry::NotAllowed;
 use plugbay_sandbox::{RuntimeFilesError, VolumeError};
+use plugbay_scanner::ScanError;
 use plugbay_store::StoreError;
 use semver::Version;
 
@@ -50,6 +51,9 @@ pub enum ServiceError {
     /// A backup cannot be written or read.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// The code of a package was not read.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
     /// One backup is enough.
     #[error("another backup is under way")]
     BackupUnderWay,
@@ -306,7 +310,8 @@ impl Refusal for ServiceError {
             Self::IdempotencyBusy { .. } => Code::IdempotencyBusy,
             Self::DiskFull { .. } => Code::StorageFull,
             Self::TooManyUploads | Self::BackupUnderWay | Self::BackupOvertaken => Code::Unavailable,
-            Self::File { source, .. } => Code::of_file(source),
+            Self::Scan(ScanError::Busy) => Code::Unavailable,
+            Self::File { source, .. } | Self::Scan(ScanError::Start(source)) => Code::of_file(source),
             Self::TaskDied { .. } => Code::Internal,
         }
     }
@@ -320,7 +325,9 @@ impl Refusal for ServiceError {
             Self::Runtime(error) => error.how(),
             Self::Volume(error) => error.how(),
             Self::Backup(error) => error.how(),
-            Self::BackupUnderWay | Self::BackupOvertaken => Some("wait as long as Retry-After says".to_owned()),
+            Self::BackupUnderWay | Self::BackupOvertaken | Self::Scan(ScanError::Busy) => {
+                Some("wait as long as Retry-After says".to_owned())
+            }
             Self::Fleet(error) => error.how(),
             Self::Requires(unresolved) => unresolved.how(),
             // Words of the code say NAME, by which a caller would understand the plugin that was asked for.

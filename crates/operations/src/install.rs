@@ -20,7 +20,7 @@ use serde_json::json;
 use tracing::warn;
 
 use crate::kept_data::Attached;
-use crate::{Incoming, PluginView, Service, ServiceError, blocking, kept_data, plugins, requires};
+use crate::{Incoming, PluginView, Service, ServiceError, blocking, kept_data, plugins, requires, scan};
 
 /// A plugin that was installed.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ async fn try_install(service: &Service, caller: &Caller, incoming: Incoming) -> 
     let mut warnings = candidate.warnings.clone();
     let now = service.now();
     let plugin = Plugin::new(name, candidate.manifest.version.clone(), now);
-    let mut version = publish(service, candidate, plugin.id).await?;
+    let mut version = publish(service, candidate, plugin.id, &mut warnings).await?;
     version.record.served_at = Some(now);
     let recorded = record_install(service, caller, &plugin, &version).await;
     if recorded.is_err() {
@@ -160,6 +160,7 @@ pub(crate) async fn publish(
     service: &Service,
     candidate: Candidate,
     plugin_id: PluginId,
+    warnings: &mut Vec<String>,
 ) -> Result<NewVersion, ServiceError> {
     let Candidate { archive, manifest, signature, staging, .. } = candidate;
     let digest = archive.digest();
@@ -169,12 +170,24 @@ pub(crate) async fn publish(
         packages: service.data.packages(),
     };
     let (limits, now) = (service.config.limits, service.now());
+    let folder = staging.folder.path().join("package");
+    let into = folder.clone();
+    let (archive, manifest, unpacked) = blocking("unpack", move || {
+        let unpacked = archive.unpack(&into, &contents(&manifest), &limits)?;
+        Ok((archive, manifest, unpacked))
+    })
+    .await?;
+    let arrived = scan::judge_arrival(service, &folder, &manifest).await?;
+    warnings.extend(scan::warning(&manifest, &arrived));
     blocking("publish", move || {
-        let unpacked = archive.unpack(&staging.folder.path().join("package"), &contents(&manifest), &limits)?;
         let files = list_files(&unpacked)?;
-        let record = version_record(&archive, &manifest, signature.clone(), plugin_id, now);
+        let record = VersionRecord {
+            verdict: Some(arrived.verdict),
+            ..version_record(&archive, &manifest, signature.clone(), plugin_id, now)
+        };
         places.take(&archive, signature.as_deref(), unpacked, digest)?;
-        Ok(NewVersion { record, files })
+        drop(staging);
+        Ok(NewVersion { record, files, scan: arrived.text })
     })
     .await
 }
@@ -277,6 +290,7 @@ fn version_record(
         archive_bytes: archive.size(),
         served_at: None,
         installed_at: now,
+        verdict: None,
     }
 }
 

@@ -32,10 +32,12 @@ mod outcomes;
 mod pending;
 mod permissions;
 mod plugins;
+mod rating;
 mod ready;
 mod requires;
 mod risks;
 mod running;
+mod scan;
 mod signed;
 mod tokens;
 mod uninstall;
@@ -57,11 +59,13 @@ use plugbay_registry::Registry;
 use plugbay_runtime::denials::{Denials, Report};
 use plugbay_runtime::shutdown::Shutdown;
 use plugbay_sandbox::Volumes;
+use plugbay_scanner::Scanner;
 use plugbay_session::host::{StandIn, Uplink};
 use plugbay_store::{BackupKey, SealingKey, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 // What lower rooms return and callers pass on, so that who calls names this room alone.
+pub use plugbay_analyze::{Hit, Place as HitPlace, Scan};
 pub use plugbay_package::Upload;
 pub use plugbay_sandbox::{DataQuota, EngineInfo, MissingLibraries, SandboxSpec, Usage};
 pub use plugbay_session::host::{NotedRequest, StandIn as HostStandIn};
@@ -100,9 +104,11 @@ pub use observe::{
 };
 pub use permissions::{PendingVersion, PermissionsOf, show_permissions};
 pub use plugins::{Listing, PluginView, VersionsView, list_plugins, list_versions, plugins_by_status, show_plugin};
+pub use rating::RatingChange;
 pub use requires::Requirement;
 pub use requires::dependents::Dependents;
 pub use running::{RuntimeView, runtime_view};
+pub use scan::{ScanRecord, ScanView, VersionScan, scan_again, show_scan};
 pub use signed::Signed;
 pub use tokens::{NewTokenRequest, TokenBook, create_token, list_tokens, revoke_token};
 pub use uninstall::uninstall;
@@ -149,6 +155,7 @@ pub struct Service {
     engines: engines::Engines,
     egress: Arc<Egress>,
     databases: Databases,
+    scanner: Scanner,
     denials: Arc<Denials>,
     /// Taken by the task that writes them down.
     denial_reports: Mutex<Option<mpsc::Receiver<Report>>>,

@@ -13,6 +13,7 @@ use plugbay_registry::{Actor, Registry};
 use plugbay_runtime::denials::Denials;
 use plugbay_runtime::shutdown::Shutdown;
 use plugbay_sandbox::{Place, RuntimeFiles, Volumes};
+use plugbay_scanner::Scanner;
 use plugbay_session::host::Uplink;
 use plugbay_store as store;
 use plugbay_store::audit::AuditKey;
@@ -84,6 +85,7 @@ impl Service {
         let service = Arc::new(Self {
             egress,
             databases,
+            scanner: Scanner::new(&config.security.scan),
             denials,
             denial_reports: Mutex::new(Some(reports)),
             uplink_requests: Mutex::new(Some(uplink_requests)),

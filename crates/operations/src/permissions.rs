@@ -10,7 +10,7 @@ use plugbay_store::grants::{AcceptedRisk, GrantRecord};
 use semver::Version;
 
 use crate::signed::Signed;
-use crate::{Service, ServiceError, configuration, find, risks};
+use crate::{RatingChange, Service, ServiceError, configuration, find, rating, risks};
 
 /// A version that waits for an administrator.
 #[derive(Clone, Debug)]
@@ -52,6 +52,9 @@ pub struct PermissionsOf {
     pub standing: Standing,
     /// What has to be accepted by name.
     pub risks: Vec<Risk>,
+    /// How much trust it needs, and would need if everything were granted that is asked for, also by the version that
+    /// waits.
+    pub rating: RatingChange,
     /// Every decision that was ever made, latest first.
     pub records: Vec<GrantRecord>,
     /// Risks that were accepted.
@@ -102,12 +105,21 @@ pub async fn show_permissions(service: &Service, caller: &Caller, wanted: &str) 
     };
     records.reverse();
     let (version, manifest) = (installed.serving(), installed.manifest()?);
+    let standing = installed.standing(service.now())?;
+    let after = match installed.pending()? {
+        Some((pending, _)) => {
+            let manifest = service.registry.manifest(pending)?;
+            rating::asked_rating(service, pending, &manifest)
+        }
+        None => rating::asked_rating(service, version, &manifest),
+    };
     Ok(PermissionsOf {
+        rating: RatingChange { before: rating::rating_of(service, version, &manifest, &standing.grants()), after },
         plugin: installed.plugin.clone(),
         signed: Signed::of(version, &keys),
         digest: version.digest,
-        standing: installed.standing(service.now())?,
-        risks: risks::asked_risks(service, installed.plugin.id, &manifest).await?,
+        standing,
+        risks: risks::asked_risks(service, version, &manifest).await?,
         records,
         accepted: service.registry.accepted_risks(installed.plugin.id).await?,
         pending: with_risks(service, &installed, pending_version(service, &installed, &keys)?).await?,
@@ -123,7 +135,8 @@ pub(crate) async fn with_risks(
 ) -> Result<Option<PendingVersion>, ServiceError> {
     let Some(mut pending) = pending else { return Ok(None) };
     pending.config = configuration::pending_config_errors(service, installed).await?;
-    pending.risks = risks::asked_risks(service, installed.plugin.id, &pending.manifest).await?;
+    let Some((version, _)) = installed.pending()? else { return Ok(None) };
+    pending.risks = risks::asked_risks(service, version, &pending.manifest).await?;
     if pending.signer_changed {
         pending.risks.push(Risk::SignerChanged);
     }

@@ -4,7 +4,7 @@ use std::ops::DerefMut;
 use std::sync::Arc;
 
 use plugbay_domain::{
-    Manifest, Plugin, PluginName, PluginStatus, ResourceLimits, ResourceRequest, Risk, Standing, TrustedKey,
+    Manifest, Plugin, PluginName, PluginStatus, Rating, ResourceLimits, ResourceRequest, Risk, Standing, TrustedKey,
 };
 use plugbay_fleet::order;
 use plugbay_registry::{Caller, InstalledPlugin};
@@ -16,7 +16,7 @@ use semver::Version;
 
 use crate::permissions::grant_warnings;
 use crate::{
-    PendingVersion, Requirement, RuntimeView, Service, ServiceError, Signed, configuration, find, permissions,
+    PendingVersion, Requirement, RuntimeView, Service, ServiceError, Signed, configuration, find, permissions, rating,
     requires, risks, running,
 };
 
@@ -43,6 +43,8 @@ pub struct PluginView {
     pub grants: Vec<GrantRecord>,
     /// What has to be accepted by name; told where a single plugin is shown.
     pub risks: Vec<Risk>,
+    /// How much trust it needs.
+    pub rating: Rating,
     /// Required configuration without a value; told where a single plugin is shown.
     pub missing_config: Vec<String>,
     /// What somebody should know.
@@ -150,7 +152,7 @@ pub(crate) async fn view(service: &Service, plugin: Plugin) -> Result<PluginView
         (store::keys::list(&mut reader).await?, set)
     };
     let mut view = assemble(service, &installed, &keys, set)?;
-    view.risks = risks::asked_risks(service, installed.plugin.id, &view.manifest).await?;
+    view.risks = risks::asked_risks(service, installed.serving(), &view.manifest).await?;
     view.missing_config = configuration::missing_config(service, &installed).await?;
     view.pending = permissions::with_risks(service, &installed, view.pending).await?;
     Ok(view)
@@ -171,6 +173,7 @@ fn assemble(
         versions: installed.versions.iter().map(|version| version.version.clone()).collect(),
         standing: installed.standing(now)?,
         grants: installed.granted(now).cloned().collect(),
+        rating: rating::rating_of(service, serving, &manifest, &installed.standing(now)?.grants()),
         risks: Vec::new(),
         missing_config: Vec::new(),
         requires: Vec::new(),

@@ -7,22 +7,35 @@ use plugbay_fleet::PluginProblem;
 use plugbay_registry::{Caller, InstalledPlugin, Target};
 use plugbay_store as store;
 use plugbay_store::grants::GrantRecord;
+use plugbay_store::plugins::VersionRecord;
 
-use crate::{Service, ServiceError};
+use crate::{Service, ServiceError, scan};
 
 /// The risks of what a plugin asks for, as they are shown before anybody decides.
 pub(crate) async fn asked_risks(
     service: &Service,
-    id: PluginId,
+    version: &VersionRecord,
     manifest: &Manifest,
 ) -> Result<Vec<Risk>, ServiceError> {
     let reach = manifest.asked_reach();
-    let leaks = reach.reaches_out_with_data() || leaks_with(service, id, &manifest.name, reach).await?;
-    Ok(leaks.then_some(Risk::DataEgress).into_iter().collect())
+    let leaks = reach.reaches_out_with_data() || leaks_with(service, version.plugin_id, &manifest.name, reach).await?;
+    Ok(leaks.then_some(Risk::DataEgress).into_iter().chain(scan::risk_of(service, version)).collect())
+}
+
+/// What has to be accepted by name before a version runs under these grants.
+pub(crate) async fn risks_of(
+    service: &Service,
+    version: &VersionRecord,
+    manifest: &Manifest,
+    grants: &Grants,
+) -> Result<Vec<Risk>, ServiceError> {
+    let mut risks = granted_risks(service, version.plugin_id, manifest, grants).await?;
+    risks.extend(scan::risk_of(service, version));
+    Ok(risks)
 }
 
 /// The risks that these grants are, each of which has to be accepted by name.
-pub(crate) async fn granted_risks(
+async fn granted_risks(
     service: &Service,
     id: PluginId,
     manifest: &Manifest,
@@ -41,7 +54,8 @@ pub(crate) async fn check_open_risks(
     grants: &Grants,
 ) -> Result<(), ServiceError> {
     let target = installed.target(manifest);
-    let mut risks = granted_risks(service, installed.plugin.id, manifest, grants).await?;
+    scan::check_policy(service, target.version, manifest)?;
+    let mut risks = risks_of(service, target.version, manifest, grants).await?;
     let accepted = service.registry.accepted_risks(installed.plugin.id).await?;
     risks.retain(|risk| !target.has_accepted(&accepted, *risk));
     if risks.is_empty() {
@@ -96,7 +110,7 @@ pub(crate) async fn new_risks(
         (rows, store::grants::list_accepted(&mut reader, plugin.id).await?)
     };
     let grants = target.standing(&rows, service.now()).grants();
-    let mut risks = granted_risks(service, plugin.id, target.manifest, &grants).await?;
+    let mut risks = risks_of(service, target.version, target.manifest, &grants).await?;
     risks.retain(|risk| !target.has_accepted(&accepted, *risk));
     let mut found: Vec<String> = risks.iter().map(|risk| format!("risk {risk}")).collect();
     // Its sender would decide what new bytes do to plugins that are out of the sender's reach.

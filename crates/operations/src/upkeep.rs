@@ -10,7 +10,7 @@ use plugbay_store::audit;
 use tracing::{error, info};
 
 use crate::approve::expiry;
-use crate::{Service, ServiceError, denials, outcomes, tokens, uplink, verification};
+use crate::{Service, ServiceError, denials, outcomes, scan, tokens, uplink, verification};
 
 /// How often the service looks after itself.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -31,6 +31,7 @@ pub fn start_upkeep(service: &Arc<Service>) {
     denials::start_denial_reports(service);
     uplink::start_uplink(service);
     outcomes::start_outcomes(service);
+    scan::start_scans(service);
     let service = Arc::clone(service);
     shutdown.spawn("upkeep", |token| async move {
         let mut ticks = tokio::time::interval(PERIOD);

@@ -55,7 +55,7 @@ impl Target<'_> {
     /// Tells whether the risk was accepted for the version, or for the one whose decisions it takes over.
     pub fn has_accepted(&self, accepted: &[AcceptedRisk], risk: Risk) -> bool {
         let counts = |found: &AcceptedRisk| {
-            found.digest == self.version.digest || (risk != Risk::SignerChanged && self.carries == Some(found.digest))
+            found.digest == self.version.digest || (risk.lies_in_grants() && self.carries == Some(found.digest))
         };
         accepted.iter().any(|found| found.risk == risk && counts(found))
     }

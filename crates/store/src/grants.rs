@@ -315,15 +315,20 @@ pub async fn list_accepted(
         .collect()
 }
 
-/// Forgets that a risk was accepted, so that it has to be accepted again.
+/// Forgets that risks were accepted, so that they have to be accepted again. How the bytes look does not change with what
+/// they are granted.
 pub async fn forget_accepted(
     connection: &mut SqliteConnection,
     plugin: PluginId,
     digest: Digest,
 ) -> Result<(), StoreError> {
     let (plugin, digest) = (plugin.to_string(), digest.to_hex());
-    sqlx::query!("DELETE FROM accepted_risks WHERE plugin_id = ? AND digest = ?", plugin, digest)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "DELETE FROM accepted_risks WHERE plugin_id = ? AND digest = ? AND risk <> 'scan-suspicious'",
+        plugin,
+        digest
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }

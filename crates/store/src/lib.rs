@@ -19,6 +19,7 @@ mod open;
 pub mod plugins;
 pub mod replaced;
 pub mod running;
+pub mod scans;
 mod schema;
 mod sealing;
 pub mod snapshots;

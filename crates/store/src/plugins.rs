@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 use super::{StoreError, last_updates};
 use plugbay_domain::{
     DataId, Digest, KeyId, Pending, PendingFor, Plugin, PluginId, PluginRecord, PluginRef, Quarantine,
-    QuarantineReason, SignatureStatus, Timestamp,
+    QuarantineReason, SignatureStatus, Timestamp, Verdict, Word, escape,
 };
 
 /// One version of a plugin as stored.
@@ -34,6 +34,8 @@ pub struct VersionRecord {
     pub served_at: Option<Timestamp>,
     /// When it came in.
     pub installed_at: Timestamp,
+    /// How its code looks, if it was read.
+    pub verdict: Option<Verdict>,
 }
 
 /// The version of a plugin that serves.
@@ -48,6 +50,8 @@ pub struct NewVersion {
     pub record: VersionRecord,
     /// The unpacked files with their hashes, as JSON.
     pub files: String,
+    /// What reading its code said, as JSON.
+    pub scan: String,
 }
 
 #[derive(Debug)]
@@ -136,6 +140,7 @@ struct VersionRow {
     archive_bytes: i64,
     last_served_at: Option<i64>,
     installed_at: i64,
+    verdict: Option<String>,
 }
 
 impl TryFrom<VersionRow> for VersionRecord {
@@ -156,6 +161,7 @@ impl TryFrom<VersionRow> for VersionRecord {
             default_config: row.default_config,
             signature: row.signature,
             served_at: row.last_served_at.map(|at| read_time("versions", &key, at)).transpose()?,
+            verdict: row.verdict.as_deref().map(|word| read_word("versions", &key, word)).transpose()?,
         })
     }
 }
@@ -244,6 +250,12 @@ pub async fn find(connection: &mut SqliteConnection, wanted: &PluginRef) -> Resu
     .transpose()
 }
 
+/// Reads a stored word of a closed set.
+fn read_word<T: Word>(table: &'static str, row: &str, text: &str) -> Result<T, StoreError> {
+    let found = T::ALL.iter().copied().find(|word| word.as_str() == text);
+    found.ok_or_else(|| StoreError::bad_row(table, row, format!("`{}` is unknown", escape(text))))
+}
+
 /// Every plugin, by name.
 pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<Plugin>, StoreError> {
     let rows = sqlx::query_as!(
@@ -260,7 +272,7 @@ pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<Plugin>, Stor
 
 /// Adds a version.
 pub async fn insert_version(connection: &mut SqliteConnection, new: &NewVersion) -> Result<(), StoreError> {
-    let NewVersion { record: version, files } = new;
+    let NewVersion { record: version, files, scan } = new;
     let (plugin_id, number) = (version.plugin_id.to_string(), version.version.to_string());
     let (digest, status) = (version.digest.to_hex(), version.signature_status.as_str());
     let key_id = version.key_id.map(|id| id.to_string());
@@ -269,8 +281,8 @@ pub async fn insert_version(connection: &mut SqliteConnection, new: &NewVersion)
     let installed_at = version.installed_at.as_millis();
     sqlx::query!(
         "INSERT INTO versions (plugin_id, version, digest, manifest, default_config, files, signature_status, key_id,
-                               signature, archive_bytes, served, last_served_at, installed_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                               signature, archive_bytes, served, last_served_at, installed_at, scan)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         plugin_id,
         number,
         digest,
@@ -284,6 +296,7 @@ pub async fn insert_version(connection: &mut SqliteConnection, new: &NewVersion)
         served,
         served_at,
         installed_at,
+        scan,
     )
     .execute(connection)
     .await?;
@@ -331,7 +344,7 @@ pub async fn list_versions(
     let rows = sqlx::query_as!(
         VersionRow,
         r#"SELECT plugin_id, version, digest, manifest, default_config, signature_status, key_id, signature,
-                  archive_bytes, last_served_at, installed_at
+                  archive_bytes, last_served_at, installed_at, scan ->> '$.verdict' AS "verdict: String"
            FROM versions
            WHERE ?1 IS NULL OR plugin_id = ?1
            ORDER BY plugin_id, installed_at, rowid"#,

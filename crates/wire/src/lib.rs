@@ -12,6 +12,7 @@ mod plugins;
 mod problem;
 mod requires;
 mod running;
+mod scans;
 mod system;
 mod tokens;
 mod updates;
@@ -43,6 +44,7 @@ pub use requires::RequirementView;
 pub use running::{
     CallList, CallView, ChunkEvent, ExecuteAnswer, ExecuteRequest, LogLine, ProgressEvent, StateEvent, StatusChanged,
 };
+pub use scans::{RatingChangeView, RatingPointView, RatingView, ScanHit, ScanShown, VersionScanView};
 pub use system::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 pub use tokens::{NewToken, TokenCreated, TokenList, TokenView};
 pub use updates::{LastUpdateView, RollbackRequest, RolledBack};

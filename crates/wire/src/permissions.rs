@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::grants::GrantView;
 use super::plugins::{PendingView, PermissionItem, PermissionsView, SignatureView, Updated};
+use super::scans::RatingChangeView;
 
 /// What an administrator decides.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -54,6 +55,8 @@ pub struct PermissionsDecided {
     pub plugin_id: String,
     /// What the version asks for and what was decided so far.
     pub permissions: PermissionsView,
+    /// How much trust it needs, before and after the decision.
+    pub rating: RatingChangeView,
     /// The decisions that were made, or ended.
     pub records: Vec<DecisionRecord>,
     /// A version that waited for this and serves since.
@@ -77,6 +80,9 @@ pub struct PermissionsShown {
     pub permissions: PermissionsView,
     /// Combinations of permissions that need an explicit yes.
     pub risks: Vec<String>,
+    /// How much trust it needs, and would need if everything were granted that is asked for, also by a version that
+    /// waits.
+    pub rating: RatingChangeView,
     /// Risks that were accepted.
     pub accepted_risks: Vec<AcceptedRiskView>,
     /// Every decision that was ever made, latest first.

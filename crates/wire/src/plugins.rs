@@ -7,6 +7,7 @@ use super::grants::GrantView;
 use super::limits::Limits;
 use super::problem::FieldProblem;
 use super::requires::RequirementView;
+use super::scans::RatingView;
 use super::updates::LastUpdateView;
 
 /// A permission: its name, or its name with the resources it is narrowed to.
@@ -216,8 +217,13 @@ pub struct PluginDetail {
     pub commands: Vec<CommandView>,
     /// Hosts it asks for.
     pub network: Vec<String>,
-    /// Combinations of permissions that need an explicit yes.
+    /// What needs an explicit yes: combinations of permissions, and code that looks as an attack would.
     pub risks: Vec<String>,
+    /// How much trust it needs under what it is granted.
+    pub rating: RatingView,
+    /// How its code looks: `clean`, `notes`, `suspicious` or `malicious`; `null` if it was not read yet.
+    #[schema(example = "clean")]
+    pub scan: Option<String>,
     /// Who vouches for it.
     pub signed_by: SignatureView,
     /// Versions kept, in the order they came in.

@@ -8,8 +8,10 @@ use super::summary::Summary;
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::moments;
-use crate::domain::{Clock as _, SystemClock};
-use crate::wire::{ApproveRequest, PermissionItem, PermissionsDecided, PermissionsShown, RevokeRequest};
+use crate::domain::{Clock as _, Risk, SystemClock};
+use crate::wire::{
+    AcceptedRiskView, ApproveRequest, PermissionItem, PermissionsDecided, PermissionsShown, RevokeRequest,
+};
 
 /// Arguments of `approve`.
 #[derive(Debug, clap::Args)]
@@ -107,6 +109,8 @@ pub(in crate::cli) fn approve(arguments: &ApproveArguments, context: &Context) -
 /// The version that somebody has to decide about.
 struct Open {
     summary: Summary,
+    /// Risks of the version itself that nobody has accepted.
+    risks: Vec<String>,
     digest: String,
     waits: bool,
     shown: PermissionsShown,
@@ -116,15 +120,22 @@ impl Open {
     fn find(name: &str, connection: &Connection) -> Result<Self, Failure> {
         let shown: PermissionsShown = connection.get(&plugin_path(name, "/permissions"))?;
         let (summary, digest) = match &shown.pending {
-            Some(pending) => (Summary::of_pending(&shown.name, &shown.version, pending), pending.digest.clone()),
+            Some(pending) => (Summary::of_pending(&shown, pending), pending.digest.clone()),
             None => (Summary::of_serving(&shown), shown.digest.clone()),
         };
-        Ok(Self { summary, digest, waits: shown.pending.is_some(), shown })
+        // Those that lie in what is granted are hints before it is.
+        let is_open = |risk: &&String| {
+            let is_accepted = |found: &AcceptedRiskView| found.risk == **risk && found.digest == digest;
+            risk.parse().is_ok_and(|known: Risk| !known.lies_in_grants())
+                && !shown.accepted_risks.iter().any(is_accepted)
+        };
+        let risks = summary.risks.iter().filter(is_open).cloned().collect();
+        Ok(Self { summary, risks, digest, waits: shown.pending.is_some(), shown })
     }
 
-    /// Nothing is required that was not granted, and no version waits.
+    /// Nothing is required that was not granted, no risk is open, and no version waits.
     fn is_settled(&self) -> bool {
-        !self.waits && self.summary.permissions.pending.is_empty()
+        !self.waits && self.summary.permissions.pending.is_empty() && self.risks.is_empty()
     }
 }
 

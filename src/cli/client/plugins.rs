@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::connection::{Connection, plugin_path, query, segment};
 use super::decisions::Decisions;
+use super::summary::{BEST, rating_points};
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::table;
@@ -134,6 +135,8 @@ fn detail_text(plugin: &PluginDetail, decisions: &Decisions<'_>) -> String {
     let update = plugin.last_update.as_ref().map(update_text);
     let open = (!summary.permissions.pending.is_empty())
         .then(|| format!("{}; plugbay approve {}", items(&summary.permissions.pending), summary.name));
+    let trust = std::iter::once(format!("{} of {BEST}", plugin.rating.score)).chain(rating_points(&plugin.rating));
+    let trust = each_line("trust", &trust.collect::<Vec<_>>());
     let missing = (!plugin.missing_config.is_empty())
         .then(|| format!("{}; plugbay config set {}", plugin.missing_config.join(", "), summary.name));
     let rows = [
@@ -165,6 +168,8 @@ fn detail_text(plugin: &PluginDetail, decisions: &Decisions<'_>) -> String {
         ("required by", Some(plugin.required_by.join(", "))),
         ("reaches", Some(plugin.network.join(", "))),
         ("risks", Some(plugin.risks.join(", "))),
+        ("code", plugin.scan.as_ref().map(|verdict| format!("looks {verdict}"))),
+        ("trust", Some(trust)),
         ("commands", Some(plugin.commands.iter().map(|command| command.name.clone()).collect::<Vec<_>>().join(", "))),
         ("hooks", Some(plugin.hooks.iter().map(|hook| hook.name.clone()).collect::<Vec<_>>().join(", "))),
         ("methods", plugin.methods.as_ref().map(|methods| methods.join(", "))),

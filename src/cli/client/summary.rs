@@ -3,7 +3,12 @@
 use super::plugins::permission_text;
 use crate::cli::shown::printable;
 use crate::domain::{Manifest, Permission, PermissionRequest, Risk};
-use crate::wire::{PendingView, PermissionItem, PermissionsShown, PermissionsView, SignatureView};
+use crate::wire::{
+    PendingView, PermissionItem, PermissionsShown, PermissionsView, RatingChangeView, RatingView, SignatureView,
+};
+
+/// The best rating.
+pub(super) const BEST: u8 = 6;
 
 /// Everything somebody should see before deciding.
 #[derive(Debug)]
@@ -16,6 +21,8 @@ pub(super) struct Summary {
     pub(super) permissions: PermissionsView,
     pub(super) network: Vec<String>,
     pub(super) risks: Vec<String>,
+    /// How much trust it needs, with the reasons; nothing of what is not installed.
+    trust: Vec<String>,
 }
 
 impl Summary {
@@ -29,23 +36,26 @@ impl Summary {
             permissions: shown.permissions.clone(),
             network: shown.request.network.clone(),
             risks: shown.risks.clone(),
+            trust: trust(&shown.rating),
         }
     }
 
     /// Of the version that waits.
-    pub(super) fn of_pending(name: &str, serving: &str, pending: &PendingView) -> Self {
+    pub(super) fn of_pending(shown: &PermissionsShown, pending: &PendingView) -> Self {
+        let (name, serving) = (&shown.name, &shown.version);
         let PendingView { permission_diff: diff, .. } = pending;
         let added = diff.added.iter().map(|what| format!("more: {what}"));
         let removed = diff.removed.iter().map(|what| format!("less: {what}"));
         let signer_changed = pending.signer_changed.then(|| format!("another signer than that of {serving}"));
         Self {
-            name: name.to_owned(),
+            name: name.clone(),
             version: pending.version.clone(),
             signer: signer(&pending.signature),
             changes: signer_changed.into_iter().chain(added).chain(removed).collect(),
             permissions: pending.permissions.clone(),
             network: pending.network.clone(),
             risks: pending.risks.clone(),
+            trust: trust(&shown.rating),
         }
     }
 
@@ -66,6 +76,7 @@ impl Summary {
             },
             network: manifest.network.iter().map(ToString::to_string).collect(),
             risks: manifest.risks().iter().map(ToString::to_string).collect(),
+            trust: Vec::new(),
         }
     }
 
@@ -84,6 +95,7 @@ impl Summary {
         section("granted so far:", self.permissions.granted.iter().map(permission_text).collect());
         section("denied so far:", self.permissions.denied.iter().map(permission_text).collect());
         section("risks:", self.risks.iter().map(|risk| format!("{risk}: {}", risk_words(risk))).collect());
+        section("trust:", self.trust.clone());
         lines.join("\n")
     }
 
@@ -103,6 +115,18 @@ impl Summary {
         };
         items.iter().map(text).collect()
     }
+}
+
+/// Both ratings in a line, then the reasons of the second one.
+fn trust(change: &RatingChangeView) -> Vec<String> {
+    let (now, then) = (change.before.score, change.after.score);
+    let head = format!("{now} of {BEST} now, {then} of {BEST} with everything granted ({BEST} needs the least trust)");
+    std::iter::once(head).chain(rating_points(&change.after)).collect()
+}
+
+/// What takes how much away from a rating.
+pub(super) fn rating_points(rating: &RatingView) -> impl Iterator<Item = String> + '_ {
+    rating.points.iter().map(|point| format!("{} {}", point.change, point.reason))
 }
 
 fn item(request: &PermissionRequest) -> PermissionItem {
@@ -172,6 +196,7 @@ fn risk_words(risk: &str) -> &'static str {
     match risk.parse() {
         Ok(Risk::DataEgress) => "it sees data that is not its own, and can send it out",
         Ok(Risk::SignerChanged) => "this version comes from somebody else than the one before",
+        Ok(Risk::ScanSuspicious) => "its code looks as an attack would: read what the scan found before you accept it",
         Err(_newer) => "see the service's documentation",
     }
 }

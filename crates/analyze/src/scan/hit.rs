@@ -65,6 +65,20 @@ pub struct Scan {
 }
 
 impl Scan {
+    /// A scan that came to no end. What makes the reader fail was not read, so that a person has to look at it.
+    pub fn failed(why: &str) -> Self {
+        let hit = Hit {
+            rule: "scan-failed".to_owned(),
+            verdict: Verdict::Suspicious,
+            path: String::new(),
+            place: None,
+            what: why.to_owned(),
+            reason: "The code could not be read, and what is not read is not judged.".to_owned(),
+            how: "Scan the package with `plugbay scan`, and look for files that are unusual.".to_owned(),
+        };
+        Self { is_complete: false, ..Self::of(vec![hit]) }
+    }
+
     /// A scan with these hits: sorted, without doubles, and as many as are told.
     pub(crate) fn of(mut hits: Vec<Hit>) -> Self {
         let verdict = hits.iter().map(|hit| hit.verdict).max().unwrap_or_default();

@@ -4,6 +4,7 @@ mod chat;
 mod config;
 mod permissions;
 mod running;
+mod scans;
 
 use plugbay_domain::{Growth, LastUpdate, RequestRate, Timestamp, TrustedKey};
 use plugbay_operations::{
@@ -16,6 +17,7 @@ pub(super) use chat::{conversation, message, posted};
 pub(super) use config::config;
 pub(super) use permissions::{decided, permissions_of};
 pub(super) use running::{call, execution, health, limits, metrics, sandbox, state_event, stats, word};
+pub(super) use scans::scan;
 
 fn signature(signed: &Signed) -> wire::SignatureView {
     wire::SignatureView {
@@ -92,6 +94,8 @@ pub(super) fn detail(view: &PluginView, now: Timestamp) -> wire::PluginDetail {
             .collect(),
         network: texts(&manifest.network),
         risks: texts(&view.risks),
+        rating: scans::rating(&view.rating),
+        scan: view.serving.verdict.map(|verdict| verdict.to_string()),
         signed_by: signature(&view.signed),
         versions: texts(&view.versions),
         pending: view.pending.as_ref().map(permissions::pending),

@@ -4,6 +4,7 @@ use plugbay_domain::{Manifest, PendingFor, Permission, PermissionRequest, Standi
 use plugbay_operations::{AcceptedRisk, ApprovalOutcome, GrantRecord, PendingVersion, PermissionsOf};
 use plugbay_wire as wire;
 
+use super::scans::rating_change;
 use super::{diff, signature, texts, updated};
 
 fn item(request: &PermissionRequest) -> wire::PermissionItem {
@@ -138,6 +139,7 @@ pub(crate) fn permissions_of(found: &PermissionsOf) -> wire::PermissionsShown {
         digest: found.digest.to_string(),
         permissions: permissions(&found.manifest, &found.standing),
         risks: texts(&found.risks),
+        rating: rating_change(&found.rating),
         accepted_risks: found.accepted.iter().map(accepted).collect(),
         records: records(&found.records),
         request: request(&found.manifest),
@@ -149,6 +151,7 @@ pub(crate) fn decided(outcome: &ApprovalOutcome) -> wire::PermissionsDecided {
     wire::PermissionsDecided {
         plugin_id: outcome.plugin.id.to_string(),
         permissions: permissions(&outcome.manifest, &outcome.standing),
+        rating: rating_change(&outcome.rating),
         records: records(&outcome.records),
         update: outcome.update.as_ref().map(updated),
     }

@@ -1,13 +1,17 @@
 //! `security`: whom plugins must be signed by, and how much is demanded of what they run in.
 
+use std::path::PathBuf;
+
+use serde_json::json;
+
 use crate::kind::Kind;
 use crate::setting::section;
-use crate::values::{Values, word};
-use plugbay_domain::{Isolation, SignaturePolicy};
+use crate::values::{Values, lines, word};
+use plugbay_domain::{Isolation, SignaturePolicy, VerdictPolicy};
 
 section! {
     /// `security`.
-    #[derive(Clone, Copy, Debug)]
+    #[derive(Clone, Debug)]
     pub struct SecurityConfig at "security" {
         "signatures" => signatures: SignaturePolicy {
             kind: Kind::Words(&["required", "off"]),
@@ -18,6 +22,43 @@ section! {
         sections {
             /// In what plugins must run at least.
             min_isolation: MinIsolation,
+            /// What the look of a package's code leads to.
+            scan: ScanConfig,
+        }
+    }
+}
+
+section! {
+    /// `security.scan`.
+    #[derive(Clone, Debug)]
+    pub struct ScanConfig at "security.scan" {
+        "suspicious" => suspicious: VerdictPolicy {
+            kind: Kind::Words(&["warn", "confirm", "refuse"]),
+            default: "confirm",
+            read: policy,
+            doc: "What follows when the scan of a package says `suspicious`. `warn`: it is told. `confirm`: the plugin does not run until an administrator accepts the risk `scan-suspicious` by name: 409 `permissions-pending`. `refuse`: the package is not installed: 422 `scan-refused`.",
+        }
+        "malicious" => malicious: VerdictPolicy {
+            kind: Kind::Words(&["confirm", "refuse"]),
+            default: "refuse",
+            read: policy,
+            doc: "The same for `malicious`, which cannot be let through with a word.",
+        }
+        "allowed_imports" => allowed_imports: Vec<String> {
+            kind: Kind::Modules,
+            default: json!([]),
+            read: lines,
+            doc: "Python modules that plugins may import beside Python's own library, their own files and `vendor/`; an import of another one is `suspicious`. Empty: every module.",
+        }
+        "denied_imports" => denied_imports: Vec<String> {
+            kind: Kind::Modules,
+            default: json!([]),
+            read: lines,
+            doc: "Python modules that plugins may not import, such as `[ctypes]`; an import is `suspicious`.",
+        }
+        beside {
+            /// What is started as `plugbay scan-worker`: this program. Only a test, which is another program, names it.
+            program: PathBuf = PathBuf::from("/proc/self/exe"),
         }
     }
 }
@@ -49,6 +90,11 @@ section! {
 
 fn signatures(values: Values<'_>, path: &str) -> SignaturePolicy {
     if values.get(path) == "off" { SignaturePolicy::Off } else { SignaturePolicy::Required }
+}
+
+fn policy(values: Values<'_>, path: &str) -> VerdictPolicy {
+    // As above.
+    word(values, path).unwrap_or(VerdictPolicy::Refuse)
 }
 
 fn isolation(values: Values<'_>, path: &str) -> Isolation {

@@ -173,6 +173,13 @@ impl Grants {
         self.chat || self.named.keys().any(|permission| permission.reaches_data())
     }
 
+    /// Tells whether any of it changes data that is not the plugin's own. Which requests of an API change something is the
+    /// API's business, so all of them count.
+    pub fn changes_data(&self) -> bool {
+        let writes = [Permission::DatabaseWrite, Permission::FilesystemWrite, Permission::ApiAccess];
+        writes.iter().any(|permission| self.named.contains_key(permission))
+    }
+
     /// The same as a plugin is told: each permission once; no scope means all of it.
     pub fn notices(&self) -> Vec<GrantNotice> {
         let mut notices = Vec::new();

@@ -14,12 +14,14 @@ words! {
         DataEgress = "data-egress",
         /// The version comes from somebody else than the one before.
         SignerChanged = "signer-changed",
+        /// The code of these bytes looks as an attack would.
+        ScanSuspicious = "scan-suspicious",
     }
 }
 
 /// The text is not a risk.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown risk `{0}`; expected one of data-egress, signer-changed")]
+#[error("unknown risk `{0}`; expected one of data-egress, signer-changed, scan-suspicious")]
 pub struct UnknownRisk(String);
 
 impl FromStr for Risk {
@@ -28,6 +30,14 @@ impl FromStr for Risk {
     fn from_str(text: &str) -> Result<Self, UnknownRisk> {
         let found = Self::ALL.iter().copied().find(|risk| risk.as_str() == text);
         found.ok_or_else(|| UnknownRisk(escape(text)))
+    }
+}
+
+impl Risk {
+    /// Whether it lies in what the plugin is granted. Then accepting it for one version counts for the next one, which
+    /// has the same grants; what lies in the bytes, or in who sent them, is accepted for these bytes alone.
+    pub const fn lies_in_grants(self) -> bool {
+        matches!(self, Self::DataEgress)
     }
 }
 

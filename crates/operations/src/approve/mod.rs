@@ -19,7 +19,9 @@ use serde_json::json;
 
 use crate::approve::decisions::Decisions;
 use crate::risks::risk_problem;
-use crate::{Service, ServiceError, UpdateOutcome, configuration, find, pending, ready, risks};
+use crate::{
+    RatingChange, Service, ServiceError, UpdateOutcome, configuration, find, pending, rating, ready, risks, scan,
+};
 
 /// Longest note, in characters. It is stored with every decision and shown on one line.
 const MAX_NOTE: usize = 500;
@@ -50,6 +52,8 @@ pub struct ApprovalOutcome {
     pub manifest: Arc<Manifest>,
     /// What was decided about it so far.
     pub standing: Standing,
+    /// How much trust it needs, before and after.
+    pub rating: RatingChange,
     /// The decisions that were made, or ended.
     pub records: Vec<GrantRecord>,
     /// A version that waited for this and serves since.
@@ -83,7 +87,8 @@ async fn try_approve(
     let target = Target { version, manifest: &manifest, carries };
     let made = Decisions::read(&manifest, &approval.grant, &approval.deny)?;
     let waits = installed.plugin.awaits(&version.version);
-    if made.is_empty() && approval.accept_risks.is_empty() && !waits {
+    let is_risk = scan::risk_of(service, version).is_some();
+    if made.is_empty() && approval.accept_risks.is_empty() && !waits && !is_risk {
         let message = "name something to grant, to deny, or a risk to accept";
         return Err(ServiceError::FieldInvalid { fields: vec![FieldError::at("/grant", message)] });
     }
@@ -98,6 +103,11 @@ async fn try_approve(
     }
     let prepared = if starts { Some(next_step(service, &installed, version, &manifest).await?) } else { None };
 
+    let before = target.standing(&installed.decisions, now).grants();
+    let rating = RatingChange {
+        before: rating::rating_of(service, version, &manifest, &before),
+        after: rating::rating_of(service, version, &manifest, &standing.grants()),
+    };
     let by = Decider::of(service, caller);
     let mut tx = change.begin().await?;
     let mut records = Vec::new();
@@ -140,7 +150,7 @@ async fn try_approve(
     } else if !waits {
         changes::apply_grants(&service.fleet, &change).await?;
     }
-    Ok(ApprovalOutcome { plugin: change.plugin, manifest: Arc::clone(&manifest), standing, records, update })
+    Ok(ApprovalOutcome { plugin: change.plugin, manifest: Arc::clone(&manifest), standing, rating, records, update })
 }
 
 /// What follows for a waiting version once everything was decided about it.
@@ -166,7 +176,7 @@ async fn check_risks(
     accepts: &[Risk],
     starts: bool,
 ) -> Result<(), ServiceError> {
-    let mut risks = risks::granted_risks(service, installed.plugin.id, target.manifest, &standing.grants()).await?;
+    let mut risks = risks::risks_of(service, target.version, target.manifest, &standing.grants()).await?;
     if starts && installed.plugin.signer_changed() {
         risks.push(Risk::SignerChanged);
     }

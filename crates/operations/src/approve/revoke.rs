@@ -10,7 +10,7 @@ use plugbay_store::grants::{EndReason, GrantRecord};
 use serde_json::json;
 
 use crate::approve::{ApprovalOutcome, Decider, note_error};
-use crate::{Service, ServiceError, find, risks};
+use crate::{RatingChange, Service, ServiceError, find, rating, risks};
 
 /// Takes permissions back, from the version that serves and from the one that waits.
 pub async fn revoke_permissions(
@@ -75,9 +75,14 @@ async fn try_revoke(
         change.commit(tx, "permissions.revoked", detail).await?;
         changes::apply_grants(&service.fleet, &change).await?;
     }
+    let before = installed.standing(now)?.grants();
     let installed = change.installed().await?;
-    let (manifest, standing) = (installed.manifest()?, installed.standing(now)?);
-    Ok(ApprovalOutcome { plugin: installed.plugin, manifest, standing, records, update: None })
+    let (version, manifest, standing) = (installed.serving(), installed.manifest()?, installed.standing(now)?);
+    let rating = RatingChange {
+        before: rating::rating_of(service, version, &manifest, &before),
+        after: rating::rating_of(service, version, &manifest, &standing.grants()),
+    };
+    Ok(ApprovalOutcome { plugin: installed.plugin, manifest, standing, rating, records, update: None })
 }
 
 /// Refuses permissions that no version of the plugin asks for.

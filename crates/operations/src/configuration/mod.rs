@@ -111,7 +111,7 @@ pub(crate) async fn ready_pending<'a>(
     let manifest = service.registry.manifest(version)?;
     let target = Target { version, manifest: &manifest, carries };
     let standing = target.standing(&installed.decisions, service.now());
-    let mut risks = risks::granted_risks(service, installed.plugin.id, &manifest, &standing.grants()).await?;
+    let mut risks = risks::risks_of(service, version, &manifest, &standing.grants()).await?;
     risks.extend(installed.plugin.signer_changed().then_some(Risk::SignerChanged));
     let accepted = service.registry.accepted_risks(installed.plugin.id).await?;
     let is_decided = standing.is_complete() && risks.iter().all(|risk| target.has_accepted(&accepted, *risk));

@@ -150,7 +150,7 @@ async fn try_update(
     let manifest = Arc::new(candidate.manifest.clone());
     let arrival = match known.filter(|_| replaced.is_none()) {
         Some(kept) => Arrival::Kept(kept.clone()),
-        None => Arrival::New(install::publish(service, candidate, plugin.id).await?),
+        None => Arrival::New(install::publish(service, candidate, plugin.id, &mut outcome.warnings).await?),
     };
     let version = arrival.record().clone();
     let target = Target { version: &version, manifest: &manifest, carries };

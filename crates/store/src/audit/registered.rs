@@ -112,7 +112,7 @@ const KINDS: &[Kind] = &[
             "archive_bytes",
             "installed_at",
         ],
-        later: None,
+        later: Some("scan"),
     },
     Kind { table: "floors", key: &["name"], content: &["version", "ever_signed"], later: None },
     Kind { table: "configs", key: &["plugin_id"], content: &["revision", "fields"], later: None },

@@ -1,0 +1,96 @@
+//! Scans for a service. The code of a package is read in a process of its own, `plugbay scan-worker`, which has the
+//! package alone: a fault of a reader on hostile code, its memory and its time are none of the service's.
+//!
+//! Whatever a worker does not manage counts against the package: what makes the reader fail has not been read.
+
+mod child;
+mod order;
+mod worker;
+
+use std::io;
+use std::path::Path;
+
+use plugbay_analyze::Scan;
+use plugbay_config::ScanConfig;
+use plugbay_domain::Digest;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+
+pub use order::Order;
+pub use worker::run as run_worker;
+
+/// For whom a package is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It comes in. There are as many at a time as there are uploads, and they wait for each other.
+    Arriving,
+    /// A caller asks for it. Nobody waits: another caller is told to come again.
+    Asked,
+    /// The service does it by itself.
+    Own,
+}
+
+/// Why there is no scan.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// One that was asked for is enough.
+    #[error("another plugin is being read")]
+    Busy,
+    /// No worker could be started.
+    #[error("failed to start the reader of code")]
+    Start(#[source] io::Error),
+}
+
+/// Starts workers, one for each reason at a time: asking again and again keeps no package from coming in.
+#[derive(Debug)]
+pub struct Scanner {
+    config: ScanConfig,
+    rules: String,
+    arriving: Semaphore,
+    asked: Semaphore,
+    own: Semaphore,
+}
+
+impl Scanner {
+    /// By these settings.
+    pub fn new(config: &ScanConfig) -> Self {
+        let place = || Semaphore::new(1);
+        Self { rules: rules_of(config), config: config.clone(), arriving: place(), asked: place(), own: place() }
+    }
+
+    /// Judges the package in a folder.
+    pub async fn scan(&self, reason: Reason, folder: &Path) -> Result<Scan, ScanError> {
+        let places = match reason {
+            Reason::Arriving => &self.arriving,
+            Reason::Asked => &self.asked,
+            Reason::Own => &self.own,
+        };
+        let _place = match reason {
+            Reason::Asked => places.try_acquire().map_err(|_taken| ScanError::Busy)?,
+            Reason::Arriving | Reason::Own => places.acquire().await.expect("the places of scans are never closed"),
+        };
+        let order = Order {
+            folder: folder.to_owned(),
+            allowed_imports: self.config.allowed_imports.clone(),
+            denied_imports: self.config.denied_imports.clone(),
+        };
+        let scan = child::scan(&self.config.program, &order).await.map_err(ScanError::Start)?;
+        Ok(Scan { rules: self.rules.clone(), ..scan })
+    }
+
+    /// By which rules and demands packages are judged at present. A result with another digest is out of date.
+    pub fn rules(&self) -> &str {
+        &self.rules
+    }
+}
+
+/// The rules of the reader, and those of the operator where there are any.
+fn rules_of(config: &ScanConfig) -> String {
+    let own = plugbay_analyze::rules_digest();
+    let demands = [&config.allowed_imports, &config.denied_imports];
+    if demands.iter().all(|list| list.is_empty()) {
+        return own;
+    }
+    let text = serde_json::to_string(&demands).expect("texts serialise");
+    format!("{own}+{}", Digest::from_bytes(Sha256::digest(text.as_bytes()).into()).to_hex())
+}

@@ -1,0 +1,50 @@
+//! `plugbay scan-worker`: reads one order, gives up all but the folder of the package, judges it, and says so.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use plugbay_analyze::{Advisories, Declared, Limits, Policy, Scan, scan_folder};
+use plugbay_confine::{Kept, Place, Use, confine};
+use plugbay_domain::Manifest;
+
+use crate::Order;
+
+/// Bytes of an order.
+pub(crate) const MAX_ORDER: u64 = 1 << 20;
+
+/// Bytes of memory: those of the reader's budget, the stack of its thread, and the program itself.
+const MEMORY: u64 = (256 + 192 + 64) << 20;
+
+/// Open files: a file of the package, a folder for each level of it, the pipes.
+const FILES: u64 = 64;
+
+/// Bytes of plugin.yaml that are read. The service has read it by its own limit.
+const MAX_MANIFEST: u64 = 1 << 20;
+
+/// Judges one package and ends.
+pub fn run() -> io::Result<()> {
+    let mut text = Vec::new();
+    io::stdin().lock().take(MAX_ORDER).read_to_end(&mut text)?;
+    let order: Order = serde_json::from_slice(&text)?;
+    let place = Place { path: &order.folder, used: Use::Read };
+    confine(&Kept { files: FILES, memory_bytes: MEMORY, file_bytes: 0, places: &[place] })?;
+    let scan = judge(&order)?;
+    let mut stdout = io::stdout().lock();
+    serde_json::to_writer(&mut stdout, &scan)?;
+    stdout.flush()
+}
+
+fn judge(order: &Order) -> io::Result<Scan> {
+    let declared = declared(&order.folder);
+    let policy =
+        Policy { allowed_imports: order.allowed_imports.clone(), denied_imports: order.denied_imports.clone() };
+    scan_folder(&order.folder, declared.as_ref(), &policy, &Advisories::default(), &Limits::default())
+}
+
+/// What plugin.yaml asks for. One that this version no longer reads is none: the code is judged all the same.
+fn declared(folder: &Path) -> Option<Declared> {
+    let mut text = Vec::new();
+    File::open(folder.join("plugin.yaml")).ok()?.take(MAX_MANIFEST).read_to_end(&mut text).ok()?;
+    Some(Declared::of(&Manifest::parse(&text).ok()?))
+}
