@@ -10,6 +10,11 @@ const WANTS: &str = "permissions: [chat_access]\noptional_permissions: [network_
 impl Site {
     /// Packs and signs the plugin with something more in its manifest.
     pub(super) fn pack(&self, version: &str, extra: &str) -> String {
+        self.pack_with(version, extra, "")
+    }
+
+    /// The same with something more in its code.
+    fn pack_with(&self, version: &str, extra: &str, code: &str) -> String {
         let path = self.folder.path();
         let manifest = format!(
             "name: demo\nversion: {version}\ndescription: Demo\nauthor: Ada\nlicense: MIT\nmain: main.py\n{extra}"
@@ -17,8 +22,8 @@ impl Site {
         let source = path.join(format!("source-{version}"));
         fs::create_dir(&source).unwrap();
         fs::write(source.join("plugin.yaml"), manifest).unwrap();
-        fs::write(source.join("main.py"), "class Demo:\n    def execute(self, context):\n        return 'hello'\n")
-            .unwrap();
+        let code = format!("{code}class Demo:\n    def execute(self, context):\n        return 'hello'\n");
+        fs::write(source.join("main.py"), code).unwrap();
         let archive = format!("wants-{version}.tar.gz");
         plugbay(path, &["pack", source.to_str().unwrap(), "-o", &archive]).ok();
         plugbay(path, &["sign", &archive, "--key", "author.key"]).ok();
@@ -40,6 +45,27 @@ impl Site {
         command.env("PLUGBAY_URL", format!("http://{}", self.process.address)).env("NO_COLOR", "1");
         finish(&command.args(["-c", &script]).output().unwrap())
     }
+}
+
+/// It asks for no permission, and still waits for a decision.
+#[test]
+fn a_suspicious_look_is_shown_and_accepted_by_name() {
+    let site = Site::start();
+    let archive = site.pack_with("1.0.0", "", "import os\n\nKEY = os.path.expanduser('~/.ssh/id_rsa')\n");
+    let installed = site.run(&["install", &archive, "--trust", "author.pub"]).ok();
+    let warning = "its code looks suspicious: plugbay scan --installed demo shows why";
+    assert!(installed.stderr.contains(warning), "{}", installed.stderr);
+    let shown = site.run(&["show", "demo"]).ok().stdout;
+    for line in ["code         looks suspicious", "trust        4 of 6", "trust        -2 Its code looks suspicious."] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    site.json_failure(&["enable", "demo"], 4, "permissions-pending");
+    site.json_failure(&["approve", "demo", "--yes"], 4, "risk-not-accepted");
+    let asked = site.on_a_terminal("approve demo", "scan-suspicious");
+    let words = "scan-suspicious: its code looks as an attack would: read what the scan found before you accept it";
+    assert!(asked.stdout.contains(words), "{}", asked.stdout);
+    assert!(asked.stdout.contains("4 of 6 now"), "{}", asked.stdout);
+    assert!(site.run(&["approve", "demo"]).ok().stdout.contains("nothing is open"));
 }
 
 #[test]

@@ -34,6 +34,36 @@ pub(super) fn configure(config: &mut ServiceConfig, meters: &HttpMeters) {
         .service(at("/problems/{code}", "GET, HEAD").route(look().to(problems::show)))
         .service(at("/api/system", "GET, HEAD").route(look().to(system::system)))
         .service(at("/api/system/backup", "POST").route(post().to(system::backup)))
+        .configure(|config| of_plugins(config, meters))
+        .service(at("/api/events", "GET").route(get().to(running::events)))
+        .service(
+            at("/api/chat/conversations", "GET, HEAD, POST")
+                .route(look().to(chat::conversations))
+                .route(post().to(chat::begin)),
+        )
+        .service(
+            at("/api/chat/conversations/{id}/messages", "GET, HEAD, POST")
+                .route(look().to(chat::messages))
+                .route(post().to(chat::post)),
+        )
+        .service(at("/api/keys", "GET, HEAD, POST").route(look().to(keys::list)).route(post().to(keys::add)))
+        .service(at("/api/keys/{key_id}", "DELETE").route(delete().to(keys::revoke)))
+        .service(at("/api/tokens", "GET, HEAD, POST").route(look().to(tokens::list)).route(post().to(tokens::create)))
+        .service(at("/api/tokens/{id}", "DELETE").route(delete().to(tokens::revoke)))
+        .service(at("/api/audit", "GET, HEAD").route(look().to(audit::list)))
+        .service(at("/api/audit/verify", "GET, HEAD").route(look().to(audit::verify)))
+        .service(at("/", "GET, HEAD").route(look().to(pages::welcome)))
+        .service(at("/api/openapi.json", "GET, HEAD").route(look().to(pages::description)))
+        .service(at("/docs/", "GET, HEAD").route(look().to(docs::page)))
+        .service(at("/docs/{file}", "GET, HEAD").route(look().to(docs::file)))
+        .service(web::redirect("/docs", "/docs/"))
+        .default_service(web::to(nothing_here));
+}
+
+/// Adds the routes of plugins.
+fn of_plugins(config: &mut ServiceConfig, meters: &HttpMeters) {
+    let at = |path, allow| at(path, allow).app_data(meters.route(path));
+    config
         .service(at("/api/plugins", "GET, HEAD").route(look().to(plugins::list)))
         .service(at("/api/plugins/install", "POST").route(post().to(install::install)))
         .service(
@@ -78,30 +108,7 @@ pub(super) fn configure(config: &mut ServiceConfig, meters: &HttpMeters) {
         .service(at("/api/plugins/{id}/calls", "GET, HEAD").route(look().to(running::calls)))
         .service(at("/api/plugins/{id}/logs", "GET").route(get().to(running::logs)))
         .service(at("/api/plugins/{id}/sandbox", "GET, HEAD").route(look().to(running::sandbox)))
-        .service(at("/api/plugins/{id}/sandbox/plan", "GET, HEAD").route(look().to(running::plan)))
-        .service(at("/api/events", "GET").route(get().to(running::events)))
-        .service(
-            at("/api/chat/conversations", "GET, HEAD, POST")
-                .route(look().to(chat::conversations))
-                .route(post().to(chat::begin)),
-        )
-        .service(
-            at("/api/chat/conversations/{id}/messages", "GET, HEAD, POST")
-                .route(look().to(chat::messages))
-                .route(post().to(chat::post)),
-        )
-        .service(at("/api/keys", "GET, HEAD, POST").route(look().to(keys::list)).route(post().to(keys::add)))
-        .service(at("/api/keys/{key_id}", "DELETE").route(delete().to(keys::revoke)))
-        .service(at("/api/tokens", "GET, HEAD, POST").route(look().to(tokens::list)).route(post().to(tokens::create)))
-        .service(at("/api/tokens/{id}", "DELETE").route(delete().to(tokens::revoke)))
-        .service(at("/api/audit", "GET, HEAD").route(look().to(audit::list)))
-        .service(at("/api/audit/verify", "GET, HEAD").route(look().to(audit::verify)))
-        .service(at("/", "GET, HEAD").route(look().to(pages::welcome)))
-        .service(at("/api/openapi.json", "GET, HEAD").route(look().to(pages::description)))
-        .service(at("/docs/", "GET, HEAD").route(look().to(docs::page)))
-        .service(at("/docs/{file}", "GET, HEAD").route(look().to(docs::file)))
-        .service(web::redirect("/docs", "/docs/"))
-        .default_service(web::to(nothing_here));
+        .service(at("/api/plugins/{id}/sandbox/plan", "GET, HEAD").route(look().to(running::plan)));
 }
 
 /// A route that only looks: programs that probe a service ask with HEAD, which is answered like GET without the body.

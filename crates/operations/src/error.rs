@@ -309,8 +309,9 @@ impl Refusal for ServiceError {
             Self::IdempotencyMismatch { .. } => Code::IdempotencyMismatch,
             Self::IdempotencyBusy { .. } => Code::IdempotencyBusy,
             Self::DiskFull { .. } => Code::StorageFull,
-            Self::TooManyUploads | Self::BackupUnderWay | Self::BackupOvertaken => Code::Unavailable,
-            Self::Scan(ScanError::Busy) => Code::Unavailable,
+            Self::TooManyUploads | Self::BackupUnderWay | Self::BackupOvertaken | Self::Scan(ScanError::Busy) => {
+                Code::Unavailable
+            }
             Self::File { source, .. } | Self::Scan(ScanError::Start(source)) => Code::of_file(source),
             Self::TaskDied { .. } => Code::Internal,
         }

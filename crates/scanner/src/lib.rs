@@ -14,7 +14,7 @@ use plugbay_analyze::Scan;
 use plugbay_config::ScanConfig;
 use plugbay_domain::Digest;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use order::Order;
 pub use worker::run as run_worker;
@@ -67,7 +67,7 @@ impl Scanner {
         };
         let _place = match reason {
             Reason::Asked => places.try_acquire().map_err(|_taken| ScanError::Busy)?,
-            Reason::Arriving | Reason::Own => places.acquire().await.expect("the places of scans are never closed"),
+            Reason::Arriving | Reason::Own => turn(places).await,
         };
         let order = Order {
             folder: folder.to_owned(),
@@ -82,6 +82,10 @@ impl Scanner {
     pub fn rules(&self) -> &str {
         &self.rules
     }
+}
+
+async fn turn(places: &Semaphore) -> SemaphorePermit<'_> {
+    places.acquire().await.expect("the places of scans are never closed")
 }
 
 /// The rules of the reader, and those of the operator where there are any.

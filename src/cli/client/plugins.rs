@@ -13,8 +13,8 @@ use crate::cli::failure::Failure;
 use crate::cli::output::table;
 use crate::cli::shown::{entry, printable};
 use crate::wire::{
-    FailureView, LastUpdateView, PermissionItem, PermissionsShown, PluginDetail, PluginList, PluginSummary,
-    RequirementView,
+    FailureView, LastUpdateView, PendingView, PermissionItem, PermissionsShown, PluginDetail, PluginList,
+    PluginSummary, RequirementView,
 };
 
 /// Where `show` writes what it knows.
@@ -110,17 +110,7 @@ fn detail_text(plugin: &PluginDetail, decisions: &Decisions<'_>) -> String {
         _ => "nobody".to_owned(),
     };
     let limits = &plugin.limits;
-    let pending = plugin.pending.as_ref().map(|pending| {
-        if pending.status == "pending_config" {
-            let errors =
-                pending.config.iter().map(|error| format!("{} ({})", error.pointer, printable(&error.message)));
-            let errors = errors.collect::<Vec<_>>().join(", ");
-            return format!("{} waits for another configuration because of {errors}", pending.version);
-        }
-        let mut reasons = pending.permission_diff.added.clone();
-        reasons.extend(pending.signer_changed.then(|| "another signer".to_owned()));
-        format!("{} waits for an administrator because of {}", pending.version, reasons.join(", "))
-    });
+    let pending = plugin.pending.as_ref().map(pending_text);
     let quarantine =
         plugin.quarantine.as_ref().map(|quarantine| format!("{} since {}", quarantine.reason, quarantine.since));
     let breaker = (plugin.breaker.state != "closed").then(|| {
@@ -186,6 +176,18 @@ fn detail_text(plugin: &PluginDetail, decisions: &Decisions<'_>) -> String {
         .into_iter()
         .filter_map(|(head, text)| text.filter(|text| !text.is_empty()).map(|text| format!("{head:12} {text}")));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What the waiting version waits for.
+fn pending_text(pending: &PendingView) -> String {
+    if pending.status == "pending_config" {
+        let errors = pending.config.iter().map(|error| format!("{} ({})", error.pointer, printable(&error.message)));
+        let errors = errors.collect::<Vec<_>>().join(", ");
+        return format!("{} waits for another configuration because of {errors}", pending.version);
+    }
+    let mut reasons = pending.permission_diff.added.clone();
+    reasons.extend(pending.signer_changed.then(|| "another signer".to_owned()));
+    format!("{} waits for an administrator because of {}", pending.version, reasons.join(", "))
 }
 
 /// Several lines under the same head, of which the first one is written by the caller.
