@@ -34,6 +34,8 @@ pub(super) enum Local {
     PluginFailed,
     /// The plugin's own tests failed.
     TestsFailed,
+    /// A scan found what a person has to look at.
+    Scan,
     /// Reading, writing, or anything else.
     Failed,
 }
@@ -51,6 +53,7 @@ impl Local {
             Self::Interrupted => "interrupted",
             Self::PluginFailed => "plugin-failed",
             Self::TestsFailed => "tests-failed",
+            Self::Scan => "scan-suspicious",
             Self::Failed => "failed",
         }
     }
@@ -67,6 +70,7 @@ impl Local {
             Self::Interrupted => "Interrupted",
             Self::PluginFailed => "The plugin failed",
             Self::TestsFailed => "The plugin's tests failed",
+            Self::Scan => "The code does what attacks do",
             Self::Failed => "The command failed",
         }
     }
@@ -74,7 +78,7 @@ impl Local {
     const fn exit(self) -> Exit {
         match self {
             Self::Usage | Self::PathMissing => Exit::Usage,
-            Self::PathExists => Exit::Refused,
+            Self::PathExists | Self::Scan => Exit::Refused,
             Self::Unreachable => Exit::Unreachable,
             Self::Timeout => Exit::Timeout,
             Self::Interrupted => Exit::Interrupted,

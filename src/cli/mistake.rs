@@ -64,16 +64,6 @@ pub(super) enum Severity {
     Warning,
 }
 
-impl Severity {
-    /// The word for it.
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warning => "warning",
-        }
-    }
-}
-
 impl Mistake {
     /// The path that a reader can open from the current folder.
     pub(super) fn path(&self) -> Option<&str> {

@@ -60,6 +60,8 @@ enum Command {
     Init(author::InitArguments),
     /// Check a plugin's folder or archive and show every mistake
     Validate(author::ValidateArguments),
+    /// Judge the code of a plugin's folder or archive by rules, without running it
+    Scan(author::ScanArguments),
     /// Show the tools of a Python plugin, with schemas out of its type hints
     Tools(author::ToolsArguments),
     /// Try a plugin's folder: its own tests, then a start and a call in a sandbox
@@ -147,6 +149,11 @@ struct Context {
 }
 
 impl Context {
+    /// The same.
+    fn same(&self) -> Self {
+        Self { output: self.output.clone(), environment: self.environment.clone() }
+    }
+
     /// The same with an outcome for programs.
     fn with_json(&self) -> Self {
         Self { output: self.output.for_programs(), environment: self.environment.clone() }
@@ -190,6 +197,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
     match command {
         Command::Init(arguments) => author::init(&arguments, context),
         Command::Validate(arguments) => author::validate(&arguments, context),
+        Command::Scan(arguments) => author::scan(&arguments, context),
         Command::Tools(arguments) => author::tools(&arguments, context),
         Command::Test(arguments) => trial::test(&arguments, context),
         Command::Pack(arguments) => author::pack(&arguments, context),

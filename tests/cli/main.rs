@@ -13,6 +13,7 @@ mod index;
 mod init;
 mod pack;
 mod running;
+mod scan;
 mod scripted;
 mod secrets;
 mod serve;

@@ -24,6 +24,15 @@ pub struct SourceFile {
 
 /// Reads all files below a folder. Links are not followed, and are findings.
 pub fn analyze_folder(folder: &Path, limits: &Limits) -> io::Result<Analysis> {
+    let (files, found) = list(folder, limits)?;
+    let mut analysis = analyze_files(files, limits);
+    analysis.findings.extend(found);
+    analysis.findings.sort_by(|left, right| left.path.cmp(&right.path));
+    Ok(analysis)
+}
+
+/// The files below a folder, and what in it is none.
+pub(crate) fn list(folder: &Path, limits: &Limits) -> io::Result<(Vec<SourceFile>, Vec<Finding>)> {
     let mut files = Vec::new();
     let mut found = Vec::new();
     let mut folders = vec![(String::new(), folder.to_owned())];
@@ -47,65 +56,68 @@ pub fn analyze_folder(folder: &Path, limits: &Limits) -> io::Result<Analysis> {
             }
         }
     }
-    let mut analysis = analyze_files(files, limits);
-    analysis.findings.extend(found);
-    analysis.findings.sort_by(|left, right| left.path.cmp(&right.path));
-    Ok(analysis)
+    Ok((files, found))
 }
 
 /// Reads these files: first the package's own, then what it brought along in `vendor/`.
 pub fn analyze_files(mut files: Vec<SourceFile>, limits: &Limits) -> Analysis {
-    files.sort_by(|left, right| {
-        let rank = |file: &SourceFile| (file.path.starts_with("vendor/"), file.path.clone());
-        rank(left).cmp(&rank(right))
-    });
-    in_large_thread(|| {
-        let budget = Budget::new(limits);
-        let mut analysis = Analysis::default();
-        for (count, file) in files.iter().enumerate() {
-            if count >= limits.files {
-                let message = format!("only the first {} files were looked at", limits.files);
-                analysis.findings.push(finding(FindingKind::Files, "", &message));
-                break;
-            }
-            if !budget.has_time() {
-                let message = format!("there was no time for {} of {} files", files.len() - count, files.len());
-                analysis.findings.push(finding(FindingKind::Time, "", &message));
-                break;
-            }
-            file_into(&mut analysis, file, &budget);
+    sort(&mut files);
+    in_large_thread(|| read_files(&files, &Budget::new(limits))).unwrap_or_else(|message| failed(&message))
+}
+
+/// The package's own files come first, so that limits are not used up by what it brought along.
+pub(crate) fn sort(files: &mut [SourceFile]) {
+    files.sort_by_cached_key(|file| (file.path.starts_with("vendor/"), file.path.clone()));
+}
+
+/// Reads files in their order.
+pub(crate) fn read_files(files: &[SourceFile], budget: &Budget) -> Analysis {
+    let mut analysis = Analysis::default();
+    for (count, file) in files.iter().enumerate() {
+        if count >= budget.limits.files {
+            let message = format!("only the first {} files were looked at", budget.limits.files);
+            analysis.findings.push(finding(FindingKind::Files, "", &message));
+            break;
         }
-        if budget.is_out_of_results() {
-            let message = "there are more results than what is kept";
-            analysis.findings.push(finding(FindingKind::Results, "", message));
+        if !budget.has_time() {
+            let message = format!("there was no time for {} of {} files", files.len() - count, files.len());
+            analysis.findings.push(finding(FindingKind::Time, "", &message));
+            break;
         }
-        analysis
-    })
+        file_into(&mut analysis, file, budget);
+    }
+    if budget.is_out_of_results() {
+        let message = "there are more results than what is kept";
+        analysis.findings.push(finding(FindingKind::Results, "", message));
+    }
+    analysis
 }
 
 /// Reads one Python file from memory.
 pub fn analyze_source(path: &str, bytes: &[u8], limits: &Limits) -> Analysis {
-    in_large_thread(|| {
+    let read = || {
         let budget = Budget::new(limits);
         let mut analysis = Analysis::default();
         python::read(&mut analysis, path, bytes, &budget);
         analysis
-    })
+    };
+    in_large_thread(read).unwrap_or_else(|message| failed(&message))
+}
+
+/// What an analysis is that could not be made.
+pub(crate) fn failed(message: &str) -> Analysis {
+    Analysis { findings: vec![finding(FindingKind::Unreadable, "", message)], ..Analysis::default() }
 }
 
 /// Runs the work where a deep tree has room for a frame for each of its levels.
-fn in_large_thread(work: impl FnOnce() -> Analysis + Send) -> Analysis {
+pub(crate) fn in_large_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
     thread::scope(|scope| {
         let started =
             thread::Builder::new().name("analyze".to_owned()).stack_size(STACK_BYTES).spawn_scoped(scope, work);
-        let failed = |message: &str| {
-            let findings = vec![finding(FindingKind::Unreadable, "", message)];
-            Analysis { findings, ..Analysis::default() }
-        };
         match started.map(thread::ScopedJoinHandle::join) {
-            Ok(Ok(analysis)) => analysis,
-            Ok(Err(_panic)) => failed("the code could not be read: the reader failed"),
-            Err(error) => failed(&format!("the code could not be read: no thread could be started: {error}")),
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(_panic)) => Err("the code could not be read: the reader failed".to_owned()),
+            Err(error) => Err(format!("the code could not be read: no thread could be started: {error}")),
         }
     })
 }

@@ -11,9 +11,11 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::archive;
 use super::listing;
+use super::scan;
 use super::source;
 use super::vendor::{self, KeptWheels, Target};
 use super::wheels::WheelCache;
+use crate::analyze::{Advisories, Declared};
 use crate::cli::Context;
 use crate::cli::failure::{Failure, Local};
 use crate::cli::mistake::Mistake;
@@ -89,7 +91,10 @@ pub(in crate::cli) fn pack(arguments: &PackArguments, context: &Context) -> Resu
         return listing::list(&arguments.dir, context);
     }
     let packed = build(&arguments.dir, arguments.output.as_deref(), &arguments.vendoring, context)?;
-    let Packed { manifest, files, path, size, digest, warnings, .. } = packed;
+    let Packed { manifest, files, path, size, digest, warnings, copy } = packed;
+    let source = copy.as_ref().map_or(arguments.dir.as_path(), TempDir::path);
+    let scan = scan::of_folder(source, Some(&Declared::of(&manifest)), &Advisories::default())?;
+    scan::warn(&scan, &context.output);
     let shown = path.display();
     context.output.result(
         &format!("{shown}\n{size} bytes\n{digest}"),
@@ -100,6 +105,7 @@ pub(in crate::cli) fn pack(arguments: &PackArguments, context: &Context) -> Resu
             "size": size,
             "digest": digest,
             "files": files,
+            "scan": scan,
             "warnings": warnings.iter().map(Mistake::sentence).collect::<Vec<_>>(),
         }),
     );

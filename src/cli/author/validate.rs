@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::archive::{Build, Checked, check_archive, check_folder};
-use super::report::{self, Report};
+use super::report::{self, Format, Report};
 use crate::cli::Context;
 use crate::cli::Exit;
-use crate::cli::failure::{Failure, Local};
+use crate::cli::failure::Failure;
 use crate::cli::mistake::Mistake;
 
 /// What `validate` takes.
@@ -24,30 +24,10 @@ pub(in crate::cli) struct ValidateArguments {
     format: Format,
 }
 
-/// How mistakes and warnings are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// For people and editors: `file:line:column`, with the line under it
-    #[default]
-    Text,
-    /// One JSON value, as with --json
-    Json,
-    /// Commands of GitHub Actions, which shows them beside the code
-    Github,
-    /// SARIF 2.1.0, for code scanning and editors
-    Sarif,
-}
-
 /// Runs the command.
 pub(in crate::cli) fn validate(arguments: &ValidateArguments, context: &Context) -> Result<(), Failure> {
     let ValidateArguments { path, format } = arguments;
-    let context = match format {
-        Format::Json => &context.with_json(),
-        Format::Github | Format::Sarif if context.output.is_json() => {
-            return Err(Failure::local(Local::Usage, "--json and --format name two formats", "use one of them"));
-        }
-        _ => context,
-    };
+    let context = &format.context(context)?;
     let checked = check(path);
     match format {
         Format::Text => checked.map(|checked| tell(checked, context)),

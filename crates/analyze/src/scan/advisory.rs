@@ -8,6 +8,7 @@ use std::path::Path;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advisories {
     of: BTreeMap<String, Vec<Advisory>>,
+    problems: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,11 @@ impl Advisories {
     pub fn read(folder: &Path) -> io::Result<Self> {
         std::fs::read_dir(folder)?;
         Ok(Self::default())
+    }
+
+    /// What could not be read, and why.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
     }
 
     /// How many there are.

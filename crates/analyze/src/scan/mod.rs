@@ -10,11 +10,11 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use crate::budget::Limits;
-use crate::model::{Analysis, Module};
+use crate::budget::{Budget, Limits};
+use crate::model::{Analysis, Finding, Module};
 use crate::rule::{Rule, rules};
 use crate::verdict::Verdict;
-use crate::walk::analyze_folder;
+use crate::walk::{SourceFile, failed, in_large_thread, list, read_files, sort};
 
 pub use advisory::Advisories;
 pub use declared::Declared;
@@ -33,13 +33,43 @@ pub struct Policy {
 /// Judges an unpacked package.
 pub fn scan_folder(
     folder: &Path,
+    declared: Option<&Declared>,
+    policy: &Policy,
+    advisories: &Advisories,
+    limits: &Limits,
+) -> io::Result<Scan> {
+    let (files, found) = list(folder, limits)?;
+    Ok(judge(files, &found, declared, policy, advisories, limits))
+}
+
+/// Judges the files of a package.
+pub fn scan_files(
+    files: Vec<SourceFile>,
+    declared: Option<&Declared>,
+    policy: &Policy,
+    advisories: &Advisories,
+    limits: &Limits,
+) -> Scan {
+    judge(files, &[], declared, policy, advisories, limits)
+}
+
+fn judge(
+    mut files: Vec<SourceFile>,
+    found: &[Finding],
     _declared: Option<&Declared>,
     _policy: &Policy,
     _advisories: &Advisories,
     limits: &Limits,
-) -> io::Result<Scan> {
-    let analysis = analyze_folder(folder, limits)?;
-    Ok(scan(&analysis))
+) -> Scan {
+    sort(&mut files);
+    let read = || {
+        let budget = Budget::new(limits);
+        let mut analysis = read_files(&files, &budget);
+        analysis.findings.extend_from_slice(found);
+        scan(&analysis)
+    };
+    let scan = in_large_thread(read).unwrap_or_else(|message| scan(&failed(&message)));
+    Scan { files: files.len(), ..scan }
 }
 
 /// Judges what an analysis found. Files that could not be read are hits, too.
