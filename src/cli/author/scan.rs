@@ -10,7 +10,7 @@ use crate::analyze::{Advisories, Declared, Hit, Limits, Policy, Scan, SourceFile
 use crate::cli::Context;
 use crate::cli::failure::{Failure, Local};
 use crate::cli::output::Output;
-use crate::domain::{ArchiveLimits, Manifest, escape};
+use crate::domain::{ArchiveLimits, Manifest, Word as _, escape};
 use crate::package;
 
 /// What `scan` takes.
@@ -106,7 +106,7 @@ pub(super) fn of_archive(path: &Path, advisories: &Advisories) -> Result<Scan, F
 fn text(path: &Path, scan: &Scan) -> String {
     let files = if scan.files == 1 { "1 file" } else { &format!("{} files", scan.files) };
     let mut lines = vec![format!("{}: {} ({files})", escape(&path.display().to_string()), scan.verdict), String::new()];
-    for verdict in Verdict::ALL.into_iter().rev() {
+    for verdict in Verdict::ALL.iter().copied().rev() {
         let hits: Vec<&Hit> = scan.hits.iter().filter(|hit| hit.verdict == verdict).collect();
         if hits.is_empty() {
             continue;
