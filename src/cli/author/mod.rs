@@ -27,7 +27,7 @@ pub(super) use init::{InitArguments, init};
 pub(super) use keygen::{KeygenArguments, keygen};
 pub(super) use keys::read_public_key;
 pub(super) use pack::{PackArguments, Packed, Vendoring, build, pack};
-pub(super) use scan::{ScanArguments, scan};
+pub(super) use scan::{ScanArguments, scan, settle as settle_scan, text as scan_text};
 pub(super) use sign::{SignArguments, sign};
 pub(super) use tools::{ToolsArguments, tools};
 pub(super) use unit_tests::{UnitTests, run as run_unit_tests};

@@ -8,6 +8,7 @@ use super::archive;
 use super::report::{self, Format, Report};
 use crate::analyze::{Advisories, Declared, Hit, Limits, Policy, Scan, SourceFile, Verdict, scan_files, scan_folder};
 use crate::cli::Context;
+use crate::cli::client::scan_installed;
 use crate::cli::failure::{Failure, Local};
 use crate::cli::output::Output;
 use crate::domain::{ArchiveLimits, Manifest, Word as _, escape};
@@ -21,8 +22,14 @@ use crate::package;
                         code can be hidden from it, and the sandbox is the border."
 )]
 pub(in crate::cli) struct ScanArguments {
-    /// A plugin's folder or archive
-    path: PathBuf,
+    /// A plugin's folder or archive; the current folder when absent
+    path: Option<PathBuf>,
+    /// A plugin that is installed: what the service found in its code
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["path", "advisories"])]
+    installed: Option<String>,
+    /// Have the service read it again
+    #[arg(long, requires = "installed")]
+    again: bool,
     /// How hits are written
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -36,8 +43,16 @@ const BORDER: &str = "A scan helps a reader and can be evaded. The border is the
 
 /// Runs the command.
 pub(in crate::cli) fn scan(arguments: &ScanArguments, context: &Context) -> Result<(), Failure> {
-    let ScanArguments { path, format, advisories } = arguments;
+    let ScanArguments { path, installed, again, format, advisories } = arguments;
     let context = &format.context(context)?;
+    if let Some(name) = installed {
+        if matches!(format, Format::Sarif | Format::Github) {
+            let detail = "the files of an installed plugin are with the service, and these formats point at files";
+            return Err(Failure::local(Local::Usage, detail, "use --format text or json, or scan the archive"));
+        }
+        return scan_installed(name, *again, context);
+    }
+    let path = path.as_deref().unwrap_or(Path::new("."));
     let advisories = match advisories {
         Some(folder) => Advisories::read(folder).map_err(|error| Failure::read(folder, &error))?,
         None => Advisories::default(),
@@ -53,7 +68,7 @@ pub(in crate::cli) fn scan(arguments: &ScanArguments, context: &Context) -> Resu
         of_archive(path, &advisories)?
     };
     match format {
-        Format::Text | Format::Json => context.output.result(&text(path, &scan), &scan),
+        Format::Text | Format::Json => context.output.result(&text(&path.display().to_string(), &scan), &scan),
         Format::Sarif => context.output.result(&report::sarif(&Report::of_scan(path, &scan)), &()),
         Format::Github => {
             let text = report::github(&Report::of_scan(path, &scan));
@@ -62,11 +77,15 @@ pub(in crate::cli) fn scan(arguments: &ScanArguments, context: &Context) -> Resu
             }
         }
     }
-    if scan.verdict < Verdict::Suspicious {
+    settle(scan.verdict)
+}
+
+/// What was written ends the command well, or not.
+pub(in crate::cli) fn settle(verdict: Verdict) -> Result<(), Failure> {
+    if verdict < Verdict::Suspicious {
         return Ok(());
     }
-    let detail = format!("the package is {}", scan.verdict);
-    Err(Failure::local(Local::Scan, detail, "look at each hit").written())
+    Err(Failure::local(Local::Scan, format!("the package is {verdict}"), "look at each hit").written())
 }
 
 /// What plugin.yaml asks for, where it is valid: a scan also helps with a folder that is none of a plugin yet.
@@ -103,9 +122,9 @@ pub(super) fn of_archive(path: &Path, advisories: &Advisories) -> Result<Scan, F
 }
 
 /// A scan for people: the verdict, then the hits by how much they matter.
-fn text(path: &Path, scan: &Scan) -> String {
+pub(in crate::cli) fn text(subject: &str, scan: &Scan) -> String {
     let files = if scan.files == 1 { "1 file" } else { &format!("{} files", scan.files) };
-    let mut lines = vec![format!("{}: {} ({files})", escape(&path.display().to_string()), scan.verdict), String::new()];
+    let mut lines = vec![format!("{}: {} ({files})", escape(subject), scan.verdict), String::new()];
     for verdict in Verdict::ALL.iter().copied().rev() {
         let hits: Vec<&Hit> = scan.hits.iter().filter(|hit| hit.verdict == verdict).collect();
         if hits.is_empty() {
