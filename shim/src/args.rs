@@ -33,6 +33,8 @@ pub(crate) struct Limits {
     pub(crate) output_bytes: usize,
     /// Calls that may run at once.
     pub(crate) calls: usize,
+    /// An answer counts, whatever exit code follows it.
+    pub(crate) any_exit: bool,
 }
 
 impl Default for Limits {
@@ -43,6 +45,7 @@ impl Default for Limits {
             // Leaves room for the frame around the result in a line of 4 MiB.
             output_bytes: 2 << 20,
             calls: 16,
+            any_exit: false,
         }
     }
 }
@@ -59,6 +62,10 @@ impl Arguments {
             }
             if word == "--egress" {
                 has_egress = true;
+                continue;
+            }
+            if word == "--any-exit" {
+                (limits.any_exit, limited) = (true, true);
                 continue;
             }
             let value = words.next().ok_or_else(|| format!("`{word}` needs a value"))?;

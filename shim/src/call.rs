@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::args::Limits;
 use crate::children::{self, Children, Ended, Started};
 use crate::json::Value;
 use crate::lines::Lines;
@@ -60,7 +61,7 @@ impl Call<'_> {
         &self,
         children: &Children,
         program: &[OsString],
-        output_bytes: usize,
+        limits: &Limits,
         log: &Log,
     ) -> Result<Value, Failure> {
         let oom = OomCounter::start();
@@ -71,7 +72,7 @@ impl Call<'_> {
         let mut started =
             children.spawn(&mut command).map_err(|problem| Failure::new("NotStarted", not_started(&problem)))?;
         let mut traffic = Traffic::new(&mut started, &self.input, log);
-        let ended = self.exchange(&mut started, &mut traffic, deadline, output_bytes);
+        let ended = self.exchange(&mut started, &mut traffic, deadline, limits.output_bytes);
         traffic.finish();
         let trace = Vec::from(traffic.trace).join("\n");
         let failed =
@@ -83,9 +84,13 @@ impl Call<'_> {
                 Err(failed("OutOfMemory", "killed for want of memory".to_owned(), None, Some(signal)))
             }
             Ok(Ended::Signal(signal)) => Err(failed("Signal", format!("signal {signal}{last}"), None, Some(signal))),
-            Ok(Ended::Code(0)) => Value::parse(&traffic.output)
-                .ok_or_else(|| failed("OutputInvalid", not_json(&traffic.output), Some(0), None)),
-            Ok(Ended::Code(code)) => Err(failed("ExitCode", format!("exit code {code}{last}"), Some(code), None)),
+            Ok(Ended::Code(code)) => {
+                let answer = if code == 0 || limits.any_exit { Value::parse(&traffic.output) } else { None };
+                answer.ok_or_else(|| match code {
+                    0 => failed("OutputInvalid", not_json(&traffic.output), Some(0), None),
+                    code => failed("ExitCode", format!("exit code {code}{last}"), Some(code), None),
+                })
+            }
         }
     }
 

@@ -157,7 +157,7 @@ fn invoke(session: &Arc<Session>, id: u64, params: &Value) {
     let key = name.clone();
     let body = move || {
         let call = Call { method: &method, input: input.into_bytes(), timeout, cancelled };
-        let outcome = call.run(&shared.children, &shared.program, shared.limits.output_bytes, &shared.log);
+        let outcome = call.run(&shared.children, &shared.program, &shared.limits, &shared.log);
         shared.calls().remove(&name);
         shared.answer(id, outcome.map_err(|failure| failure.to_error()));
     };

@@ -54,6 +54,7 @@ mod refused;
 mod replaced;
 mod required_example;
 mod requires;
+mod scanners;
 mod served;
 mod service_process;
 mod soft_quota;

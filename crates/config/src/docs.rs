@@ -52,6 +52,14 @@ fn shape(kind: Kind) -> Value {
         Kind::Hosts | Kind::Ranges | Kind::Modules => {
             json!({ "type": "array", "items": { "type": "string", "minLength": 1 } })
         }
+        Kind::Programs => json!({ "type": "array", "items": {
+            "type": "object", "required": ["name", "command"], "additionalProperties": false,
+            "properties": {
+                "name": { "type": "string", "minLength": 1 },
+                "command": { "type": "array", "minItems": 1, "items": { "type": "string", "minLength": 1 } },
+                "image": { "type": "string", "minLength": 1 },
+            },
+        }}),
         Kind::Whole(least, most) => or_variable(json!({ "type": "integer", "minimum": least, "maximum": most })),
         Kind::Number(least, most) => or_variable(json!({ "type": "number", "minimum": least, "maximum": most })),
         Kind::Boolean => or_variable(json!({ "type": "boolean" })),
@@ -98,6 +106,7 @@ pub fn configuration_page() -> String {
             Kind::Hosts => "list of hosts".to_owned(),
             Kind::Ranges => "list of ranges".to_owned(),
             Kind::Modules => "list of modules".to_owned(),
+            Kind::Programs => "list of programs".to_owned(),
             Kind::Whole(least, most) => format!("{least} to {most}"),
             Kind::Number(least, most) => format!("{least} to {most}, with fractions"),
             Kind::Boolean => "true, false".to_owned(),

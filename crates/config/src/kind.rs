@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Ranges,
     /// Names of Python modules.
     Modules,
+    /// Programs, each with a name, its command, and the image in which it runs.
+    Programs,
     /// A whole number.
     Whole(u64, u64),
     /// A number.
@@ -74,6 +76,7 @@ impl Kind {
                 let modules: Vec<Option<String>> = place.list().iter().map(module_name).collect();
                 Some(json!(modules.into_iter().flatten().collect::<Vec<_>>()))
             }
+            Self::Programs => Some(place.list().iter().filter_map(program).collect()),
             Self::Whole(least, most) => place.whole(least..=most).map(Value::from),
             Self::Number(least, most) => place.number(least..=most).map(Value::from),
             Self::Boolean => place.boolean().map(Value::from),
@@ -97,6 +100,25 @@ fn listen_address(place: &Place<'_>) -> Option<String> {
         return None;
     }
     Some(numeric)
+}
+
+/// Words of a command line.
+const MAX_WORDS: usize = 64;
+
+fn program(place: &Place<'_>) -> Option<Value> {
+    let fields = place.fields(["name", "command", "image"])?;
+    let name = fields.required("name").and_then(|name| {
+        let text = name.line()?;
+        operator_name(text).map_err(|error| name.fail(error)).ok()?;
+        Some(text)
+    });
+    let command: Vec<_> = fields.list("command").iter().filter_map(Place::line).map(str::to_owned).collect();
+    if command.is_empty() || command.len() > MAX_WORDS {
+        place.fail(format!("`command` has 1 to {MAX_WORDS} words, such as `[bandit, -r, -f, sarif, /plugin]`"));
+        return None;
+    }
+    let image = fields.get("image").and_then(|image| image.line());
+    Some(json!({"name": name?, "command": command, "image": image}))
 }
 
 fn module_name(place: &Place<'_>) -> Option<String> {

@@ -26,9 +26,9 @@ pub use docs::{config_schema, configuration_page};
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use sections::{
-    ApiConfig, BreakerConfig, CallLimits, Config, DatabaseConfig, DatabaseLimits, EgressConfig, FolderConfig,
-    HealthConfig, ImagesConfig, InstallConfig, LoggingConfig, MinIsolation, ProcessConfig, ResourcesConfig,
-    SandboxConfig, ScanConfig, SecurityConfig, ServerConfig, StorageConfig, UpdateConfig,
+    ApiConfig, BreakerConfig, CallLimits, Config, DatabaseConfig, DatabaseLimits, EgressConfig, ExternalScanner,
+    FolderConfig, HealthConfig, ImagesConfig, InstallConfig, LoggingConfig, MinIsolation, ProcessConfig,
+    ResourcesConfig, SandboxConfig, ScanConfig, SecurityConfig, ServerConfig, StorageConfig, UpdateConfig,
 };
 
 /// What the flags of `serve` say.

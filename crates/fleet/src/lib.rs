@@ -17,6 +17,7 @@ pub mod changes;
 pub mod engine;
 mod error;
 mod fault;
+pub mod guest;
 mod in_flight;
 pub mod isolation;
 mod launches;

@@ -23,11 +23,7 @@ pub async fn launch_order(fleet: &Fleet, member: &Member, subject: &Subject) -> 
     let override_ = store::running::find_limits(&mut tx, member.id).await?;
     let number = store::running::user_of(&mut tx, member.id).await?;
     tx.commit().await?;
-    let uid_base = match &*fleet.engine_state.borrow() {
-        EngineState::Up(info) => info.uid_base,
-        EngineState::Unknown | EngineState::Away { .. } => fleet.config.sandbox.uid_base,
-    };
-    let uid = uid_base.saturating_add(number);
+    let uid = uid_base(fleet).saturating_add(number);
     let data = volumes::data_mount(fleet, subject.data).await?;
     let spec = SandboxSpec {
         instance: fleet.instance.clone(),
@@ -62,19 +58,31 @@ pub async fn launch_order(fleet: &Fleet, member: &Member, subject: &Subject) -> 
         spec,
         methods: promised_methods(manifest),
         commands: promised_commands(manifest),
-        limits: SessionLimits {
-            message_bytes: fleet.config.calls.message_bytes,
-            start: fleet.config.calls.start,
-            health_interval: fleet.config.health.interval,
-        },
+        limits: session_limits(fleet),
         run_dir: fleet.config.server.run_dir.clone(),
         config_revision,
     })
 }
 
-/// What the plugin may ask of the service.
-pub(crate) fn host(fleet: &Fleet, member: &Member, subject: &Subject) -> Host {
-    let parts = HostParts {
+/// The lowest number of a user in sandboxes, which no plugin has.
+pub(crate) fn uid_base(fleet: &Fleet) -> u32 {
+    match &*fleet.engine_state.borrow() {
+        EngineState::Up(info) => info.uid_base,
+        EngineState::Unknown | EngineState::Away { .. } => fleet.config.sandbox.uid_base,
+    }
+}
+
+pub(crate) fn session_limits(fleet: &Fleet) -> SessionLimits {
+    SessionLimits {
+        message_bytes: fleet.config.calls.message_bytes,
+        start: fleet.config.calls.start,
+        health_interval: fleet.config.health.interval,
+    }
+}
+
+/// What host functions work with.
+pub(crate) fn host_parts(fleet: &Fleet) -> HostParts {
+    HostParts {
         store: fleet.store.clone(),
         clock: Arc::clone(&fleet.clock),
         databases: fleet.databases.clone(),
@@ -85,7 +93,11 @@ pub(crate) fn host(fleet: &Fleet, member: &Member, subject: &Subject) -> Host {
         meters: Arc::clone(&fleet.host_meters),
         rush: fleet.rush.clone(),
         stand_in: fleet.stand_in.clone(),
-    };
+    }
+}
+
+/// What the plugin may ask of the service.
+pub(crate) fn host(fleet: &Fleet, member: &Member, subject: &Subject) -> Host {
     let asker = Asker {
         id: member.id,
         name: member.name.clone(),
@@ -94,7 +106,7 @@ pub(crate) fn host(fleet: &Fleet, member: &Member, subject: &Subject) -> Host {
         exit: Arc::clone(&subject.reach.exit),
         data: subject.data,
     };
-    Host::new(asker, parts)
+    Host::new(asker, host_parts(fleet))
 }
 
 /// What a plugin gets: what the operator set for it, else what it asks for, else the defaults.

@@ -85,7 +85,7 @@ impl Service {
         let service = Arc::new(Self {
             egress,
             databases,
-            scanner: Scanner::new(&config.security.scan),
+            scanner: Scanner::new(&config.security.scan, &config.security.external_scanners),
             denials,
             denial_reports: Mutex::new(Some(reports)),
             uplink_requests: Mutex::new(Some(uplink_requests)),

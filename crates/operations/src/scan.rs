@@ -7,9 +7,9 @@ use plugbay_analyze::{Hit, Scan};
 use plugbay_domain::{
     Chain, Code, Digest, Manifest, Plugin, PluginName, Risk, Timestamp, Verdict, VerdictPolicy, escape,
 };
-use plugbay_fleet::PluginProblem;
+use plugbay_fleet::{PluginProblem, guest};
 use plugbay_registry::{Actor, Caller};
-use plugbay_scanner::Reason;
+use plugbay_scanner::{Reason, sarif};
 use plugbay_store as store;
 use plugbay_store::StoreError;
 use plugbay_store::plugins::VersionRecord;
@@ -80,12 +80,33 @@ pub(crate) async fn judge_arrival(
     folder: &Path,
     manifest: &Manifest,
 ) -> Result<Arrived, ServiceError> {
-    let scan = service.scanner.scan(Reason::Arriving, folder).await?;
+    let scan = judge(service, Reason::Arriving, folder).await?;
     if policy_for(service, scan.verdict) == VerdictPolicy::Refuse {
         return Err(refusal(&manifest.name, scan.verdict, scan.hits.first()).into());
     }
     let record = ScanRecord { at: service.now().as_millis(), scan };
     Ok(Arrived { verdict: record.scan.verdict, text: record.to_json() })
+}
+
+/// Judges a package: by our own reader, then by each program of the operator's.
+async fn judge(service: &Service, reason: Reason, folder: &Path) -> Result<Scan, ServiceError> {
+    let turn = service.scanner.turn(reason).await?;
+    let mut scan = turn.scan(folder).await?;
+    for program in &service.config.security.external_scanners {
+        let name = &program.name;
+        let asked = Box::pin(guest::ask(&service.fleet, program, folder)).await;
+        if asked.is_err() && service.fleet.is_stopping() {
+            // It says nothing of the package.
+            return Err(PluginProblem::new(Code::Unavailable, "the service is being stopped").into());
+        }
+        let found = asked.and_then(|printed| sarif::read(name, printed.get()));
+        let hits = found.unwrap_or_else(|why| {
+            warn!(scanner = %name, "A package could not be scanned: {}", escape(&why));
+            vec![sarif::failed(name, &why)]
+        });
+        scan = scan.with(hits);
+    }
+    Ok(scan)
 }
 
 /// What an operator should know about it.
@@ -185,7 +206,7 @@ async fn refresh(
     outdated: &Outdated,
     reason: Reason,
 ) -> Result<Verdict, ServiceError> {
-    let scan = service.scanner.scan(reason, &service.data.package(outdated.digest)).await?;
+    let scan = judge(service, reason, &service.data.package(outdated.digest)).await?;
     let verdict = scan.verdict;
     let detail = json!({
         "version": outdated.version, "digest": outdated.digest, "verdict": verdict, "rules": scan.rules,

@@ -117,10 +117,13 @@ impl Folder {
         Ok(stat.st_mode & 0o7777)
     }
 
-    /// Opens the folder for plugins, which run under another user, and writes everything on its file system to disk:
-    /// one call instead of one per file.
+    /// Opens the folder for what runs under another user.
+    pub(super) fn open_up(&self) -> Result<(), PackageError> {
+        fs::fchmod(&self.handle, Mode::from_raw_mode(FOLDER_MODE)).map_err(PackageError::io("open up", &self.path))
+    }
+
+    /// Writes everything on its file system to disk: one call instead of one per file.
     pub(super) fn seal(&self) -> Result<(), PackageError> {
-        fs::fchmod(&self.handle, Mode::from_raw_mode(FOLDER_MODE)).map_err(PackageError::io("open up", &self.path))?;
         fs::syncfs(&self.handle).map_err(PackageError::io("write to disk", &self.path))
     }
 

@@ -83,6 +83,8 @@ impl InspectedArchive {
         if let Some(missing) = plan.next() {
             return Err(changed(missing));
         }
+        // Nobody else gets to it: the folder around it is the service's own.
+        folder.open_up()?;
         Ok(StagedPackage { folder, files, staging })
     }
 }

@@ -89,19 +89,31 @@ pub(super) fn entrypoint(spec: &SandboxSpec, python: &str, message_bytes: usize)
         }
         EntryPoint::Stdio { program } => add(&["stdio", "--", &format!("{PACKAGE_DIR}/{program}")]),
         EntryPoint::Exec { program, methods } => {
-            // The shim takes numbers of 32 bits.
-            let most = |number: u64| number.clamp(1, u64::from(u32::MAX)).to_string();
-            // Half: the frame around a result, and what is escaped in it, must fit into the message too.
-            let output_bytes = most(message_bytes as u64 / 2);
-            let timeout_ms = most(spec.limits.timeout_seconds.saturating_mul(1_000));
-            add(&["exec"]);
-            if !methods.is_empty() {
-                add(&["--methods", &methods.join(",")]);
-            }
-            add(&["--timeout-ms", &timeout_ms, "--output-bytes", &output_bytes]);
-            add(&["--calls", &most(spec.limits.max_concurrency), "--", &format!("{PACKAGE_DIR}/{program}")]);
+            words.extend(exec_words(spec, methods, message_bytes));
+            words.extend(["--".to_owned(), format!("{PACKAGE_DIR}/{program}")]);
+        }
+        EntryPoint::Guest { command, method } => {
+            words.extend(exec_words(spec, std::slice::from_ref(method), message_bytes));
+            words.extend(["--any-exit", "--"].map(str::to_owned));
+            words.extend(command.iter().cloned());
         }
     }
+    words
+}
+
+/// How the shim runs a program for each call.
+fn exec_words(spec: &SandboxSpec, methods: &[String], message_bytes: usize) -> Vec<String> {
+    // The shim takes numbers of 32 bits.
+    let most = |number: u64| number.clamp(1, u64::from(u32::MAX)).to_string();
+    let mut words = vec!["exec".to_owned()];
+    let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+    if !methods.is_empty() {
+        add("--methods", methods.join(","));
+    }
+    add("--timeout-ms", most(spec.limits.timeout_seconds.saturating_mul(1_000)));
+    // Half: the frame around a result, and what is escaped in it, must fit into the message too.
+    add("--output-bytes", most(message_bytes as u64 / 2));
+    add("--calls", most(spec.limits.max_concurrency));
     words
 }
 
@@ -189,6 +201,12 @@ mod tests {
             words(exec),
             "/opt/plugbay/shim --runtime exec --methods execute,on_message --timeout-ms 30000 --output-bytes 2097152 \
              --calls 16 -- /plugin/run.sh"
+        );
+        let command = ["bandit", "-r", "/plugin"].map(str::to_owned).to_vec();
+        assert_eq!(
+            words(EntryPoint::Guest { command, method: "scan".to_owned() }),
+            "/opt/plugbay/shim --runtime exec --methods scan --timeout-ms 30000 --output-bytes 2097152 --calls 16 \
+             --any-exit -- bandit -r /plugin"
         );
     }
 }

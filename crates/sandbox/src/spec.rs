@@ -27,6 +27,14 @@ pub enum EntryPoint {
         /// Methods it is called for.
         methods: Vec<String>,
     },
+    /// A program of the operator's that looks at a package, started for each call. What it ends with is its own business
+    /// as long as it prints an answer: programs that search end with an error when they find something.
+    Guest {
+        /// The program, as it is found inside, and its arguments.
+        command: Vec<String>,
+        /// The method it is called for.
+        method: String,
+    },
 }
 
 /// A folder of the operator's, granted to a plugin.

@@ -5,13 +5,14 @@
 
 mod child;
 mod order;
+pub mod sarif;
 mod worker;
 
 use std::io;
 use std::path::Path;
 
 use plugbay_analyze::Scan;
-use plugbay_config::ScanConfig;
+use plugbay_config::{ExternalScanner, ScanConfig};
 use plugbay_domain::Digest;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -41,6 +42,13 @@ pub enum ScanError {
     Start(#[source] io::Error),
 }
 
+/// A turn, until it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    scanner: &'a Scanner,
+    _place: SemaphorePermit<'a>,
+}
+
 /// Starts workers, one for each reason at a time: asking again and again keeps no package from coming in.
 #[derive(Debug)]
 pub struct Scanner {
@@ -53,29 +61,25 @@ pub struct Scanner {
 
 impl Scanner {
     /// By these settings.
-    pub fn new(config: &ScanConfig) -> Self {
+    pub fn new(config: &ScanConfig, beside: &[ExternalScanner]) -> Self {
         let place = || Semaphore::new(1);
-        Self { rules: rules_of(config), config: config.clone(), arriving: place(), asked: place(), own: place() }
+        Self {
+            rules: rules_of(config, beside),
+            config: config.clone(),
+            arriving: place(),
+            asked: place(),
+            own: place(),
+        }
     }
 
-    /// Judges the package in a folder.
-    pub async fn scan(&self, reason: Reason, folder: &Path) -> Result<Scan, ScanError> {
-        let places = match reason {
-            Reason::Arriving => &self.arriving,
-            Reason::Asked => &self.asked,
-            Reason::Own => &self.own,
+    /// A turn, in which a package is judged.
+    pub async fn turn(&self, reason: Reason) -> Result<Turn<'_>, ScanError> {
+        let place = match reason {
+            Reason::Arriving => wait(&self.arriving).await,
+            Reason::Asked => self.asked.try_acquire().map_err(|_taken| ScanError::Busy)?,
+            Reason::Own => wait(&self.own).await,
         };
-        let _place = match reason {
-            Reason::Asked => places.try_acquire().map_err(|_taken| ScanError::Busy)?,
-            Reason::Arriving | Reason::Own => turn(places).await,
-        };
-        let order = Order {
-            folder: folder.to_owned(),
-            allowed_imports: self.config.allowed_imports.clone(),
-            denied_imports: self.config.denied_imports.clone(),
-        };
-        let scan = child::scan(&self.config.program, &order).await.map_err(ScanError::Start)?;
-        Ok(Scan { rules: self.rules.clone(), ..scan })
+        Ok(Turn { scanner: self, _place: place })
     }
 
     /// By which rules and demands packages are judged at present. A result with another digest is out of date.
@@ -84,17 +88,32 @@ impl Scanner {
     }
 }
 
-async fn turn(places: &Semaphore) -> SemaphorePermit<'_> {
+impl Turn<'_> {
+    /// Judges the package in a folder.
+    pub async fn scan(&self, folder: &Path) -> Result<Scan, ScanError> {
+        let Scanner { config, rules, .. } = self.scanner;
+        let order = Order {
+            folder: folder.to_owned(),
+            allowed_imports: config.allowed_imports.clone(),
+            denied_imports: config.denied_imports.clone(),
+        };
+        let scan = child::scan(&config.program, &order).await.map_err(ScanError::Start)?;
+        Ok(Scan { rules: rules.clone(), ..scan })
+    }
+}
+
+async fn wait(places: &Semaphore) -> SemaphorePermit<'_> {
     places.acquire().await.expect("the places of scans are never closed")
 }
 
 /// The rules of the reader, and those of the operator where there are any.
-fn rules_of(config: &ScanConfig) -> String {
+fn rules_of(config: &ScanConfig, beside: &[ExternalScanner]) -> String {
     let own = plugbay_analyze::rules_digest();
-    let demands = [&config.allowed_imports, &config.denied_imports];
-    if demands.iter().all(|list| list.is_empty()) {
+    let ScanConfig { allowed_imports, denied_imports, .. } = config;
+    if allowed_imports.is_empty() && denied_imports.is_empty() && beside.is_empty() {
         return own;
     }
-    let text = serde_json::to_string(&demands).expect("texts serialise");
+    let programs: Vec<_> = beside.iter().map(|found| (&found.name, &found.command, &found.image)).collect();
+    let text = serde_json::to_string(&(allowed_imports, denied_imports, programs)).expect("texts serialise");
     format!("{own}+{}", Digest::from_bytes(Sha256::digest(text.as_bytes()).into()).to_hex())
 }

@@ -79,6 +79,15 @@ impl Scan {
         Self { is_complete: false, ..Self::of(vec![hit]) }
     }
 
+    /// The same with what others found. A verdict becomes worse by it, or stays.
+    #[must_use]
+    pub fn with(self, more: Vec<Hit>) -> Self {
+        let Self { rules, files, is_complete, mut hits, left_out, .. } = self;
+        hits.extend(more);
+        let all = Self::of(hits);
+        Self { rules, files, is_complete, left_out: left_out + all.left_out, ..all }
+    }
+
     /// A scan with these hits: sorted, without doubles, and as many as are told.
     pub(crate) fn of(mut hits: Vec<Hit>) -> Self {
         let verdict = hits.iter().map(|hit| hit.verdict).max().unwrap_or_default();

@@ -23,7 +23,7 @@ pub use limits::CallLimits;
 pub use logging::LoggingConfig;
 pub use resources::{ApiConfig, DatabaseConfig, FolderConfig, ResourcesConfig};
 pub use sandbox::{ImagesConfig, ProcessConfig, SandboxConfig};
-pub use security::{MinIsolation, ScanConfig, SecurityConfig};
+pub use security::{ExternalScanner, MinIsolation, ScanConfig, SecurityConfig};
 pub use server::ServerConfig;
 pub use storage::StorageConfig;
 pub use update::UpdateConfig;

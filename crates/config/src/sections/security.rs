@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::kind::Kind;
 use crate::setting::section;
@@ -18,6 +18,12 @@ section! {
             default: "required",
             read: signatures,
             doc: "`required`: only archives that a trusted key has signed are installed, others get 422 `signature-missing` or `signature-untrusted`. `off`: only with `--insecure-dev` on a loopback address, where it is the default.",
+        }
+        "external_scanners" => external_scanners: Vec<ExternalScanner> {
+            kind: Kind::Programs,
+            default: json!([]),
+            read: programs,
+            doc: "Programs that look at every package beside plugbay's own scan, and print SARIF 2.1.0: `[{name: bandit, command: [bandit, -q, -r, -f, sarif, /plugin], image: scanners/bandit}]`. Each runs in a sandbox of plugbay's own, with the package as `/plugin`, without network, 60 seconds at most; without `image` in that of Python plugins. An `error` of its results is `suspicious`, all else `notes`; they add to a verdict and never lower it. One that fails is `suspicious`.",
         }
         sections {
             /// In what plugins must run at least.
@@ -86,6 +92,27 @@ section! {
             doc: "The weakest isolation in which any plugin runs: 409 `isolation-too-weak`.",
         }
     }
+}
+
+/// A program of the operator's that looks at packages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalScanner {
+    /// What its results are shown under.
+    pub name: String,
+    /// The program with its arguments.
+    pub command: Vec<String>,
+    /// What it runs in, where that is not what Python plugins run in.
+    pub image: Option<String>,
+}
+
+fn programs(values: Values<'_>, path: &str) -> Vec<ExternalScanner> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let program = |program: &Value| ExternalScanner {
+        name: text(&program["name"]).unwrap_or_default(),
+        command: program["command"].as_array().into_iter().flatten().filter_map(text).collect(),
+        image: text(&program["image"]),
+    };
+    values.get(path).as_array().into_iter().flatten().map(program).collect()
 }
 
 fn signatures(values: Values<'_>, path: &str) -> SignaturePolicy {
