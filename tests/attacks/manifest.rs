@@ -69,7 +69,7 @@ fn unknown_keys(target: &mut Target) {
     assert!(problem["errors"][0]["message"].as_str().unwrap().contains("permissions"), "{problem}");
     assert_eq!((&problem["errors"][0]["line"], &problem["errors"][0]["column"]), (&4.into(), &1.into()));
     target.unchanged("a slip", 1);
-    for key in ["status", "verified", "native", "mcp", "tools", "events", "Name"] {
+    for key in ["status", "verified", "native", "mcp", "events", "Name"] {
         refuse(target, key, plus(&format!("{key}: x")));
     }
 }

@@ -53,9 +53,11 @@ pub use ids::{CallId, ConversationId, IdError, KeyId, MessageId, PluginId, Plugi
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub use manifest::{
-    Command, ConfigFindings, ConfigSchema, DeclaredCode, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES,
-    Manifest, ManifestError, OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret,
-    SecretPolicies, VendorLock, VendoredPackage, fuzz_config, fuzz_manifest, operator_name, plugin_schema,
+    Annotations, Command, ConfigFindings, ConfigSchema, DeclaredCode, FieldType, Growth, Health, Hook, HookName,
+    MAX_MANIFEST_BYTES, MAX_TOOL_MISTAKES, Manifest, ManifestError, NameTaken, OnFailure, PluginType, Priority,
+    PythonRequirement, Requested, Runtime, Secret, SecretPolicies, Tool, ToolNames, ToolPattern, ToolPatternError,
+    ToolSchema, Tools, VendorLock, VendoredPackage, fuzz_config, fuzz_manifest, is_for_callers, mcp_name, model_name,
+    operator_name, plugin_schema,
 };
 pub use name::{NameError, PluginName};
 pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonical_name};

@@ -64,7 +64,7 @@ pub(super) const MOST: u64 = 1 << 40;
 pub(super) const MOST_CPUS: f64 = 1_000_000.0;
 
 /// Keys that later versions will give a meaning to.
-pub(super) const RESERVED: [&str; 4] = ["native", "mcp", "tools", "events"];
+pub(super) const RESERVED: [&str; 3] = ["native", "mcp", "events"];
 
 /// The top level.
 pub(super) const ROOT: &[Field] = &[
@@ -145,6 +145,11 @@ pub(super) const ROOT: &[Field] = &[
         || json!({ "type": "array", "items": super::schema::object(COMMAND) }),
     ),
     field("health", "How the plugin is watched.", || super::schema::object(HEALTH)),
+    field(
+        "tools",
+        "What models and other programs are offered; [] for nothing. Without it the plugin itself, with `execute`.",
+        || json!({ "type": "array", "maxItems": 128, "items": super::schema::object(TOOL) }),
+    ),
 ];
 
 /// `network`.
@@ -183,6 +188,35 @@ pub(super) const COMMAND: &[Field] = &[
     required("name", "The word, with its slash.", || json!({ "type": "string", "pattern": "^/[a-z0-9_-]{1,32}$" })),
     field("description", "What it does.", line),
     field("usage", "How it is typed.", line),
+];
+
+/// One entry of `tools`.
+pub(super) const TOOL: &[Field] = &[
+    required(
+        "name",
+        "Its own name, without the plugin's.",
+        || json!({ "type": "string", "pattern": "^[a-z0-9_-]{1,64}$" }),
+    ),
+    field("description", "What it does; models choose by it.", || json!({ "type": "string", "minLength": 1 })),
+    field(
+        "method",
+        "The method that is called (default: the tool's name).",
+        || json!({ "type": "string", "pattern": r"^\S{1,128}$" }),
+    ),
+    field("input", "JSON Schema (draft 2020-12) of the arguments (default: any object).", super::schema::of_object),
+    field("output", "JSON Schema (draft 2020-12) of the result; a result that does not fit is an error.", || {
+        super::schema::of_object()
+    }),
+    field("annotations", "What a call does, as far as the author says.", || super::schema::object(ANNOTATIONS)),
+    field("mcp", "Reserved for answers of MCP's own form.", || json!({ "const": "raw" })),
+];
+
+/// `annotations` of a tool.
+pub(super) const ANNOTATIONS: &[Field] = &[
+    field("read_only", "It changes nothing. Read-only tokens may call it.", || json!({ "type": "boolean" })),
+    field("destructive", "It may destroy something.", || json!({ "type": "boolean" })),
+    field("idempotent", "A second call with the same arguments changes nothing more.", || json!({ "type": "boolean" })),
+    field("open_world", "It deals with things outside, such as the web.", || json!({ "type": "boolean" })),
 ];
 
 /// `health`.

@@ -60,6 +60,7 @@ fn beyond(manifest: &Manifest, base: &Manifest) -> Vec<String> {
     if manifest.image != base.image {
         found.push(format!("image {}", manifest.image.as_deref().unwrap_or("of the runtime")));
     }
+    tools(manifest, base, &mut found);
     limits(manifest, base, &mut found);
     secrets(manifest, base, &mut found);
     found
@@ -102,6 +103,18 @@ fn hooks_and_commands(manifest: &Manifest, base: &Manifest, found: &mut Vec<Stri
     let known: BTreeSet<&str> = base.commands.iter().map(|command| command.name.as_str()).collect();
     let added = manifest.commands.iter().filter(|command| !known.contains(command.name.as_str()));
     found.extend(added.map(|command| format!("command {}", command.name)));
+}
+
+/// Every change of a tool counts: models read its texts, and tokens that only read go by its annotations.
+fn tools(manifest: &Manifest, base: &Manifest, found: &mut Vec<String>) {
+    let known = base.tools();
+    for tool in manifest.tools().offered(None) {
+        match known.offered(None).iter().find(|known| known.name == tool.name) {
+            None => found.push(format!("tool {}", tool.name)),
+            Some(known) if known != tool => found.push(format!("changed tool {}", tool.name)),
+            Some(_) => {}
+        }
+    }
 }
 
 /// What the operator's defaults are is not known here, so a limit that begins or ends to be written down counts.

@@ -15,6 +15,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tool;
 mod vendor;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,10 @@ pub use kind::{Command, FieldType, Health, Hook, HookName, OnFailure, PluginType
 pub use schema::plugin_schema;
 pub use text::PythonRequirement;
 pub use text::operator_name;
+pub use tool::{
+    Annotations, MAX_TOOL_MISTAKES, NameTaken, Tool, ToolNames, ToolPattern, ToolPatternError, ToolSchema, Tools,
+    is_for_callers, mcp_name, model_name,
+};
 pub use vendor::{VendorLock, VendoredPackage};
 
 use super::{NetworkRule, Permission, PluginName, ResourceRequest};
@@ -117,6 +122,9 @@ pub struct Manifest {
     /// How it is watched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// What it offers to models and other programs, where it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tools: Option<Vec<Tool>>,
 }
 
 /// Where a manifest comes from.
@@ -171,11 +179,28 @@ impl Manifest {
                 warnings.push(format!("`{rule}` under `network.allow` {why}"));
             }
         }
-        let listens = !self.hooks.is_empty() || !self.commands.is_empty();
-        if listens && !self.declares(Permission::ChatAccess) {
+        for tool in self.tools.iter().flatten().filter(|tool| tool.description.is_none()) {
+            warnings.push(format!("the tool `{}` has no `description`; models choose by it", tool.name));
+        }
+        if self.listens() && !self.declares(Permission::ChatAccess) {
             warnings.push("hooks and commands are never called without the permission `chat_access`".to_owned());
         }
         warnings
+    }
+
+    /// The tools of the plugin: those that it declares, else the plugin itself, with `execute` and any object.
+    pub fn tools(&self) -> Tools {
+        Tools::of(self)
+    }
+
+    /// Methods of tools that plugin.yaml names.
+    pub fn tool_methods(&self) -> impl Iterator<Item = &str> {
+        self.tools.iter().flatten().map(|tool| tool.method.as_str())
+    }
+
+    /// Whether it listens to the chat, so that it may have no `execute`.
+    pub fn listens(&self) -> bool {
+        !self.hooks.is_empty() || !self.commands.is_empty()
     }
 
     /// Tells whether the manifest lists the permission, required or optional.

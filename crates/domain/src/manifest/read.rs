@@ -8,7 +8,7 @@ use semver::{Version, VersionReq};
 
 use super::fields::{self, COMMAND, HEALTH, HOOK, MOST, MOST_CPUS, NETWORK, RESERVED, RESOURCES, ROOT};
 use super::kind::{Command, Health, Hook, OnFailure, PluginType, Priority, Runtime};
-use super::{MAX_MANIFEST_BYTES, Manifest, ManifestError, Origin, config, text};
+use super::{MAX_MANIFEST_BYTES, Manifest, ManifestError, Origin, config, text, tool};
 use crate::permission::hint;
 use crate::yaml::{self, Fields, Limits, Mistakes, Place};
 use crate::{Code, NameError, NetworkRule, Permission, PluginName, Refusal, ResourceRequest, Word, escape};
@@ -75,6 +75,7 @@ fn read_root(fields: &Fields<'_>, mistakes: &Mistakes, origin: Origin) -> Option
         hooks: read_hooks(fields),
         commands: read_commands(fields),
         health: fields.get("health").and_then(|place| read_health(&place)),
+        tools: tool::read(fields, name.as_ref(), origin),
         permissions: permissions.into_iter().map(|found| found.0).collect(),
         optional_permissions: optional_permissions.into_iter().map(|found| found.0).collect(),
         name: name?,

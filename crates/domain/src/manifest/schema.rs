@@ -42,6 +42,11 @@ pub(super) fn object(table: &'static [Field]) -> Value {
     schema
 }
 
+/// A JSON Schema of an object.
+pub(super) fn of_object() -> Value {
+    json!({ "allOf": [{ "$ref": DRAFT }], "required": ["type"], "properties": { "type": { "const": "object" } } })
+}
+
 /// `config_schema` in both of its forms.
 pub(super) fn config() -> Value {
     let is_schema = json!({

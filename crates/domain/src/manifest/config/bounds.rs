@@ -20,17 +20,27 @@ const MAX_CHAIN: usize = 32;
 const FORBIDDEN: [&str; 7] =
     ["$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary"];
 
-/// Says why the schema may not be used, if it may not.
-pub(super) fn check(schema: &Value) -> Result<(), String> {
+/// What a schema costs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::manifest) struct Weight {
+    /// Values with every reference written out.
+    pub(in crate::manifest) values: u64,
+    /// Patterns.
+    pub(in crate::manifest) patterns: usize,
+}
+
+/// What the schema costs, or why it may not be used.
+pub(in crate::manifest) fn weigh(schema: &Value) -> Result<Weight, String> {
     let mut weights = Weights { root: schema, known: HashMap::new(), chain: 0, patterns: 0 };
-    let expanded = weights.of(schema)?;
-    if expanded > MAX_EXPANDED {
+    let values = weights.of(schema)?;
+    if values > MAX_EXPANDED {
         return Err(format!("the schema has more than {MAX_EXPANDED} values once every `$ref` is written out"));
     }
-    if weights.patterns > MAX_PATTERNS {
-        return Err(format!("the schema has {} patterns; at most {MAX_PATTERNS} are accepted", weights.patterns));
+    let patterns = weights.patterns;
+    if patterns > MAX_PATTERNS {
+        return Err(format!("the schema has {patterns} patterns; at most {MAX_PATTERNS} are accepted"));
     }
-    Ok(())
+    Ok(Weight { values, patterns })
 }
 
 struct Weights<'a> {

@@ -52,7 +52,7 @@ impl Manifest {
             Ok(checker) => checker,
             Err(why) => return root.fail(why),
         };
-        let errors = match checker.errors(json) {
+        let errors = match checker.errors(schema.to_json_schema(), json) {
             Ok(errors) => errors,
             Err(why) => return root.fail(why.to_string()),
         };

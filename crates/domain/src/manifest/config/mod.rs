@@ -12,7 +12,7 @@ mod secret;
 mod tests;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
@@ -23,7 +23,10 @@ pub(super) use field::{FIELD_KEYS, SECRET_KEYS};
 pub(super) use read::read;
 pub use secret::{Secret, SecretPolicies};
 
-use self::work::{Budget, TooMuchWork};
+pub(super) use bounds::{Weight, weigh};
+pub(super) use work::Budget;
+
+use self::work::{TooMuchWork, find_patterns};
 use super::FieldType;
 use crate::{FieldError, escape, yaml};
 
@@ -82,7 +85,7 @@ impl ConfigSchema {
             Ok(checker) => checker,
             Err(why) => return ConfigFindings::unchecked(why),
         };
-        let errors = match checker.errors(config) {
+        let errors = match checker.errors(&self.schema, config) {
             Ok(errors) => errors,
             Err(why) => return ConfigFindings::unchecked(why.to_string()),
         };
@@ -141,7 +144,7 @@ impl ConfigFindings {
 }
 
 /// What is wrong with one value, without the value.
-fn message(error: &ValidationError<'_>) -> String {
+pub(super) fn message(error: &ValidationError<'_>) -> String {
     let ValidationErrorKind::Type { kind } = error.kind() else { return escape(&error.masked().to_string()) };
     let expected = match kind {
         TypeKind::Single(expected) => expected.to_string(),
@@ -170,30 +173,31 @@ const MAX_ERRORS: usize = 100;
 const MAX_COLLECTED_STEPS: u64 = 20_000;
 
 /// A compiled schema.
-struct Checker<'a> {
-    schema: &'a Value,
+pub(super) struct Checker {
     validator: jsonschema::Validator,
+    /// What each pattern costs.
+    patterns: HashMap<String, u64>,
 }
 
-impl<'a> Checker<'a> {
+impl Checker {
     /// Compiles a schema. Patterns run in linear time: a backtracking engine would let a plugin stop the service.
-    fn new(schema: &'a Value) -> Result<Self, String> {
+    pub(super) fn new(schema: &Value) -> Result<Self, String> {
         let patterns = jsonschema::PatternOptions::regex().size_limit(1 << 20).dfa_size_limit(1 << 20);
         let validator = jsonschema::options()
             .with_draft(jsonschema::Draft::Draft202012)
             .with_pattern_options(patterns)
             .build(schema)
             .map_err(|error| format!("not a usable JSON Schema: {}", escape(&error.to_string())))?;
-        Ok(Self { schema, validator })
+        Ok(Self { validator, patterns: find_patterns(schema) })
     }
 
     /// What is wrong with the value. Refuses to look where that would take too long.
-    fn errors<'v>(&'v self, value: &'v Value) -> Result<Vec<ValidationError<'v>>, TooMuchWork> {
-        self.errors_within(&mut Budget::new(self.schema), value)
+    fn errors<'v>(&'v self, schema: &Value, value: &'v Value) -> Result<Vec<ValidationError<'v>>, TooMuchWork> {
+        self.errors_within(&mut Budget::of(self, schema, Budget::MAX_STEPS), value)
     }
 
     /// The same for one of several values that share a budget.
-    fn errors_within<'v>(
+    pub(super) fn errors_within<'v>(
         &'v self,
         budget: &mut Budget<'_>,
         value: &'v Value,

@@ -22,7 +22,7 @@ pub(in crate::manifest) fn read(place: &Place<'_>, mistakes: &yaml::Mistakes, or
     if origin == Origin::Accepted {
         return Some(ConfigSchema { source, schema, secrets });
     }
-    if let Err(why) = bounds::check(&schema) {
+    if let Err(why) = bounds::weigh(&schema) {
         place.fail(why);
         return None;
     }
@@ -121,7 +121,7 @@ fn check_defaults(config: &ConfigSchema, place: &Place<'_>, strip: &str) {
         Ok(checker) => checker,
         Err(why) => return place.fail(why),
     };
-    let mut budget = Budget::new(&config.schema);
+    let mut budget = Budget::of(&checker, &config.schema, Budget::MAX_STEPS);
     for (name, default) in config.defaults() {
         let pointer = format!("/{}", yaml::pointer_token(&name));
         let instance = Value::Object(Map::from_iter([(name, default)]));

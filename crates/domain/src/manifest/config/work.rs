@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
+use super::Checker;
+
 /// Steps that one check may take. A step of the validator takes a microsecond at the most.
 const MAX_STEPS: u64 = 400_000;
 
@@ -21,21 +23,25 @@ const BYTES_PER_STEP: usize = 64;
 
 /// Checking takes more steps than are accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("checking it takes more than {MAX_STEPS} steps; use a simpler `config_schema`, or smaller values")]
-pub(super) struct TooMuchWork;
+#[error("checking it takes more than {MAX_STEPS} steps; use a simpler schema, or smaller values")]
+pub(in crate::manifest) struct TooMuchWork;
 
 /// What is left of the steps of one check.
 #[derive(Debug)]
-pub(super) struct Budget<'a> {
+pub(in crate::manifest) struct Budget<'a> {
     root: &'a Value,
     left: u64,
     /// Steps for each byte, by pattern.
-    patterns: HashMap<&'a str, u64>,
+    patterns: &'a HashMap<String, u64>,
 }
 
 impl<'a> Budget<'a> {
-    pub(super) fn new(schema: &'a Value) -> Self {
-        Self { root: schema, left: MAX_STEPS, patterns: HashMap::new() }
+    /// The steps that a check may take at the most.
+    pub(in crate::manifest) const MAX_STEPS: u64 = MAX_STEPS;
+
+    /// So many steps for values that are checked with this schema, which the checker was made of.
+    pub(in crate::manifest) fn of(checker: &'a Checker, schema: &'a Value, steps: u64) -> Self {
+        Self { root: schema, left: steps, patterns: &checker.patterns }
     }
 
     /// Takes what it costs to check the value with the schema, and tells how many steps that is.
@@ -139,10 +145,34 @@ impl<'a> Budget<'a> {
         definition.map_or(Ok(()), |definition| self.check(definition, value))
     }
 
-    fn pattern(&mut self, pattern: &'a str, bytes: usize) -> Result<(), TooMuchWork> {
-        let steps = *self.patterns.entry(pattern).or_insert_with(|| pattern_steps(pattern));
+    fn pattern(&mut self, pattern: &str, bytes: usize) -> Result<(), TooMuchWork> {
+        let steps = self.patterns.get(pattern).copied().unwrap_or(MOST_PATTERN_STEPS);
         self.take(1_u64.saturating_add(count(bytes).saturating_mul(steps)))
     }
+}
+
+/// Every pattern of a schema, with the steps for each byte that it looks at.
+pub(super) fn find_patterns(schema: &Value) -> HashMap<String, u64> {
+    let mut found = HashMap::new();
+    let mut open = vec![schema];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Array(items) => open.extend(items),
+            Value::Object(members) => {
+                if let Some(Value::String(pattern)) = members.get("pattern") {
+                    found.entry(pattern.clone()).or_insert_with(|| pattern_steps(pattern));
+                }
+                if let Some(Value::Object(patterns)) = members.get("patternProperties") {
+                    for pattern in patterns.keys() {
+                        found.entry(pattern.clone()).or_insert_with(|| pattern_steps(pattern));
+                    }
+                }
+                open.extend(members.values());
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// Steps for each byte that a pattern looks at.

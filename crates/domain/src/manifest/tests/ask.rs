@@ -72,6 +72,7 @@ fn every_kind_of_more_is_named() {
             "command /myplugin",
             "runtime python",
             "image python",
+            "tool sum-up",
             "memory_mb 512",
             "cpu_shares 1024",
             "pids 64",

@@ -44,6 +44,13 @@ config_schema:
 hooks: [on_message, { name: on_file_upload, priority: HIGH, timeout_ms: 200, on_failure: block }]
 commands: [{ name: /myplugin, description: Run it, usage: "/myplugin [args]" }]
 health: { interval_seconds: 30 }
+tools:
+  - name: sum-up
+    description: Sums up
+    method: execute
+    input: { type: object, properties: { text: { type: string } }, required: [text] }
+    output: { type: object }
+    annotations: { read_only: true, destructive: false, idempotent: true, open_world: false }
 x-note: { anything: [1, true] }
 "#;
 

@@ -68,7 +68,7 @@ fn a_name_in_the_form_of_an_id_has_its_own_code() {
 
 #[test]
 fn reserved_runtimes_and_keys_are_never_accepted_and_dead() {
-    for runtime in ["native", "mcp", "tools", "events"] {
+    for runtime in ["native", "mcp", "events"] {
         let error = refused(with(&format!("runtime: {runtime}")));
         assert_eq!((error.code(), error.fields()[0].pointer.as_str()), (Code::RuntimeUnsupported, "/runtime"));
         assert_mistake(&format!("{runtime}: []"), &format!("/{runtime}"), "reserved");

@@ -31,8 +31,14 @@ fn schema_accepts(text: &str) -> bool {
 #[test]
 fn schema_and_parser_accept_the_same() {
     let json_schema = "config_schema: { type: object, properties: { a: { type: string } } }";
-    for text in [FULL, &with(""), &with("hooks: [on_message]"), &with(json_schema), &with("x-a: 1\nhealth: { x-b: 2 }")]
-    {
+    for text in [
+        FULL,
+        &with(""),
+        &with("hooks: [on_message]"),
+        &with("tools: []"),
+        &with(json_schema),
+        &with("x-a: 1\nhealth: { x-b: 2 }"),
+    ] {
         accepted(text);
         assert!(schema_accepts(text), "{text}");
     }
@@ -44,7 +50,15 @@ fn schema_and_parser_refuse_the_same() {
         "verison: 1",
         "type: plugin",
         "runtime: native",
-        "tools: []",
+        "tools: {}",
+        "tools: [{ name: A }]",
+        "tools: [{ description: x }]",
+        "tools: [{ name: a, method: 'b c' }]",
+        "tools: [{ name: a, input: {} }]",
+        "tools: [{ name: a, input: { type: object, properties: { x: { type: text } } } }]",
+        "tools: [{ name: a, output: { type: array } }]",
+        "tools: [{ name: a, annotations: { read_only: 'yes' } }]",
+        "tools: [{ name: a, annotations: { readOnly: true } }]",
         "permissions: ['*']",
         "permissions: chat_access",
         "permissions: [chat_access, chat_access]",
