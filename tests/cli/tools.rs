@@ -24,6 +24,20 @@ fn tools_come_from_type_hints_and_nothing_is_run() {
     assert!(!base.path().join("ran").exists() && !base.path().join("demo/ran").exists(), "the code was run");
     let json = plugbay(base.path(), &["tools", "demo", "--json"]).ok().json();
     assert_eq!(json["tools"][1]["method"], "list_all");
+    // It is written where the old one stood, and the rest stays.
+    let manifest = base.path().join("demo/plugin.yaml");
+    let before = "name: sum-up # mine\nversion: 1.0.0\n\ntools:\n- {name: list, method: list_all, annotations: {read_only: true}}\n# last\nmain: main.py\n";
+    fs::write(&manifest, before).unwrap();
+    plugbay(base.path(), &["tools", "demo", "--write"]).ok();
+    let written = fs::read_to_string(&manifest).unwrap();
+    let section = wanted.replace(
+        "name: \"list_all\"\n    method: \"list_all\"\n    input: {\"type\":\"object\"}\n",
+        "name: \"list\"\n    method: \"list_all\"\n    input: {\"type\":\"object\"}\n    annotations: {\"read_only\":true}\n",
+    );
+    assert_eq!(written, format!("name: sum-up # mine\nversion: 1.0.0\n\n{section}# last\nmain: main.py\n"));
+    plugbay(base.path(), &["validate", "demo"]).ok();
+    plugbay(base.path(), &["tools", "demo", "--write"]).ok();
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), written, "twice is once");
     fs::write(base.path().join("demo/main.py"), "class P(\n").unwrap();
     plugbay(base.path(), &["tools", "demo"]).failed(1, "fix: plugbay validate demo");
     let script = plugin("name: demo\nversion: 1.0.0\nmain: main.py\nruntime: stdio\n");

@@ -56,6 +56,28 @@ fn classes_and_handlers_are_missed() {
 }
 
 #[test]
+fn methods_of_tools_are_missed() {
+    let code = "import plugbay\nfrom base import Base\nclass P(Base):\n    def execute(self, context): ...\n    \
+                @plugbay.method\n    def count(self, context): yield 1\n    def hidden(self, context): ...\n";
+    let base =
+        ("base.py", "import plugbay\nclass Base(plugbay.Plugin):\n    @plugbay.method\n    def far(self, c): ...\n");
+    let run = |tools: &str| {
+        let base = python(&format!("tools: {tools}\n"), &[base, ("main.py", code)]);
+        plugbay(base.path(), &["validate", "demo"])
+    };
+    for (tools, told) in [
+        ("[{ name: coun }]", "4:17: error: `P` has no method `coun`; did you mean `count`?"),
+        ("[{ name: a, method: gone }]", "4:28: error: `P` has no method `gone`"),
+        ("[{ name: hidden }]", "error: `P` does not offer `hidden` to callers; put @plugbay.method before it"),
+        ("[{ name: count, output: { type: object } }]", "error: `count` gives its answer in parts"),
+    ] {
+        let run = run(tools).failed(4, "error: plugin.yaml is not valid");
+        assert!(run.stderr.contains(told), "{tools}: {}", run.stderr);
+    }
+    run("[{ name: count }, { name: far }, { name: run, method: execute, output: { type: object } }]").ok();
+}
+
+#[test]
 fn what_only_running_the_code_would_tell_is_not_told() {
     let hooks = "class: P\npermissions: [chat_access]\nhooks: [on_message]\ncommands: [{ name: /roll }]\n";
     let handlers = "def on_message(m): ...\ndef on_command(c, a): ...\n";

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{MAX_MANIFEST_BYTES, PythonRequirement, Runtime, text};
+use super::{MAX_MANIFEST_BYTES, PythonRequirement, Runtime, is_for_callers, text};
 use crate::FieldError;
 use crate::yaml::{self, Fields, Limits, Mistakes, Node, Place, Value};
 
@@ -19,6 +19,10 @@ pub struct DeclaredCode {
     pub class: Option<String>,
     /// Names of hooks, each with the pointer to its place.
     pub hooks: Vec<(String, String)>,
+    /// Methods of tools, each with the pointer to its place.
+    pub tools: Vec<(String, String)>,
+    /// Those of them whose tool has a schema of its result.
+    pub with_output: Vec<String>,
     /// Whether there are commands.
     pub has_commands: bool,
     /// Whether there are packages to fetch.
@@ -45,10 +49,23 @@ impl DeclaredCode {
         let (class, is_built) = (line(&fields, "class"), fields.get("build").is_some());
         let has = |key: &str| fields.get(key).is_some_and(|place| is_filled(place.node()));
         let (has_commands, has_dependencies) = (has("commands"), has("dependencies"));
+        let (tools, with_output) = tools(&fields);
         let (hooks, python) = (hooks(&fields), fields.get("python").and_then(|place| place.parse()));
         drop(fields);
         drop(place);
-        Some(Self { path, is_built, runtime, class, hooks, has_commands, has_dependencies, python, root })
+        Some(Self {
+            path,
+            is_built,
+            runtime,
+            class,
+            hooks,
+            tools,
+            with_output,
+            has_commands,
+            has_dependencies,
+            python,
+            root,
+        })
     }
 
     /// A mistake about the value that a JSON Pointer leads to, with its place.
@@ -76,18 +93,36 @@ fn hooks(fields: &Fields<'_>) -> Vec<(String, String)> {
     place.list().iter().filter_map(named).collect()
 }
 
+type ToolMethods = (Vec<(String, String)>, Vec<String>);
+
+fn tools(fields: &Fields<'_>) -> ToolMethods {
+    let (mut tools, mut with_output) = (Vec::new(), Vec::new());
+    for item in fields.get("tools").map(|place| place.list()).unwrap_or_default() {
+        let Some(inner) = item.some_fields() else { continue };
+        let Some(place) = inner.get("method").or_else(|| inner.get("name")) else { continue };
+        let Some(method) = place.line().filter(|method| is_for_callers(method)) else { continue };
+        if inner.get("output").is_some() {
+            with_output.push(method.to_owned());
+        }
+        tools.push((method.to_owned(), place.pointer().to_owned()));
+    }
+    (tools, with_output)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn code_is_found_beside_mistakes() {
-        let text =
-            "name: 7\nmain: a.py\nclass: P\nhooks:\n  - on_message\n  - { name: on_file_upload, priority: HIGH }\n";
+        let text = "name: 7\nmain: a.py\nclass: P\nhooks:\n  - on_message\n  - { name: on_file_upload, priority: HIGH }\ntools: [{ name: a }, { name: b, method: c, output: {} }, 1]\n";
         let declared = DeclaredCode::find(text.as_bytes()).unwrap();
         assert_eq!((declared.runtime, declared.class.as_deref()), (Some(Runtime::Python), Some("P")));
         let hooks: Vec<_> = declared.hooks.iter().map(|(name, at)| (name.as_str(), at.as_str())).collect();
         assert_eq!(hooks, [("on_message", "/hooks/0"), ("on_file_upload", "/hooks/1/name")]);
+        let tools: Vec<_> = declared.tools.iter().map(|(name, at)| (name.as_str(), at.as_str())).collect();
+        assert_eq!(tools, [("a", "/tools/0/name"), ("c", "/tools/1/method")]);
+        assert_eq!(declared.with_output, ["c"]);
         let mistake = declared.mistake("/hooks/1/name", "no");
         assert_eq!((mistake.line, mistake.column), (Some(6), Some(13)));
         assert!(!declared.has_commands && !declared.has_dependencies && !declared.is_built);

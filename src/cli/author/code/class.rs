@@ -22,14 +22,14 @@ const MAX_BASES: usize = 32;
 
 /// Whether something is there, as far as can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum There {
+pub(super) enum There {
     Yes,
     No,
     Unknown,
 }
 
 /// Whether the class or one above it has this name.
-fn has(
+pub(super) fn has(
     analysis: &Analysis,
     module: &Module,
     class: &Class,
@@ -68,7 +68,7 @@ fn has(
 }
 
 /// The class of a dotted name: of the same file, or of another one of the package.
-fn find<'a>(analysis: &'a Analysis, module: &'a Module, name: &str) -> Option<(&'a Module, &'a Class)> {
+pub(super) fn find<'a>(analysis: &'a Analysis, module: &'a Module, name: &str) -> Option<(&'a Module, &'a Class)> {
     let Some((path, class)) = name.rsplit_once('.') else { return Some((module, module.class(name)?)) };
     let file = path.replace('.', "/");
     let folder = module.path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -87,6 +87,7 @@ impl Look<'_> {
             None => self.only_class(&main),
         };
         self.handlers(&main, class.as_ref());
+        self.tools(&main, class.as_ref());
         self.near_misses(&main, class.as_ref());
     }
 

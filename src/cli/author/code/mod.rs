@@ -3,6 +3,7 @@
 
 mod class;
 mod imports;
+mod offered;
 mod program;
 
 use std::collections::BTreeMap;
