@@ -64,5 +64,6 @@ mod surroundings;
 mod trial;
 mod switching;
 mod this_machine;
+mod tools;
 mod updates;
 mod volumes;

@@ -15,7 +15,9 @@ use futures_util::future::FutureExt as _;
 use plugbay::config::Config;
 use plugbay::databases::Databases;
 use plugbay::denials::Denials;
-use plugbay::domain::{DataId, Grants, Isolation, PluginConfig, PluginName, ResourceLimits, SessionId, SystemClock};
+use plugbay::domain::{
+    DataId, Grants, Isolation, PluginConfig, PluginName, ResourceLimits, SessionId, SystemClock, Tools,
+};
 use plugbay::egress::{Egress, Exit, SystemResolver};
 use plugbay::host::{Asker, Host, HostParts, Rush, Uplink, Web};
 use plugbay::protocol::{Initialize, PluginIdentity};
@@ -155,6 +157,7 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
         spec,
         methods: Vec::new(),
         commands: Vec::new(),
+        tools: Tools::default(),
         limits: SessionLimits { message_bytes: 4 << 20, start: START, health_interval: START },
         run_dir: folder.path().to_owned(),
     };

@@ -29,5 +29,6 @@ mod reach;
 mod requires;
 mod scan;
 mod tokens;
+mod tools;
 mod update;
 mod verification;

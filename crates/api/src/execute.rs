@@ -16,7 +16,7 @@ use plugbay_wire::{ChunkEvent, ExecuteAnswer, ExecuteRequest, ProgressEvent};
 use super::called::Called;
 use super::connections::Connection;
 use super::openapi::RunProblems;
-use super::permit::{Execute, Permit};
+use super::permit::{CallMethod, Permit};
 use super::problem::Problem;
 use super::stream::{COMMENT, KEEP_ALIVE, event, response};
 use super::{App, body, request, request_id, view};
@@ -32,7 +32,7 @@ const ENVELOPE_BYTES: usize = 1024;
             description = "What the plugin answered; with `Accept: text/event-stream` the events `chunk` and `progress` as they come, then `result` or `error`"),
         RunProblems))]
 pub(super) async fn execute(
-    permit: Permit<Execute>,
+    permit: Permit<CallMethod>,
     app: Data<App>,
     id: Called,
     request: HttpRequest,

@@ -31,6 +31,7 @@ mod server;
 mod stream;
 mod system;
 mod tokens;
+mod tools;
 mod update;
 mod view;
 mod vocabulary;

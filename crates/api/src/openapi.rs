@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plugbay_domain::Code;
-use plugbay_wire::{FieldProblem, ProblemBody, ProgressEvent, StatusFilter};
+use plugbay_wire::{FieldProblem, ProblemBody, ProgressEvent, StatusFilter, ToolForm};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder, Schema, Type,
@@ -12,7 +12,7 @@ use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::{
     audit, chat, config, execute, install, keys, metrics, permissions, plugins, problems, running, scans, system,
-    tokens, update, vocabulary,
+    tokens, tools, update, vocabulary,
 };
 
 #[derive(OpenApi)]
@@ -37,10 +37,10 @@ use super::{
         scans::show, scans::again, permissions::show, permissions::approve, permissions::revoke,
         chat::conversations, chat::begin, chat::messages, chat::post,
         keys::list, keys::add, keys::revoke,
-        tokens::list, tokens::create, tokens::revoke,
+        tokens::list, tokens::create, tokens::revoke, tools::list,
         audit::list, audit::verify,
     ),
-    components(schemas(ProblemBody, FieldProblem, ProgressEvent, StatusFilter)),
+    components(schemas(ProblemBody, FieldProblem, ProgressEvent, StatusFilter, ToolForm)),
     tags(
         (name = "plugins", description = "Install, look up, update, uninstall"),
         (name = "running", description = "Enable, call, watch, disable"),
@@ -48,6 +48,7 @@ use super::{
         (name = "permissions", description = "What plugins may do to others, and who decided it"),
         (name = "chat", description = "Messages, and what plugins say about them"),
         (name = "keys", description = "Signing keys the operator trusts"),
+        (name = "tools", description = "What models and other programs may call"),
         (name = "tokens", description = "Who may call"),
         (name = "audit", description = "What was done, in a chain that shows any change"),
         (name = "system", description = "The service itself"),

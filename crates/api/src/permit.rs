@@ -24,6 +24,9 @@ use super::{App, body};
 pub(super) trait Need {
     /// The scope.
     const SCOPE: Scope;
+
+    /// Whether the handler itself sees to it that a token for some tools calls no more than these.
+    const KEEPS_TO_TOOLS: bool = false;
 }
 
 macro_rules! needs {
@@ -38,7 +41,25 @@ macro_rules! needs {
     )* };
 }
 
-needs! { Read Execute Operate Install Approve Trust Audit Admin }
+needs! { Execute Operate Install Approve Trust Audit Admin }
+
+/// Needs the scope `read`, and calls no plugin.
+#[derive(Debug)]
+pub(super) enum Read {}
+
+impl Need for Read {
+    const SCOPE: Scope = Scope::Read;
+    const KEEPS_TO_TOOLS: bool = true;
+}
+
+/// Needs the scope `execute` for a call of one method, which the fleet compares with the tools of the token.
+#[derive(Debug)]
+pub(super) enum CallMethod {}
+
+impl Need for CallMethod {
+    const SCOPE: Scope = Scope::Execute;
+    const KEEPS_TO_TOOLS: bool = true;
+}
 
 /// A caller whose token has the scope `N`.
 #[derive(Debug)]
@@ -60,7 +81,12 @@ impl<N: Need> FromRequest for Permit<N> {
                     Err(problem)
                 }))
             }
-            found => Either::Left(ready(found.map(|caller| Self(caller, PhantomData)))),
+            found => Either::Left(ready(found.and_then(|caller| {
+                if !N::KEEPS_TO_TOOLS {
+                    caller.require_every_method().map_err(ServiceError::from)?;
+                }
+                Ok(Self(caller, PhantomData))
+            }))),
         }
     }
 }

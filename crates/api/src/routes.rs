@@ -7,7 +7,7 @@ use plugbay_runtime::metrics::HttpMeters;
 use super::problem::Problem;
 use super::{
     audit, called, chat, config, docs, execute, install, keys, metrics, pages, permissions, plugins, problems, running,
-    scans, system, tokens, update,
+    scans, system, tokens, tools, update,
 };
 
 /// The address that nearly all requests are for.
@@ -48,6 +48,7 @@ pub(super) fn configure(config: &mut ServiceConfig, meters: &HttpMeters) {
         )
         .service(at("/api/keys", "GET, HEAD, POST").route(look().to(keys::list)).route(post().to(keys::add)))
         .service(at("/api/keys/{key_id}", "DELETE").route(delete().to(keys::revoke)))
+        .service(at("/api/tools", "GET, HEAD").route(look().to(tools::list)))
         .service(at("/api/tokens", "GET, HEAD, POST").route(look().to(tokens::list)).route(post().to(tokens::create)))
         .service(at("/api/tokens/{id}", "DELETE").route(delete().to(tokens::revoke)))
         .service(at("/api/audit", "GET, HEAD").route(look().to(audit::list)))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use plugbay_domain::{FieldError, RequestRate, ScopeSet, Timestamp};
+use plugbay_domain::{FieldError, RequestRate, Scope, ScopeSet, Timestamp};
 use plugbay_operations as operations;
 use plugbay_operations::NewTokenRequest;
 use plugbay_wire::{NewToken, TokenCreated, TokenList, TokenView};
@@ -14,6 +14,9 @@ use super::openapi::{ChangeProblems, LookProblems, SendProblems};
 use super::permit::{Admin, NoBody, Permit};
 use super::problem::Problem;
 use super::{App, body, view};
+
+/// Patterns of tools of one token.
+const MAX_TOOL_PATTERNS: usize = 256;
 
 /// Lists tokens.
 #[utoipa::path(get, path = "/api/tokens", operation_id = "listTokens", tag = "tokens",
@@ -53,6 +56,19 @@ fn checked(new: NewToken, now: Timestamp) -> Result<NewTokenRequest, Problem> {
     if plugins.as_ref().is_some_and(Vec::is_empty) {
         fields.0.push(FieldError::at("/plugins", "at least one name pattern is needed; leave it out for all plugins"));
     }
+    let tools = new.tools.map(|patterns| fields.parse_all("/tools", &patterns));
+    if tools.as_ref().is_some_and(|tools| tools.is_empty() || tools.len() > MAX_TOOL_PATTERNS) {
+        let message = format!("expected 1 to {MAX_TOOL_PATTERNS} patterns; leave it out for every method");
+        fields.0.push(FieldError::at("/tools", message));
+    }
+    if tools.is_some() || new.read_only {
+        let more = |scope: &&Scope| !matches!(scope, Scope::Read | Scope::Execute);
+        if let Some(scope) = scopes.as_ref().and_then(|scopes| scopes.as_slice().iter().find(more)) {
+            let message =
+                format!("a token for tools has the scopes read and execute alone; `{scope}` leads around them");
+            fields.0.push(FieldError::at("/scopes", message));
+        }
+    }
     let expires_at: Option<Timestamp> = fields.parse("/expires_at", new.expires_at.as_deref());
     if expires_at.is_some_and(|end| end <= now) {
         fields.0.push(FieldError::at("/expires_at", "expected a time to come"));
@@ -62,7 +78,7 @@ fn checked(new: NewToken, now: Timestamp) -> Result<NewTokenRequest, Problem> {
     fields.finish()?;
     let scopes =
         scopes.ok_or_else(|| Problem::fields(vec![FieldError::at("/scopes", "at least one scope is needed")]))?;
-    Ok(NewTokenRequest { label, scopes, plugins, expires_at, rate })
+    Ok(NewTokenRequest { label, scopes, plugins, tools, read_only: new.read_only, expires_at, rate })
 }
 
 /// Revokes a token at once.

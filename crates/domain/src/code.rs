@@ -189,6 +189,8 @@ codes! {
     ConversationUnknown "conversation-unknown" NotFound "There is no such conversation" "GET /api/chat/conversations lists them; the least recently used ones are dropped";
     ConversationOutOfReach "conversation-out-of-reach" Refused "The plugin may not use this conversation" "use the conversation of the message, file or command that is being handled";
     HookBlocked "hook-blocked" Conflict "A plugin refused the message" "change the message, or disable the plugin that refuses it";
+    ToolNameTaken "tool-name-taken" Conflict "Models could not tell two tools apart" "plugbay disable the other plugin, or rename the tool in plugin.yaml";
+    ToolArgumentsInvalid "tool-arguments-invalid" Refused "The arguments do not fit the tool" "send what the tool's schema in GET /api/tools asks for";
     CommandTaken "command-taken" Conflict "Another enabled plugin has the command" "plugbay disable the other plugin, or rename the command in plugin.yaml";
     CommandInvalid "command-invalid" Refused "The words of a command cannot be told apart" "close every quote, and write a backslash as \\\\";
     CallTooDeep "call-too-deep" Refused "Plugins call each other too deep" "let plugins call each other at most four deep";

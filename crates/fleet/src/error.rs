@@ -86,6 +86,10 @@ impl Refusal for FleetError {
     }
 
     fn fields(&self) -> &[FieldError] {
-        if let Self::ConfigIncomplete { fields, .. } = self { fields } else { &[] }
+        match self {
+            Self::ConfigIncomplete { fields, .. } => fields,
+            Self::Plugin(problem) => &problem.fields,
+            _ => &[],
+        }
     }
 }

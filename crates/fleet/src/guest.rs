@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugbay_config::ExternalScanner;
-use plugbay_domain::{CallId, Chain, DataId, Origin, PluginConfig, PluginId, PluginName, ResourceLimits, SessionId};
+use plugbay_domain::{
+    CallId, Chain, DataId, Origin, PluginConfig, PluginId, PluginName, ResourceLimits, SessionId, Tools,
+};
 use plugbay_protocol::{Initialize, Payload, PluginIdentity};
 use plugbay_sandbox::{EntryPoint, Network, SandboxSpec};
 use plugbay_session::host::{Asker, Host};
@@ -131,6 +133,7 @@ fn launch_order(fleet: &Fleet, program: &ExternalScanner, package: &Path) -> Lau
         spec,
         methods: vec![METHOD.to_owned()],
         commands: Vec::new(),
+        tools: Tools::default(),
         limits: order::session_limits(fleet),
         run_dir: fleet.config.server.run_dir.clone(),
         config_revision: 0,

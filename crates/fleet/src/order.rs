@@ -59,6 +59,7 @@ pub async fn launch_order(fleet: &Fleet, member: &Member, subject: &Subject) -> 
         methods: promised_methods(manifest),
         commands: promised_commands(manifest),
         limits: session_limits(fleet),
+        tools: manifest.tools(),
         run_dir: fleet.config.server.run_dir.clone(),
         config_revision,
     })
@@ -128,7 +129,8 @@ fn entry_point(manifest: &Manifest) -> EntryPoint {
         }
         Runtime::Stdio => EntryPoint::Stdio { program },
         Runtime::Exec => {
-            let methods = std::iter::once("execute".to_owned()).chain(promised_methods(manifest)).collect();
+            let others = promised_methods(manifest).into_iter().filter(|method| method != "execute");
+            let methods = std::iter::once("execute".to_owned()).chain(others).collect();
             EntryPoint::Exec { program, methods }
         }
     }
@@ -140,6 +142,7 @@ fn promised_methods(manifest: &Manifest) -> Vec<String> {
     if !manifest.commands.is_empty() && !methods.iter().any(|method| method == COMMAND_HANDLER) {
         methods.push(COMMAND_HANDLER.to_owned());
     }
+    methods.extend(manifest.tool_methods().map(ToOwned::to_owned));
     methods
 }
 

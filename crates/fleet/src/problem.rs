@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use plugbay_domain::{CallId, Code, PluginName};
+use plugbay_domain::{CallId, Code, FieldError, PluginName};
 
 use crate::FleetError;
 
@@ -28,6 +28,8 @@ pub struct PluginProblem {
     pub log_tail: Vec<String>,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// The single values that are wrong.
+    pub fields: Vec<FieldError>,
 }
 
 impl PluginProblem {
@@ -43,6 +45,7 @@ impl PluginProblem {
             signal: None,
             log_tail: Vec::new(),
             retry_after: None,
+            fields: Vec::new(),
         }
     }
 
@@ -55,6 +58,12 @@ impl PluginProblem {
     #[must_use]
     pub fn with_how(self, how: impl Into<String>) -> Self {
         Self { how: Some(how.into()), ..self }
+    }
+
+    /// The same with the single values that are wrong.
+    #[must_use]
+    pub(crate) fn with_fields(self, fields: Vec<FieldError>) -> Self {
+        Self { fields, ..self }
     }
 
     /// The same of a call.

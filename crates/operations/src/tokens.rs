@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use plugbay_domain::{Digest, NamePattern, RequestRate, Scope, ScopeSet, Timestamp, TokenId, escape};
+use plugbay_domain::{Digest, NamePattern, RequestRate, Scope, ScopeSet, Timestamp, TokenId, ToolPattern, escape};
 use plugbay_registry::{Actor, Caller};
 use plugbay_store as store;
 use plugbay_store::tokens::TokenRecord;
@@ -31,6 +31,10 @@ pub struct NewTokenRequest {
     pub scopes: ScopeSet,
     /// The plugins it is for.
     pub plugins: Option<Vec<NamePattern>>,
+    /// The tools it is for; every method when absent.
+    pub tools: Option<Vec<ToolPattern>>,
+    /// It may only call tools that change nothing.
+    pub read_only: bool,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
     /// Its requests per second; as configured when absent.
@@ -78,6 +82,8 @@ impl TokenBook {
             token: held.record.id,
             scopes: held.record.scopes.clone(),
             plugins: held.record.plugins.clone(),
+            tools: held.record.tools.clone(),
+            read_only: held.record.read_only,
             rate: held.record.rate,
             request_id: request_id.to_owned(),
         })
@@ -142,7 +148,8 @@ pub(crate) async fn ensure_first_token(service: &Service) -> Result<(), ServiceE
     service.data.write_admin_token(&secret)?;
     let scopes = ScopeSet::new([Scope::Admin]).expect("one scope is not none");
     let label = "first token".to_owned();
-    let request = NewTokenRequest { label, scopes, plugins: None, expires_at: None, rate: None };
+    let request =
+        NewTokenRequest { label, scopes, plugins: None, tools: None, read_only: false, expires_at: None, rate: None };
     store_token(service, Actor::Service, &secret, request).await?;
     service.is_new.store(true, Ordering::Release);
     Ok(())
@@ -171,6 +178,8 @@ async fn store_token(
         label: request.label,
         scopes: request.scopes,
         plugins: request.plugins,
+        tools: request.tools,
+        read_only: request.read_only,
         rate: request.rate,
         created_at: service.now(),
         expires_at: request.expires_at,
@@ -178,7 +187,14 @@ async fn store_token(
         revoked_at: None,
     };
     let rate = record.rate.map(RequestRate::get);
-    let detail = json!({"token": record.id, "label": record.label, "scopes": record.scopes.as_slice(), "rate": rate});
+    let detail = json!({
+        "token": record.id,
+        "label": record.label,
+        "scopes": record.scopes.as_slice(),
+        "tools": record.tools,
+        "read_only": record.read_only,
+        "rate": rate,
+    });
     let mut tx = service.store.begin().await?;
     store::tokens::insert(&mut tx, &record).await?;
     service.registry.commit(tx, actor, "token.created", None, detail).await?;

@@ -1,7 +1,8 @@
 //! Who asks, and what for.
 
 use plugbay_domain::{
-    Code, Grants, NamePattern, Permission, PluginName, Refusal, RequestRate, Scope, ScopeSet, TokenId,
+    Code, Grants, NamePattern, Permission, PluginName, Refusal, RequestRate, Scope, ScopeSet, TokenId, Tool,
+    ToolPattern,
 };
 
 use crate::Actor;
@@ -21,6 +22,9 @@ pub enum NotAllowed {
         /// A scope, or a permission.
         wanted: &'static str,
     },
+    /// It is for tools, and what is wanted is none.
+    #[error("the token is for tools alone, and this calls plugins in other ways")]
+    ForTools,
     /// It is for other plugins.
     #[error("the token is not for `{name}`")]
     PluginOutOfReach {
@@ -40,6 +44,7 @@ impl Refusal for NotAllowed {
                 format!("use a token with that scope: plugbay token create --label LABEL --scopes {scope}")
             }
             Self::ForAllPlugins { .. } => "use a token without `plugins`".to_owned(),
+            Self::ForTools => "use a token without `tools` and `read_only`".to_owned(),
             Self::PluginOutOfReach { .. } => "use a token whose `plugins` cover that name".to_owned(),
         })
     }
@@ -54,6 +59,10 @@ pub struct Caller {
     pub scopes: ScopeSet,
     /// The plugins it is for; all when absent.
     pub plugins: Option<Vec<NamePattern>>,
+    /// The tools it is for; every method when absent.
+    pub tools: Option<Vec<ToolPattern>>,
+    /// It may only call tools that change nothing.
+    pub read_only: bool,
     /// Its requests per second; as configured when absent.
     pub rate: Option<RequestRate>,
     /// The request.
@@ -66,6 +75,29 @@ impl Caller {
         self.plugins.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(name)))
     }
 
+    /// Tells whether the token is for some tools alone.
+    pub fn is_for_tools(&self) -> bool {
+        self.tools.is_some() || self.read_only
+    }
+
+    /// Tells whether the token may be for any tool of the plugin. What it cannot call does not exist for its holder.
+    pub fn may_call(&self, name: &PluginName) -> bool {
+        self.may_see(name)
+            && self.tools.as_ref().is_none_or(|patterns| patterns.iter().any(|pattern| pattern.may_match(name)))
+    }
+
+    /// Tells whether the token is for this tool.
+    pub fn may_use(&self, plugin: &PluginName, tool: &Tool) -> bool {
+        self.may_see(plugin)
+            && (!self.read_only || tool.is_read_only())
+            && self.tools.as_ref().is_none_or(|tools| tools.iter().any(|pattern| pattern.matches(plugin, &tool.name)))
+    }
+
+    /// Refuses a token for tools alone.
+    pub fn require_every_method(&self) -> Result<(), NotAllowed> {
+        if self.is_for_tools() { Err(NotAllowed::ForTools) } else { Ok(()) }
+    }
+
     /// Refuses a token that lacks a scope, or is for some plugins where the scope concerns all.
     pub fn require(&self, scope: Scope) -> Result<(), NotAllowed> {
         if !self.scopes.allows(scope) {
@@ -74,6 +106,10 @@ impl Caller {
         // Keys and tokens concern every plugin: with them, a token for some could be turned into one for all.
         if matches!(scope, Scope::Trust | Scope::Admin) && self.plugins.is_some() {
             return Err(NotAllowed::ForAllPlugins { wanted: scope.as_str() });
+        }
+        // With any other scope the holder could make itself a way around.
+        if !matches!(scope, Scope::Read | Scope::Execute) {
+            self.require_every_method()?;
         }
         Ok(())
     }

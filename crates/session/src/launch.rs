@@ -23,7 +23,7 @@ use super::requests::Requests;
 use super::start_failure::{ConnectError, LaunchError, Refused, StartFailure, tail};
 use super::surroundings::Surroundings;
 use super::{Condition, Inner, LogLine, Session};
-use plugbay_domain::PluginState;
+use plugbay_domain::{PluginState, Tools};
 use plugbay_protocol::{Hello, Initialize, LineBuffer, Outgoing, Ready, RemoteError, Violation, read_hello};
 use plugbay_sandbox::{RunningSandbox, SandboxError, SandboxExit, SandboxSpec, VolumeLease};
 
@@ -55,6 +55,8 @@ pub struct LaunchOrder {
     pub methods: Vec<String>,
     /// Commands that plugin.yaml promises.
     pub commands: Vec<String>,
+    /// Tools of the version.
+    pub tools: Tools,
     /// Its limits.
     pub limits: SessionLimits,
     /// Where instance directories are made.
@@ -202,6 +204,7 @@ impl Starting {
             sandbox: self.sandbox.clone(),
             report: hello.report,
             ready,
+            tools: self.order.tools.clone(),
             started_at: self.around.clock.now(),
             outbound,
             calls,

@@ -49,7 +49,7 @@ pub use plugin_log::{LogLine, PluginLog};
 pub use start_failure::{LaunchError, StartFailure};
 pub use surroundings::Surroundings;
 
-use plugbay_domain::{CallId, Origin, SessionId, Timestamp};
+use plugbay_domain::{CallId, Origin, SessionId, Timestamp, Tools};
 use plugbay_protocol::{CancelReason, Invoke, Outgoing, Payload, Ready};
 use plugbay_sandbox::{RunningSandbox, SandboxSpec};
 
@@ -109,6 +109,7 @@ struct Inner {
     sandbox: RunningSandbox,
     report: Value,
     ready: Ready,
+    tools: Tools,
     started_at: Timestamp,
     outbound: Arc<outbound::Outbound>,
     calls: Arc<calls::Calls>,
@@ -153,6 +154,11 @@ impl Session {
     /// What the plugin offers.
     pub fn ready(&self) -> &Ready {
         &self.0.ready
+    }
+
+    /// Tools of its version, of which it offers those that [`Tools::offered`] gives for its methods.
+    pub fn tools(&self) -> &Tools {
+        &self.0.tools
     }
 
     /// When it became ready.

@@ -3,7 +3,7 @@
 use sqlx::SqliteConnection;
 
 use super::StoreError;
-use plugbay_domain::{Digest, NamePattern, RequestRate, Scope, ScopeSet, Timestamp, TokenId};
+use plugbay_domain::{Digest, NamePattern, RequestRate, Scope, ScopeSet, Timestamp, TokenId, ToolPattern};
 
 /// A token as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,10 @@ pub struct TokenRecord {
     pub scopes: ScopeSet,
     /// The plugins it is for; all when absent.
     pub plugins: Option<Vec<NamePattern>>,
+    /// The tools it is for; every method when absent.
+    pub tools: Option<Vec<ToolPattern>>,
+    /// It may only call tools that change nothing.
+    pub read_only: bool,
     /// Its requests per second; as configured when absent.
     pub rate: Option<RequestRate>,
     /// When it was made.
@@ -37,6 +41,8 @@ struct Row {
     label: String,
     scopes: String,
     plugins: Option<String>,
+    tools: Option<String>,
+    read_only: bool,
     rate: Option<i64>,
     created_at: i64,
     expires_at: Option<i64>,
@@ -53,11 +59,14 @@ impl TryFrom<Row> for TokenRecord {
         let scopes: Vec<Scope> = serde_json::from_str(&row.scopes).map_err(|error| bad(error.to_string()))?;
         let rate = row.rate.map(RequestRate::try_from).transpose();
         let plugins = row.plugins.as_deref().map(serde_json::from_str).transpose();
+        let tools = row.tools.as_deref().map(serde_json::from_str).transpose();
         Ok(Self {
             id: row.id.parse().map_err(|error: plugbay_domain::IdError| bad(error.to_string()))?,
             secret: row.secret_sha256.parse().map_err(|error: plugbay_domain::DigestError| bad(error.to_string()))?,
             scopes: ScopeSet::new(scopes).ok_or_else(|| bad("no scopes".to_owned()))?,
             plugins: plugins.map_err(|error| bad(error.to_string()))?,
+            tools: tools.map_err(|error| bad(error.to_string()))?,
+            read_only: row.read_only,
             rate: rate.map_err(|error| bad(error.to_string()))?,
             created_at: time(row.created_at)?,
             expires_at: row.expires_at.map(time).transpose()?,
@@ -75,16 +84,19 @@ pub async fn insert(connection: &mut SqliteConnection, token: &TokenRecord) -> R
         |value: Result<String, serde_json::Error>| value.map_err(|error| StoreError::bad_row("tokens", &id, error));
     let scopes = json(serde_json::to_string(token.scopes.as_slice()))?;
     let plugins = token.plugins.as_ref().map(|plugins| json(serde_json::to_string(plugins))).transpose()?;
+    let tools = token.tools.as_ref().map(|tools| json(serde_json::to_string(tools))).transpose()?;
     let (created_at, expires_at) = (token.created_at.as_millis(), token.expires_at.map(Timestamp::as_millis));
     let rate = token.rate.map(RequestRate::get);
     sqlx::query!(
-        "INSERT INTO tokens (id, secret_sha256, label, scopes, plugins, rate, created_at, expires_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO tokens (id, secret_sha256, label, scopes, plugins, tools, read_only, rate, created_at, expires_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         id,
         secret,
         token.label,
         scopes,
         plugins,
+        tools,
+        token.read_only,
         rate,
         created_at,
         expires_at,
@@ -98,9 +110,10 @@ pub async fn insert(connection: &mut SqliteConnection, token: &TokenRecord) -> R
 pub async fn list(connection: &mut SqliteConnection) -> Result<Vec<TokenRecord>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
-        "SELECT id, secret_sha256, label, scopes, plugins, rate, created_at, expires_at, last_used_at, revoked_at
+        r#"SELECT id, secret_sha256, label, scopes, plugins, tools, read_only AS "read_only: bool", rate, created_at,
+                  expires_at, last_used_at, revoked_at
          FROM tokens
-         ORDER BY id"
+         ORDER BY id"#
     )
     .fetch_all(connection)
     .await?;

@@ -15,6 +15,7 @@ mod running;
 mod scans;
 mod system;
 mod tokens;
+mod tools;
 mod updates;
 
 /// Header of every answer of a service that was started with `--insecure-dev`.
@@ -47,4 +48,5 @@ pub use running::{
 pub use scans::{RatingChangeView, RatingPointView, RatingView, ScanHit, ScanShown, VersionScanView};
 pub use system::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 pub use tokens::{NewToken, TokenCreated, TokenList, TokenView};
+pub use tools::{McpAnnotations, McpTool, OpenAiFunction, OpenAiTool, ToolForm, ToolList, ToolView};
 pub use updates::{LastUpdateView, RollbackRequest, RolledBack};

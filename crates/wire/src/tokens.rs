@@ -17,6 +17,13 @@ pub struct NewToken {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = json!(["acme-*"]))]
     pub plugins: Option<Vec<String>>,
+    /// The tools it is for, by their names in `GET /api/tools`; every method when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = json!(["git.git_status", "fs.*"]))]
+    pub tools: Option<Vec<String>>,
+    /// Only tools whose annotations say `read_only`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
     /// When it ends; never when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime)]
@@ -39,6 +46,10 @@ pub struct TokenView {
     pub scopes: Vec<String>,
     /// The plugins it is for; all when absent.
     pub plugins: Option<Vec<String>>,
+    /// The tools it is for; every method when absent.
+    pub tools: Option<Vec<String>>,
+    /// Only tools whose annotations say `read_only`.
+    pub read_only: bool,
     /// Requests per second; 0 for no limit, `server.requests_per_second` when absent.
     pub rate: Option<u32>,
     /// When it was made.

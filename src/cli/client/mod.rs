@@ -22,6 +22,7 @@ mod sse;
 mod stats;
 mod summary;
 mod tokens;
+mod tools;
 mod upload;
 
 pub(super) use approve::{ApproveArguments, RevokeArguments, approve, item as permission_item, revoke};

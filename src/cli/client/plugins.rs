@@ -8,6 +8,7 @@ use serde_json::json;
 use super::connection::{Connection, plugin_path, query, segment};
 use super::decisions::Decisions;
 use super::summary::{BEST, rating_points};
+use super::tools;
 use crate::cli::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::table;
@@ -22,7 +23,7 @@ const TEXT_COLUMN: usize = 13;
 
 /// Arguments of `list`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: plugbay list --status quarantined")]
+#[command(after_help = "Examples:\n  plugbay list --status quarantined\n  plugbay list --tools --json")]
 pub(in crate::cli) struct ListArguments {
     /// Only plugins of this status
     #[arg(long, value_parser = ["all", "installed", "enabled", "disabled", "quarantined"])]
@@ -30,10 +31,16 @@ pub(in crate::cli) struct ListArguments {
     /// Only plugins whose name, description or tags contain this text
     #[arg(long, value_name = "TEXT")]
     search: Option<String>,
+    /// Tools of enabled plugins that the token may use, instead of plugins
+    #[arg(long, conflicts_with_all = ["status", "search"])]
+    tools: bool,
 }
 
 pub(in crate::cli) fn list(arguments: &ListArguments, context: &Context) -> Result<(), Failure> {
     let connection = Connection::open(context)?;
+    if arguments.tools {
+        return tools::list(&connection, context);
+    }
     let plugins = list_all(arguments.status.as_deref(), arguments.search.as_deref(), &connection)?;
     if plugins.is_empty() && arguments.status.is_none() && arguments.search.is_none() {
         context.output.message("no plugins yet; install one: plugbay install FILE");

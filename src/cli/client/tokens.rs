@@ -14,7 +14,7 @@ use crate::wire::{NewToken, TokenCreated, TokenList, TokenView};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  plugbay token create --label ci --scopes install --plugins 'acme-*' --expires 90d\n  \
-                        plugbay token create --label app --scopes execute --rate 50\n  plugbay token list\n  plugbay token revoke token_0192…"
+                        plugbay token create --label app --scopes execute --rate 50\n  plugbay token create --label model --scopes read,execute --tools git.git_status,'fs.*' --read-only\n  plugbay token list\n  plugbay token revoke token_0192…"
 )]
 pub(in crate::cli) struct TokenArguments {
     #[command(subcommand)]
@@ -34,6 +34,12 @@ enum TokenAction {
         /// Plugins it is for, such as 'acme-*' [default: all]
         #[arg(long, value_name = "GLOB", num_args = 1..)]
         plugins: Option<Vec<String>>,
+        /// Tools it is for, such as 'fs.*', by comma [default: every method]
+        #[arg(long, value_name = "GLOB", num_args = 1.., value_delimiter = ',')]
+        tools: Option<Vec<String>>,
+        /// Only tools whose annotations say that they change nothing
+        #[arg(long)]
+        read_only: bool,
         /// When it ends: a while such as 90d, 12h, 30m, or a time (RFC 3339) [default: never]
         #[arg(long, value_name = "WHEN")]
         expires: Option<String>,
@@ -53,11 +59,11 @@ enum TokenAction {
 
 pub(in crate::cli) fn token(arguments: TokenArguments, context: &Context) -> Result<(), Failure> {
     match arguments.action {
-        TokenAction::Create { scopes, label, plugins, expires, rate } => {
+        TokenAction::Create { scopes, label, plugins, tools, read_only, expires, rate } => {
             let expires_at =
                 expires.as_deref().map(|text| moments::future("--expires", text, SystemClock.now())).transpose()?;
             let expires_at = expires_at.map(|time| time.to_string());
-            let new = NewToken { label, scopes, plugins, expires_at, rate };
+            let new = NewToken { label, scopes, plugins, tools, read_only, expires_at, rate };
             let created: TokenCreated = Connection::open(context)?.post("/api/tokens", &new)?;
             // Alone on stdout, so that it can be taken into a variable.
             context
@@ -96,8 +102,14 @@ fn tokens_text(tokens: &TokenList) -> String {
                 Some(0) => "no limit".to_owned(),
                 Some(rate) => format!("{rate}/s"),
             };
-            [token.id.clone(), token.label.clone(), token.scopes.join(","), plugins, rate, used, state]
+            let tools = match (&token.tools, token.read_only) {
+                (None, false) => "-".to_owned(),
+                (None, true) => "read-only".to_owned(),
+                (Some(tools), false) => tools.join(", "),
+                (Some(tools), true) => format!("{} (read-only)", tools.join(", ")),
+            };
+            [token.id.clone(), token.label.clone(), token.scopes.join(","), plugins, tools, rate, used, state]
         })
         .collect();
-    table(["TOKEN", "LABEL", "SCOPES", "PLUGINS", "RATE", "LAST USED", "STATE"], &rows)
+    table(["TOKEN", "LABEL", "SCOPES", "PLUGINS", "TOOLS", "RATE", "LAST USED", "STATE"], &rows)
 }

@@ -5,6 +5,7 @@ mod config;
 mod permissions;
 mod running;
 mod scans;
+mod tools;
 
 use plugbay_domain::{Growth, LastUpdate, RequestRate, Timestamp, TrustedKey};
 use plugbay_operations::{
@@ -18,6 +19,7 @@ pub(super) use config::config;
 pub(super) use permissions::{decided, permissions_of};
 pub(super) use running::{call, execution, health, limits, metrics, sandbox, state_event, stats, word};
 pub(super) use scans::scan;
+pub(super) use tools::tool;
 
 fn signature(signed: &Signed) -> wire::SignatureView {
     wire::SignatureView {
@@ -215,6 +217,8 @@ pub(super) fn token(token: &TokenRecord) -> wire::TokenView {
         label: token.label.clone(),
         scopes: texts(token.scopes.as_slice()),
         plugins: token.plugins.as_deref().map(texts),
+        tools: token.tools.as_deref().map(texts),
+        read_only: token.read_only,
         rate: token.rate.map(RequestRate::get),
         created_at: token.created_at.to_string(),
         expires_at: token.expires_at.map(|time| time.to_string()),

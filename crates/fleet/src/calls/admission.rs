@@ -141,6 +141,18 @@ impl Admission {
         problem
     }
 
+    /// The plugin and the service, where that is still there.
+    pub(crate) fn parts(&self) -> (Arc<Member>, Option<Arc<Fleet>>, Instant) {
+        (Arc::clone(&self.member), self.fleet.upgrade(), self.began)
+    }
+
+    /// What the plugin answered is not what it says that it answers.
+    pub(crate) fn misfit(&mut self, text: &str) {
+        self.verdict = Verdict::Bad;
+        self.outcome = Outcome::Refused;
+        self.fail("result-invalid", text);
+    }
+
     fn fail(&self, kind: &'static str, text: &str) {
         // The service may be gone when the answer comes.
         let now = self.fleet.upgrade().map(|fleet| fleet.now()).or(self.sent.map(|sent| sent.at));

@@ -3,13 +3,14 @@
 mod admission;
 mod answer;
 mod request;
+mod tools;
 mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use admission::Admission;
-use plugbay_domain::{CallId, Code, PluginRef, escape};
+use plugbay_domain::{CallId, Code, PluginRef, Tool, escape, is_for_callers};
 use plugbay_session::{CallError, NewCall, RunningCall, SessionEnd, StreamEvent};
 use request::AskedBy;
 use tokio::time::Instant;
@@ -24,12 +25,6 @@ pub use crate::calls::waiting::check_room;
 
 /// The method that every plugin has, and nearly all calls are of.
 const EXECUTE: &str = "execute";
-
-/// Names that are the service's own business.
-const LIFECYCLE: [&str; 6] = ["initialize", "cleanup", "health_check", "health", "configure", "shutdown"];
-
-/// What the chat calls, with what somebody wrote there, and no caller.
-const HANDLERS: [&str; 3] = ["on_message", "on_file_upload", "on_command"];
 
 /// When a caller should come back where nothing better is known.
 const SOON: Duration = Duration::from_secs(1);
@@ -51,6 +46,8 @@ pub struct Executing {
     running: RunningCall,
     admission: Admission,
     timeout: Duration,
+    /// The tool that is called, where what it answers is checked. Parts of a stream are not.
+    checked: Option<Arc<Tool>>,
 }
 
 impl Executing {
@@ -61,16 +58,26 @@ impl Executing {
 
     /// The next part of a stream; `None` when the answer is next.
     pub async fn next_event(&mut self) -> Option<StreamEvent> {
-        self.running.next_event().await
+        let event = self.running.next_event().await;
+        if matches!(event, Some(StreamEvent::Chunk { .. })) {
+            self.checked = None;
+        }
+        event
     }
 
     /// The answer.
     pub async fn answer(self) -> Result<Execution, FleetError> {
-        let Self { running, mut admission, timeout } = self;
+        let Self { running, mut admission, timeout, checked } = self;
         let answered = running.answer().await;
         let (call, took) = (admission.call, admission.elapsed());
         match answered {
-            Ok(outcome) => Ok(Execution { call, took, answer: admission.read(outcome) }),
+            Ok(outcome) => {
+                let answer = admission.read(outcome);
+                if let Some(tool) = checked.filter(|_| answer.success) {
+                    tools::check_result(&mut admission, &tool, &answer, timeout).await?;
+                }
+                Ok(Execution { call, took, answer })
+            }
             Err(error) => Err(admission.failed(error, timeout).of_call(call).into()),
         }
     }
@@ -81,11 +88,10 @@ pub async fn call(fleet: &Arc<Fleet>, request: CallRequest<'_>) -> Result<Execut
     let CallRequest { by, wanted, method, params: (parameter, payload), deadline, origin, trace, delivery } = request;
     let reference = PluginRef::parse(wanted);
     let member = reference.as_ref().and_then(|reference| fleet.find(reference));
-    let Some(member) = member.filter(|member| by.may_see(&member.name)) else {
+    let Some(member) = member.filter(|member| by.may_call(&member.name)) else {
         return Err(why_not_running(fleet, by, wanted).await);
     };
-    let is_callers = matches!(by, AskedBy::Fleet) || !HANDLERS.contains(&method);
-    if method.starts_with('_') || LIFECYCLE.contains(&method) || !is_callers {
+    if !is_for_callers(method) && !by.may_call_handler(method) {
         let detail = format!("`{}` is not a method for callers", escape(method));
         return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
     }
@@ -98,19 +104,25 @@ pub async fn call(fleet: &Arc<Fleet>, request: CallRequest<'_>) -> Result<Execut
     loop {
         let up = waiting.until_up(deadline.longest(began)).await?;
         let timeout = deadline.timeout(&member, began, up.timeout)?;
+        tools::check_reach(by, &member, &up, method)?;
         if !up.session.ready().methods.iter().any(|offered| offered == method) {
             let offered = up.session.ready().methods.join(", ");
             let detail = format!("`{}` offers {offered}, not `{}`", member.name, escape(method));
             return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
         }
         let deadline = began + timeout;
+        let tool = tools::find(by, &up, method);
+        if let Some(tool) = &tool {
+            tools::check_arguments(fleet, &member, tool, (parameter, &payload), deadline).await?;
+        }
         let Some(place) = waiting.place(&up, deadline).await? else { continue };
         let (id, params) = (admission.call, (parameter, &payload));
         let new = NewCall { id, method, params, deadline, origin, trace, delivery, place: Some(place) };
         match up.session.begin(new) {
             Ok(running) => {
                 admission.send(up.session.id(), fleet.now());
-                return Ok(Executing { running, admission, timeout });
+                let checked = tool.filter(|tool| tool.output.is_some());
+                return Ok(Executing { running, admission, timeout, checked });
             }
             // It never left, so it may go to the session that follows.
             Err(CallError::Ended(_)) if Instant::now() < deadline => tokio::task::yield_now().await,

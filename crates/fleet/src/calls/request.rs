@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use plugbay_domain::{Code, Origin, Plugin, PluginName, PluginRef, escape};
+use plugbay_domain::{Code, HookName, Origin, Plugin, PluginName, PluginRef, Word as _, escape};
 use plugbay_protocol::{HygieneError, Payload};
 use plugbay_registry::Caller;
 use plugbay_session::Delivery;
@@ -28,11 +28,17 @@ pub(crate) enum AskedBy<'a> {
 }
 
 impl AskedBy<'_> {
-    pub(crate) fn may_see(self, name: &PluginName) -> bool {
+    /// Whether the caller may call any of the plugin's methods.
+    pub(crate) fn may_call(self, name: &PluginName) -> bool {
         match self {
-            Self::Caller(caller) => caller.may_see(name),
+            Self::Caller(caller) => caller.may_call(name),
             Self::Fleet | Self::Plugin(_) => true,
         }
+    }
+
+    /// Whether it is the service that tells a plugin of something in the chat.
+    pub(crate) fn may_call_handler(self, method: &str) -> bool {
+        matches!(self, Self::Fleet) && HookName::ALL.iter().any(|hook| hook.as_str() == method)
     }
 }
 
@@ -167,7 +173,7 @@ pub(crate) async fn find_plugin_of(fleet: &Fleet, by: AskedBy<'_>, wanted: &str)
     let found = match by {
         AskedBy::Caller(caller) => {
             let plugin = fleet.registry.find_for(caller, wanted).await?;
-            return plugin.ok_or_else(unknown);
+            return plugin.filter(|plugin| caller.may_call(&plugin.name)).ok_or_else(unknown);
         }
         AskedBy::Fleet => store::plugins::find(&mut *fleet.store.reader().await?, &reference()?).await?,
         AskedBy::Plugin(store) => store::plugins::find(&mut *store.reader().await?, &reference()?).await?,

@@ -121,7 +121,7 @@ impl<'a> Waiting<'a> {
 /// Refuses a call that will find no place, before its body is read: whoever floods a plugin should cost little.
 pub fn check_room(fleet: &Fleet, caller: &Caller, wanted: &str) -> Result<(), FleetError> {
     let member = PluginRef::parse(wanted).and_then(|wanted| fleet.find(&wanted));
-    let Some(member) = member.filter(|member| caller.may_see(&member.name)) else { return Ok(()) };
+    let Some(member) = member.filter(|member| caller.may_call(&member.name)) else { return Ok(()) };
     fleet.in_flight.check(&member).map_err(|why| no_place(fleet, &member, why))?;
     let most = fleet.config.calls.queue;
     if member.queued.load(Ordering::Relaxed) >= most && member.takes_turns() {

@@ -26,6 +26,8 @@ const PLACEHOLDER: &str = "set";
 pub struct Checks {
     running: Arc<Semaphore>,
     plugins: NameLocks,
+    /// Arguments and results of calls, which may be many: a configuration does not wait for them.
+    calls: NameLocks,
     /// One place for packages of which nothing is known yet.
     packages: Arc<Semaphore>,
 }
@@ -37,6 +39,8 @@ pub enum Checked<'a> {
     Package,
     /// A plugin that is installed.
     Plugin(&'a PluginName),
+    /// A call of one of its tools.
+    Call(&'a PluginName),
 }
 
 /// A turn, until the check has ended; also when its caller has gone before.
@@ -63,13 +67,19 @@ impl Default for Checks {
 impl Checks {
     fn of(at_once: usize) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        Self { running: places(at_once), plugins: NameLocks::default(), packages: places(1) }
+        Self {
+            running: places(at_once),
+            plugins: NameLocks::default(),
+            calls: NameLocks::default(),
+            packages: places(1),
+        }
     }
 
     async fn turn(&self, checked: Checked<'_>) -> Turn {
         let share = match checked {
             Checked::Package => Share::Package { _place: place(&self.packages).await },
             Checked::Plugin(name) => Share::Plugin { _place: self.plugins.lock(name).await },
+            Checked::Call(name) => Share::Plugin { _place: self.calls.lock(name).await },
         };
         Turn { _share: share, _running: place(&self.running).await }
     }

@@ -13,7 +13,7 @@ use plugbay_store::plugins::VersionRecord;
 
 use crate::{Fleet, FleetError, Member, Reach};
 
-pub use self::checks::{Checked, Checks};
+pub use self::checks::{Checked, Checks, checking};
 pub use self::ground::{Ground, Held, HeldSecret};
 
 /// How long a plugin may take to answer `configure`; after that it is started anew.

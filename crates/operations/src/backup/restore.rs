@@ -336,6 +336,8 @@ async fn way_in(
         label: "made by restore".to_owned(),
         scopes: ScopeSet::new([Scope::Admin]).expect("one scope is not none"),
         plugins: None,
+        tools: None,
+        read_only: false,
         rate: None,
         created_at: now,
         expires_at: None,

@@ -17,7 +17,7 @@ use crate::lifecycle::along::Asked;
 use crate::ready::check_quarantine;
 use crate::requires::dependents;
 use crate::requires::dependents::Dependents;
-use crate::{Service, ServiceError, ceiling, commands, configuration, find, requires, risks, verification};
+use crate::{Service, ServiceError, ceiling, commands, configuration, find, requires, risks, tools, verification};
 
 /// A plugin whose status was changed.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ pub(crate) async fn check_ready(
     configuration::check_config(service, &installed).await?;
     // Told before it is started, and again when it is recorded: another may be enabled meanwhile.
     commands::check_commands(service, plugin, &manifest).await?;
+    tools::check_names(service, plugin, &manifest).await?;
     Ok(manifest)
 }
 
@@ -202,6 +203,7 @@ pub(crate) async fn record_status(
     let (action, mut detail) = match step {
         Step::Enabled(manifest) => {
             commands::claim_commands(service, &mut tx, &change.plugin, manifest).await?;
+            tools::claim_names(service, &mut tx, &change.plugin, manifest).await?;
             requires::check_required_in(service, &mut tx, caller, manifest).await?;
             ("plugin.enabled", json!({}))
         }

@@ -17,7 +17,7 @@ use crate::install::version_detail;
 use crate::update::UpdateOutcome;
 use crate::update::reinstated::reinstated;
 use crate::update::replace::SetAside;
-use crate::{Service, ServiceError, commands, requires};
+use crate::{Service, ServiceError, commands, requires, tools};
 
 /// Where the version comes from.
 #[derive(Debug)]
@@ -128,6 +128,7 @@ pub(crate) async fn commit(
     let snapshot = plugin.serve(version.version.clone(), data, watched_until, floor, now);
     requires::check_dependents_in(service, &mut tx, caller, &change.manifest).await?;
     commands::claim_commands(service, &mut tx, &plugin, &change.manifest).await?;
+    tools::claim_names(service, &mut tx, &plugin, &change.manifest).await?;
     make_room(&mut tx, change).await?;
     store::plugins::note_served(&mut tx, plugin.id, &plugin.serving, now).await?;
     take_decisions_over(service, &mut tx, caller, &plugin, change).await?;

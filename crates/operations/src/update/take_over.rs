@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::update::{Change, UpdateOutcome, change};
-use crate::{Service, ServiceError, commands, requires};
+use crate::{Service, ServiceError, commands, requires, tools};
 
 /// How long a version may take to say how it is.
 const HEALTH: Duration = Duration::from_secs(5);
@@ -132,6 +132,7 @@ async fn take_over_running(
     let manifest = &change.manifest;
     requires::check_dependents(service, caller, &manifest.name, &manifest.version, &manifest.requires).await?;
     commands::check_commands(service, &change.plugin, &change.manifest).await?;
+    tools::check_names(service, &change.plugin, &change.manifest).await?;
     if matches!(service.fleet.engine_state(), EngineState::Away { .. }) {
         // What still answers is not given up for something that nobody could try.
         return if member.session().is_some() {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::decisions::carry;
 use crate::update::reinstated::{reinstated, within};
-use crate::{Service, ServiceError, commands};
+use crate::{Service, ServiceError, commands, tools};
 
 /// Who ends decisions when nobody asked for it.
 const BY_SERVICE: &str = "service";
@@ -44,6 +44,7 @@ pub(crate) async fn undo_update(
     let mut tx = change.begin().await?;
     let plugin = &change.plugin;
     commands::claim_commands(service, &mut tx, plugin, &manifest).await?;
+    tools::claim_names(service, &mut tx, plugin, &manifest).await?;
     let history = store::grants::history(&mut tx, plugin.id).await?;
     let target = Target { version: before, manifest: &manifest, carries: None };
     carry(&mut tx, plugin, &target, BY_SERVICE, now).await?;
