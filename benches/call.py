@@ -15,7 +15,7 @@ import report
 from report import MIB, ROOT, Report, Row, ServiceError, memory, progress, table
 import engine
 import engines
-from served import IMAGE, SECONDS, Bench, copies, python_echo
+from served import IMAGE, SECONDS, Bench, copies, python_echo, tool_echo
 
 ROUNDS = 5
 MANY = 100
@@ -26,9 +26,10 @@ STREAMS, CHUNKS = 100, 100
 
 # -- Calls ----------------------------------------------------------------------------------------------------------
 
-NATIVE, PYTHON = "bench-native-000", "bench-python"
+NATIVE, PYTHON, TOOL = "bench-native-000", "bench-python", "bench-tool"
 FLOOR, SOCKET = "HTTP echo (actix-web)", "raw socket echo in a container"
 EXECUTE, EXECUTE_PYTHON = "execute, native echo", "execute, Python echo"
+EXECUTE_TOOL = "execute, native echo with a schema"
 Figures = dict[str, dict[int, dict[str, float]]]
 
 
@@ -46,6 +47,7 @@ def calls(bench: Bench, lines: Path) -> Figures:
         SOCKET: lambda callers: sockets[callers](),
         FLOOR: lambda callers: bench.http(callers, "/echo", port=port),
         EXECUTE: lambda callers: bench.execute(callers, NATIVE),
+        EXECUTE_TOOL: lambda callers: bench.execute(callers, TOOL),
         EXECUTE_PYTHON: lambda callers: bench.execute(callers, PYTHON),
     }
     runs: dict[str, dict[int, list[dict[str, float]]]] = {what: {1: [], 64: []} for what in kinds}
@@ -244,14 +246,17 @@ def measure(folder: Path) -> Report:
     with Bench(folder) as bench:
         bench.start()
         idle = memory(bench.service.pid, "VmRSS")
-        progress(f"installing {MANY + 1} plugins")
+        progress(f"installing {MANY + 2} plugins")
         for copy in copies(folder, MANY):
             bench.install(copy)
         bench.install(python_echo(folder))
+        bench.install(tool_echo(folder))
         bench.enable(NATIVE)
+        bench.enable(TOOL)
         bench.enable(PYTHON)
         memory_mib, cpu_percent = idle_python(bench)
         figures = calls(bench, lines)
+        bench.disable(TOOL)
         other = others(bench, share)
         start = starts(bench)
         whole, alone = streaming(bench)
@@ -265,10 +270,12 @@ def measure(folder: Path) -> Report:
         bench.service.stop()
     call = figures[EXECUTE][1]["p50_us"]
     floors = figures[SOCKET][1]["p50_us"] + figures[FLOOR][1]["p50_us"]
+    schema = figures[EXECUTE_TOOL][1]["p50_us"] - call
     throughput = figures[EXECUTE][64]["per_second"] / figures[FLOOR][64]["per_second"]
     rows = [
         Row("execute against socket + HTTP echo, 1 caller", call / floors, "×", 1.25),
         Row("execute against HTTP echo, throughput at 64 callers", throughput, "×", 0.6, least=True),
+        Row("a schema of the arguments beside none, 1 caller, median", schema, "µs", 10),
         Row("one line over the engine's attach", other["attach"] * 1e6, "µs"),
         Row("one exec in a running container", other["exec"] * 1000, "ms"),
         Row("exec per call against execute", other["exec"] * 1e6 / call, "×", 100, least=True),

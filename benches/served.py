@@ -122,6 +122,36 @@ def copies(folder: Path, count: int) -> Iterator[Path]:
         yield copy
 
 
+SCHEMA = """
+tools:
+  - name: echo
+    description: Sends back what it gets
+    method: execute
+    input:
+      type: object
+      properties:
+        number: { type: integer, minimum: 0 }
+        user: { type: string, minLength: 1, maxLength: 64, pattern: "^[a-z_]+$" }
+        message: { type: string, maxLength: 4096 }
+        mode: { enum: [plain, loud] }
+        tags: { type: array, items: { type: string }, maxItems: 16 }
+      required: [number, user, message]
+      additionalProperties: false
+"""
+
+
+def tool_echo(folder: Path) -> Path:
+    """The native echo, as a tool whose arguments are checked. To be made after the copies, which build it."""
+    source = ROOT / "plugins" / "native-echo"
+    copy = folder / "bench-tool"
+    copy.mkdir()
+    shutil.copy(source / "native-echo", copy)
+    text = (source / "plugin.yaml").read_text().replace("name: native-echo", "name: bench-tool")
+    text = text.replace("build: ./build.sh\n", "").replace("memory_mb: 32", "memory_mb: 32, cpus: 2")
+    (copy / "plugin.yaml").write_text(text.rstrip("\n") + SCHEMA)
+    return copy
+
+
 def python_echo(folder: Path) -> Path:
     copy = folder / "bench-python"
     shutil.copytree(ROOT / "plugins" / "echo", copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
