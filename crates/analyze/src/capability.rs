@@ -51,7 +51,7 @@ impl Capability {
     }
 }
 
-const RULES: &str = include_str!("../data/capabilities.txt");
+pub(crate) const RULES: &str = include_str!("../data/capabilities.txt");
 
 struct Rule {
     capability: Capability,

@@ -12,6 +12,7 @@ mod budget;
 mod capability;
 mod collect;
 mod elf;
+mod flow;
 mod fold;
 mod model;
 mod hint;
@@ -32,9 +33,10 @@ mod walk;
 pub use budget::Limits;
 pub use capability::Capability;
 pub use elf::Object;
+pub use flow::{Flow, Origin, Sink};
 pub use model::{
-    Analysis, Call, Class, Finding, FindingKind, Function, Import, Module, Parameter, ParameterKind, Place, Setting,
-    Use,
+    Analysis, Call, Class, Finding, FindingKind, Function, Import, Mark, Module, Parameter, ParameterKind, Place,
+    Setting, Use,
 };
 pub use scan::{Advisories, Declared, Hit, MAX_HITS, Policy, Scan, scan, scan_files, scan_folder};
 pub use stdlib::{is_standard, standard_names};
@@ -46,4 +48,9 @@ pub use walk::{SourceFile, analyze_files, analyze_folder, analyze_source, fuzz_c
 /// The digest of the rules that a scan uses. A stored result with another one is out of date.
 pub fn rules_digest() -> String {
     rule::digest()
+}
+
+/// Data beside the rules that decides what a scan finds.
+fn data() -> [&'static str; 2] {
+    [capability::RULES, flow::RULES]
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capability::Capability;
 use crate::elf::Object;
+use crate::flow::Flow;
 use crate::value::Constant;
 
 /// A place in a file, both from 1; the column counts characters.
@@ -72,6 +73,10 @@ pub struct Module {
     pub calls: Vec<Call>,
     /// Capabilities that are used.
     pub uses: Vec<Use>,
+    /// Texts that a rule of a scan looks for.
+    pub marks: Vec<Mark>,
+    /// Values that go from a source to a sink.
+    pub flows: Vec<Flow>,
 }
 
 impl Module {
@@ -115,6 +120,16 @@ pub struct Import {
     pub level: u32,
     /// When it runs.
     pub setting: Setting,
+}
+
+impl Import {
+    /// The dotted name of what is imported.
+    pub fn whole(&self) -> String {
+        match &self.name {
+            Some(name) => format!("{}.{name}", self.module),
+            None => self.module.clone(),
+        }
+    }
 }
 
 /// A class.
@@ -215,9 +230,24 @@ pub struct Call {
     pub arguments: Vec<Option<Constant>>,
     /// Arguments by name.
     pub keywords: BTreeMap<String, Option<Constant>>,
+    /// Texts among the arguments, with `*` for what is not known; of the author's own files, and of calls that use a capability.
+    pub texts: Vec<String>,
+    /// Whether what is called is got by a name in a text, such as `getattr(os, "system")`.
+    pub by_text: bool,
     /// Function around it, such as `Plugin.execute`; empty at the top level.
     pub within: String,
     /// Layers of encoded code in which it was found; 0 for plain code.
+    pub layer: u8,
+}
+
+/// A text that a rule of a scan looks for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Mark {
+    /// Where it stands.
+    pub place: Place,
+    /// The part of it that matters, with `*` for what is not known.
+    pub text: String,
+    /// Layers of encoding that were taken off it.
     pub layer: u8,
 }
 

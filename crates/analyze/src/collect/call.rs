@@ -9,9 +9,10 @@ use ruff_text_size::Ranged;
 use super::{Collector, MAX_KEPT, Where};
 use crate::capability::of_name;
 use crate::fold::Scopes;
-use crate::fold::{MAX_LAYERS, fold, fold_constant};
-use crate::model::{Call, Place};
+use crate::fold::{MAX_LAYERS, MAX_VALUE, fold, fold_constant, guess, partial};
+use crate::model::{Call, Mark, Place};
 use crate::parse::parse;
+use crate::rule::excerpts;
 use crate::source::Lines;
 use crate::value::{Folded, Known};
 
@@ -19,12 +20,20 @@ impl<'a> Collector<'a, '_, '_> {
     pub(super) fn call(&mut self, call: &'a ExprCall, whole: &'a Expr) {
         let place = self.place.at(call.start());
         let callee = self.scopes.name_of(&call.func);
-        // What is got by its name, such as `getattr(os, "system")`, is used here.
-        if let Some(Folded { known: Known::Named(name), .. }) = fold(whole, self.scopes)
-            && !name.contains('(')
-        {
-            self.used(place, &name);
+        match fold(whole, self.scopes) {
+            // What is got by its name, such as `getattr(os, "system")`, is used here.
+            Some(Folded { known: Known::Named(name), .. }) if !name.contains('(') => self.used(place, &name),
+            Some(Folded { known: Known::Constant(constant), layers }) => {
+                if let Some(text) = constant.bytes().and_then(|bytes| std::str::from_utf8(bytes).ok()) {
+                    self.mark(text, place, self.layer.saturating_add(layers));
+                }
+            }
+            _ if callee.as_deref().is_some_and(|name| name.ends_with("path.join") || name.starts_with("pathlib.P")) => {
+                self.mark_expr(whole);
+            }
+            _ => {}
         }
+        self.follow(call, callee.as_deref());
         if let Some(callee) = callee {
             if matches!(callee.as_str(), "builtins.exec" | "builtins.eval" | "builtins.compile") {
                 self.run_text(call, place);
@@ -51,8 +60,61 @@ impl<'a> Collector<'a, '_, '_> {
             }
         }
         let within = self.within.join(".");
+        let texts = if self.own || of_name(&callee).is_some() { self.texts_of(call) } else { Vec::new() };
+        let by_text = matches!(&*call.func, Expr::Call(_) | Expr::Subscript(_));
+        size += texts.iter().map(|text| 24 + text.len()).sum::<usize>();
         if self.scopes.budget.keep(size + within.len() + 64 * keywords.len()) {
-            self.module.calls.push(Call { place, callee, arguments, keywords, within, layer: self.layer });
+            let layer = self.layer;
+            self.module.calls.push(Call { place, callee, arguments, keywords, texts, by_text, within, layer });
+        }
+    }
+
+    /// Texts that a call is given, also where only parts of them are known.
+    fn texts_of(&mut self, call: &ExprCall) -> Vec<String> {
+        let given = call.arguments.args.iter().chain(call.arguments.keywords.iter().map(|keyword| &keyword.value));
+        let mut texts: Vec<String> = given.filter_map(|expr| partial(expr, self.scopes)).collect();
+        texts.iter_mut().filter(|text| text.len() > MAX_KEPT).for_each(|text| {
+            let end = (0..=MAX_KEPT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default();
+            text.truncate(end);
+        });
+        texts
+    }
+
+    /// Notes what rules look for in a text that stands in the code.
+    pub(super) fn mark_expr(&mut self, expr: &Expr) {
+        let place = self.place.at(expr.start());
+        match expr {
+            Expr::StringLiteral(text) if !text.value.is_implicit_concatenated() => {
+                self.mark(text.value.to_str(), place, self.layer);
+            }
+            Expr::BytesLiteral(bytes) => {
+                let bytes: Vec<u8> = bytes.value.bytes().take(MAX_VALUE).collect();
+                if let Ok(text) = std::str::from_utf8(&bytes) {
+                    self.mark(text, place, self.layer);
+                }
+            }
+            _ => {
+                if let Some(text) = partial(expr, self.scopes) {
+                    self.mark(&text, place, self.layer);
+                }
+            }
+        }
+    }
+
+    /// The same for a text, and for what it looks like when it is decoded.
+    fn mark(&mut self, text: &str, place: Place, layer: u8) {
+        if !self.scopes.budget.fold(text.len()) {
+            return;
+        }
+        for excerpt in excerpts(text) {
+            if self.scopes.budget.keep(64 + excerpt.len()) {
+                self.module.marks.push(Mark { place, text: excerpt.to_owned(), layer });
+            }
+        }
+        if layer < MAX_LAYERS
+            && let Some(decoded) = guess(text)
+        {
+            self.mark(&decoded, place, layer + 1);
         }
     }
 
@@ -81,9 +143,14 @@ impl<'a> Collector<'a, '_, '_> {
             loops: self.loops,
             setting: self.setting,
             layer: self.layer.max(layers).saturating_add(1),
+            held: std::mem::take(&mut self.held),
+            flows: std::mem::take(&mut self.flows),
+            in_class: false,
+            is_quiet: false,
         };
         inner.visit_body(&parsed.syntax().body);
         inner.visit_deferred();
         self.module = inner.module;
+        (self.held, self.flows) = (inner.held, inner.flows);
     }
 }

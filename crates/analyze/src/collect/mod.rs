@@ -1,6 +1,7 @@
 //! Walks the tree of a file and notes what it imports, defines, calls and uses.
 
 mod call;
+mod flow;
 mod visit;
 
 use ruff_python_ast::visitor::Visitor;
@@ -11,15 +12,19 @@ use ruff_text_size::{Ranged, TextSize};
 
 use crate::budget::Budget;
 use crate::capability::{of_import, of_name};
-use crate::fold::Scopes;
-use crate::fold::fold;
+use crate::flow::Flows;
+use crate::fold::{Scopes, fold};
 use crate::model::{Class, Function, Import, Module, Place, Setting, Use};
 use crate::shape::{Reader, docstring};
 use crate::source::Lines;
 use crate::value::{Constant, Folded, Known};
+use flow::Held;
 
 /// Bytes of a constant that is kept with a call or a name.
 const MAX_KEPT: usize = 16 * 1024;
+
+/// About how many bytes a flow takes.
+const SIZE_OF_FLOW: usize = 512;
 
 /// Built-in functions with which names are made, so that only running the file tells which there are.
 const NAME_MAKERS: [&str; 6] = ["globals", "vars", "locals", "exec", "eval", "setattr"];
@@ -41,9 +46,15 @@ pub(crate) fn module(path: &str, text: &str, lines: &Lines<'_>, body: &[Stmt], b
         loops: 0,
         setting: Setting::Load,
         layer: 0,
+        held: vec![Held::new()],
+        flows: Flows::default(),
+        in_class: false,
+        is_quiet: false,
     };
     collector.visit_body(body);
     collector.visit_deferred();
+    let flows = collector.flows.resolve().into_iter();
+    collector.module.flows = flows.take_while(|_| budget.keep(SIZE_OF_FLOW)).collect();
     collector.module
 }
 
@@ -76,12 +87,20 @@ struct Collector<'a, 'b, 's> {
     loops: usize,
     setting: Setting,
     layer: u8,
+    /// What names hold of sources, from the module to the innermost function.
+    held: Vec<Held>,
+    flows: Flows,
+    /// Whether a function that is defined here is a method.
+    in_class: bool,
+    /// Whether the text around was noted as a whole.
+    is_quiet: bool,
 }
 
 impl<'a, 'b> Collector<'a, 'b, '_> {
     fn visit_deferred(&mut self) {
         // A function may hold classes whose methods are put off in turn.
         while let Some((def, within)) = self.deferred.pop() {
+            self.in_class = !within.is_empty();
             self.within = within;
             self.function_body(def);
         }
@@ -89,6 +108,7 @@ impl<'a, 'b> Collector<'a, 'b, '_> {
 
     fn function_body(&mut self, def: &'a StmtFunctionDef) {
         let (setting, loops) = (self.setting, std::mem::take(&mut self.loops));
+        let is_method = std::mem::take(&mut self.in_class);
         self.setting = Setting::Call;
         self.depth += 1;
         self.within.push(def.name.as_str().to_owned());
@@ -96,11 +116,17 @@ impl<'a, 'b> Collector<'a, 'b, '_> {
         for parameter in &*def.parameters {
             self.scopes.bind(parameter.name().as_str(), None);
         }
+        let this = def.parameters.iter_non_variadic_params().next().filter(|_| is_method);
+        if let Some(this) = this {
+            self.scopes.bind(this.name().as_str(), Some(Folded::named("self".to_owned())));
+        }
+        self.hold_parameters(def, is_method);
         self.visit_body(&def.body);
+        self.held.pop();
         self.scopes.leave();
         self.within.pop();
         self.depth -= 1;
-        (self.setting, self.loops) = (setting, loops);
+        (self.setting, self.loops, self.in_class) = (setting, loops, is_method);
     }
 
     fn is_top(&self) -> bool {
@@ -172,7 +198,9 @@ impl<'a, 'b> Collector<'a, 'b, '_> {
             self.visit_expr(target);
         }
         let folded = fold(value, self.scopes);
+        let taint = self.taint(value);
         for target in targets {
+            self.hold(target, taint.as_ref());
             match (target, &folded) {
                 (Expr::Name(name), _) => self.assign_name(name.id.as_str(), folded.clone()),
                 (Expr::Tuple(tuple), Some(Folded { known: Known::Constant(Constant::List(items)), layers })) => {
@@ -271,7 +299,9 @@ impl<'a, 'b> Collector<'a, 'b, '_> {
         self.scopes.bind(def.name.as_str(), None);
         self.within.push(def.name.as_str().to_owned());
         self.scopes.enter_class();
+        let in_class = std::mem::replace(&mut self.in_class, true);
         self.visit_body(&def.body);
+        self.in_class = in_class;
         self.scopes.leave();
         self.within.pop();
     }

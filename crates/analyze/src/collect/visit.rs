@@ -56,6 +56,7 @@ impl<'a> Collector<'a, '_, '_> {
     /// `name += value`: the way in which hidden text is put together line by line.
     fn add_to(&mut self, assigned: &'a StmtAugAssign) {
         self.visit_expr(&assigned.value);
+        self.hold_more(&assigned.target, &assigned.value);
         let Expr::Name(name) = &*assigned.target else { return self.visit_expr(&assigned.target) };
         let name = name.id.as_str();
         // In a loop it is done more than once.
@@ -68,6 +69,47 @@ impl<'a> Collector<'a, '_, '_> {
         });
         self.bound(name);
         self.assign_name(name, made);
+    }
+
+    /// `with value as target`: what is entered is mostly the value itself.
+    fn entered(&mut self, target: &'a Expr, value: &'a Expr) {
+        let taint = self.taint(value);
+        self.visit_expr(target);
+        if let Expr::Name(name) = target {
+            let folded = fold(value, self.scopes);
+            self.scopes.bind(name.id.as_str(), folded);
+        }
+        self.hold(target, taint.as_ref());
+    }
+
+    fn expression(&mut self, expr: &'a Expr) {
+        match expr {
+            Expr::Name(name) => self.name(name, expr),
+            Expr::Attribute(_) => self.attribute(expr),
+            Expr::Call(call) => {
+                self.call(call, expr);
+                walk_expr(self, expr);
+            }
+            Expr::Subscript(_) => {
+                if let Some(Folded { known: Known::Named(name), .. }) = fold(expr, self.scopes)
+                    && !name.contains('(')
+                    && !name.contains('[')
+                {
+                    self.used(self.place.at(expr.start()), &name);
+                }
+                walk_expr(self, expr);
+            }
+            Expr::Named(found) => {
+                walk_expr(self, expr);
+                let taint = self.taint(&found.value);
+                self.hold(&found.target, taint.as_ref());
+                if let Expr::Name(name) = &*found.target {
+                    let folded = fold(&found.value, self.scopes);
+                    self.scopes.bind(name.id.as_str(), folded);
+                }
+            }
+            other => walk_expr(self, other),
+        }
     }
 }
 
@@ -89,7 +131,28 @@ impl<'a> Visitor<'a> for Collector<'a, '_, '_> {
             Stmt::ClassDef(def) => self.define_class(def),
             Stmt::Try(tried) => self.tried(tried),
             Stmt::If(found) => self.condition(found),
+            // A text that stands alone is a comment.
+            Stmt::Expr(found) if matches!(&*found.value, Expr::StringLiteral(_)) => {}
+            Stmt::With(with) => {
+                for item in &with.items {
+                    self.visit_expr(&item.context_expr);
+                    if let Some(target) = &item.optional_vars {
+                        self.entered(target, &item.context_expr);
+                    }
+                }
+                self.visit_body(&with.body);
+            }
+            Stmt::Return(found) => {
+                walk_stmt(self, statement);
+                if let Some(value) = &found.value {
+                    self.returned(value);
+                }
+            }
             Stmt::For(_) | Stmt::While(_) => {
+                if let Stmt::For(found) = statement {
+                    let taint = self.taint(&found.iter);
+                    self.hold(&found.target, taint.as_ref());
+                }
                 self.loops += 1;
                 walk_stmt(self, statement);
                 self.loops -= 1;
@@ -102,23 +165,13 @@ impl<'a> Visitor<'a> for Collector<'a, '_, '_> {
         if !self.scopes.budget.tick() {
             return;
         }
-        match expr {
-            Expr::Name(name) => self.name(name, expr),
-            Expr::Attribute(_) => self.attribute(expr),
-            Expr::Call(call) => {
-                self.call(call, expr);
-                walk_expr(self, expr);
-            }
-            Expr::Subscript(_) => {
-                if let Some(Folded { known: Known::Named(name), .. }) = fold(expr, self.scopes)
-                    && !name.contains('(')
-                    && !name.contains('[')
-                {
-                    self.used(self.place.at(expr.start()), &name);
-                }
-                walk_expr(self, expr);
-            }
-            other => walk_expr(self, other),
+        let is_text =
+            matches!(expr, Expr::StringLiteral(_) | Expr::BytesLiteral(_) | Expr::FString(_) | Expr::BinOp(_));
+        if is_text && !self.is_quiet {
+            self.mark_expr(expr);
         }
+        let was_quiet = std::mem::replace(&mut self.is_quiet, is_text);
+        self.expression(expr);
+        self.is_quiet = was_quiet;
     }
 }

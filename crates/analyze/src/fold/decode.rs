@@ -65,6 +65,36 @@ fn hexadecimal(bytes: &[u8]) -> Option<Vec<u8>> {
     HEXLOWER_PERMISSIVE.decode(&kept).ok()
 }
 
+/// Shortest text that is tried.
+const MIN_GUESSED: usize = 24;
+
+/// What a text is that looks encoded, though no known function decodes it: only where the result is text again.
+pub(crate) fn guess(text: &str) -> Option<String> {
+    let text = text.trim();
+    if text.len() < MIN_GUESSED || text.len() > MAX_VALUE {
+        return None;
+    }
+    let is_hexadecimal = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let bytes = if is_hexadecimal {
+        hexadecimal(text.as_bytes())?
+    } else {
+        let is_alphabet =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'\n' | b'-' | b'_');
+        if !text.bytes().all(is_alphabet) {
+            return None;
+        }
+        base64(text.as_bytes()).or_else(|| base64_for_urls(text.as_bytes()))?
+    };
+    let bytes = match bytes.as_slice() {
+        [0x78, ..] => inflated(ZlibDecoder::new(&bytes[..])).unwrap_or(bytes),
+        [0x1f, 0x8b, ..] => inflated(MultiGzDecoder::new(&bytes[..])).unwrap_or(bytes),
+        _ => bytes,
+    };
+    let decoded = String::from_utf8(bytes).ok()?;
+    let is_text = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\r' | '\t');
+    decoded.chars().all(is_text).then_some(decoded)
+}
+
 /// The alphabet of `base64.b85encode`.
 const BASE85: &[u8; 85] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
 

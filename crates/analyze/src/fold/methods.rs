@@ -46,6 +46,11 @@ fn function(name: &str, call: &ExprCall, scopes: &mut Scopes<'_>) -> Option<Fold
             let Known::Named(of) = fold(&arguments[0], scopes)?.known else { return None };
             Some(Folded::named(format!("{of}.__dict__")))
         }
+        // The home folder of whoever runs it: what follows tells which file is meant.
+        "os.path.expanduser" | "os.path.expandvars" | "os.fspath" | "os.path.abspath" => argument(0, scopes)
+            .filter(|(path, _)| matches!(path, Constant::Text(_)))
+            .map(|(path, layers)| Folded::constant(path, layers)),
+        "os.path.join" => joined_path(arguments, scopes),
         "builtins.map" => mapped(arguments, scopes),
         "codecs.decode" => {
             let (value, layers) = argument(0, scopes)?;
@@ -71,6 +76,26 @@ fn by_name(arguments: &[Expr], scopes: &mut Scopes<'_>) -> Option<Folded> {
         Known::Named(of) => inside(&of, name.as_text()?),
         Known::Constant(_) => None,
     }
+}
+
+/// `os.path.join` of constants. A part that begins at the root takes the place of what is before it.
+fn joined_path(arguments: &[Expr], scopes: &mut Scopes<'_>) -> Option<Folded> {
+    let (mut path, mut deepest) = (String::new(), 0);
+    for argument in arguments {
+        let (part, layers) = fold_constant(argument, scopes)?;
+        let part = part.as_text()?;
+        if part.starts_with('/') {
+            path.clear();
+        } else if !path.is_empty() && !path.ends_with('/') {
+            path.push('/');
+        }
+        path.push_str(part);
+        deepest = deepest.max(layers);
+        if path.len() > MAX_VALUE {
+            return None;
+        }
+    }
+    Some(Folded::constant(Constant::Text(path), deepest))
 }
 
 /// `map(chr, numbers)`.

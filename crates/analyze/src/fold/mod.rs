@@ -7,11 +7,14 @@ mod comprehension;
 mod decode;
 mod format;
 mod methods;
+mod partial;
 mod scope;
 
 use ruff_python_ast::{Expr, ExprBinOp, ExprSlice, ExprSubscript, Number, Operator, UnaryOp};
 
 use crate::value::{Constant, Folded, Known};
+pub(crate) use decode::guess;
+pub(crate) use partial::partial;
 pub(crate) use scope::Scopes;
 use scope::inside;
 
