@@ -17,6 +17,7 @@ mod fold;
 mod model;
 mod hint;
 mod parse;
+mod place;
 mod python;
 mod rule;
 mod scan;

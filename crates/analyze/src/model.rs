@@ -2,21 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::capability::Capability;
 use crate::elf::Object;
 use crate::flow::Flow;
+pub use crate::place::Place;
 use crate::value::Constant;
-
-/// A place in a file, both from 1; the column counts characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
-    /// The line.
-    pub line: u32,
-    /// The column.
-    pub column: u32,
-}
 
 /// What was found in a package.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -33,7 +33,7 @@ impl<'a> Collector<'a, '_, '_> {
             }
             _ => {}
         }
-        self.follow(call, callee.as_deref());
+        self.follower().follow(call, callee.as_deref());
         if let Some(callee) = callee {
             if matches!(callee.as_str(), "builtins.exec" | "builtins.eval" | "builtins.compile") {
                 self.run_text(call, place);
@@ -124,7 +124,7 @@ impl<'a> Collector<'a, '_, '_> {
             return;
         };
         let Some(text) = code.bytes().and_then(|bytes| std::str::from_utf8(bytes).ok()) else { return };
-        if self.layer >= MAX_LAYERS {
+        if self.layer > MAX_LAYERS {
             return;
         }
         let Ok(parsed) = parse(text, self.scopes.budget) else { return };

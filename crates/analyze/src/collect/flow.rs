@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use ruff_python_ast::{Comprehension, Expr, Expr as E, ExprAttribute, ExprCall, StmtFunctionDef};
 use ruff_text_size::Ranged;
 
-use super::Collector;
-use crate::flow::{Origin, Reached, Sink, Slot, Source, Taint, is_secret_path, reads_file, sink_of, source_of};
-use crate::fold::{fold, partial};
+use super::{Collector, Where};
+use crate::flow::{Flows, Origin, Reached, Sink, Slot, Source, Taint, is_secret_path, reads_file, sink_of, source_of};
+use crate::fold::{Scopes, fold, partial};
 use crate::value::{Constant, Folded, Known};
 
 /// What the names of a function hold.
@@ -52,7 +52,32 @@ const INTERPRETERS: [&str; 12] = [
     "powershell.exe",
 ];
 
-impl Collector<'_, '_, '_> {
+impl<'a, 'b> Collector<'a, 'b, '_> {
+    /// What follows values where the walk is.
+    pub(super) fn follower(&mut self) -> Follower<'_, 'a, 'b> {
+        Follower {
+            scopes: &mut *self.scopes,
+            place: self.place,
+            function: self.within.last().map_or("", String::as_str),
+            layer: self.layer,
+            held: &mut self.held,
+            flows: &mut self.flows,
+        }
+    }
+}
+
+/// Follows values through the function that is walked.
+pub(super) struct Follower<'f, 'a, 'b> {
+    scopes: &'f mut Scopes<'b>,
+    place: Where<'a>,
+    /// The function around, as calls of the same file name it.
+    function: &'f str,
+    layer: u8,
+    held: &'f mut Vec<Held>,
+    flows: &'f mut Flows,
+}
+
+impl Follower<'_, '_, '_> {
     /// What an expression holds of a source.
     pub(super) fn taint(&mut self, expr: &Expr) -> Option<Taint> {
         if !self.scopes.budget.fold(0) {
@@ -282,18 +307,13 @@ impl Collector<'_, '_, '_> {
             held.insert(name.clone(), Taint { source, what: name.clone(), place: self.place.at(def.start()) });
         }
         self.held.push(held);
-        let function = self.function();
+        let function = self.function.to_owned();
         self.flows.define(function, names);
-    }
-
-    /// The function around, as calls of the same file name it.
-    pub(super) fn function(&self) -> String {
-        self.within.last().cloned().unwrap_or_default()
     }
 
     pub(super) fn returned(&mut self, value: &Expr) {
         if let Some(taint) = self.taint(value) {
-            let function = self.function();
+            let function = self.function.to_owned();
             self.flows.returns(function, taint);
         }
     }
@@ -316,7 +336,7 @@ impl Collector<'_, '_, '_> {
             if let Some(taint) = taint {
                 let target = callee.strip_prefix("builtins.").unwrap_or(callee).chars().take(MAX_WHAT).collect();
                 let reached = Reached { sink, target, place: self.place.at(call.start()), layer: self.layer };
-                let function = self.function();
+                let function = self.function.to_owned();
                 self.flows.reach(function, taint, reached);
             }
         } else if let Some(function) = local_name(callee) {

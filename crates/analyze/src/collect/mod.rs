@@ -120,7 +120,7 @@ impl<'a, 'b> Collector<'a, 'b, '_> {
         if let Some(this) = this {
             self.scopes.bind(this.name().as_str(), Some(Folded::named("self".to_owned())));
         }
-        self.hold_parameters(def, is_method);
+        self.follower().hold_parameters(def, is_method);
         self.visit_body(&def.body);
         self.held.pop();
         self.scopes.leave();
@@ -198,9 +198,9 @@ impl<'a, 'b> Collector<'a, 'b, '_> {
             self.visit_expr(target);
         }
         let folded = fold(value, self.scopes);
-        let taint = self.taint(value);
+        let taint = self.follower().taint(value);
         for target in targets {
-            self.hold(target, taint.as_ref());
+            self.follower().hold(target, taint.as_ref());
             match (target, &folded) {
                 (Expr::Name(name), _) => self.assign_name(name.id.as_str(), folded.clone()),
                 (Expr::Tuple(tuple), Some(Folded { known: Known::Constant(Constant::List(items)), layers })) => {

@@ -56,7 +56,7 @@ impl<'a> Collector<'a, '_, '_> {
     /// `name += value`: the way in which hidden text is put together line by line.
     fn add_to(&mut self, assigned: &'a StmtAugAssign) {
         self.visit_expr(&assigned.value);
-        self.hold_more(&assigned.target, &assigned.value);
+        self.follower().hold_more(&assigned.target, &assigned.value);
         let Expr::Name(name) = &*assigned.target else { return self.visit_expr(&assigned.target) };
         let name = name.id.as_str();
         // In a loop it is done more than once.
@@ -73,13 +73,13 @@ impl<'a> Collector<'a, '_, '_> {
 
     /// `with value as target`: what is entered is mostly the value itself.
     fn entered(&mut self, target: &'a Expr, value: &'a Expr) {
-        let taint = self.taint(value);
+        let taint = self.follower().taint(value);
         self.visit_expr(target);
         if let Expr::Name(name) = target {
             let folded = fold(value, self.scopes);
             self.scopes.bind(name.id.as_str(), folded);
         }
-        self.hold(target, taint.as_ref());
+        self.follower().hold(target, taint.as_ref());
     }
 
     fn expression(&mut self, expr: &'a Expr) {
@@ -101,8 +101,8 @@ impl<'a> Collector<'a, '_, '_> {
             }
             Expr::Named(found) => {
                 walk_expr(self, expr);
-                let taint = self.taint(&found.value);
-                self.hold(&found.target, taint.as_ref());
+                let taint = self.follower().taint(&found.value);
+                self.follower().hold(&found.target, taint.as_ref());
                 if let Expr::Name(name) = &*found.target {
                     let folded = fold(&found.value, self.scopes);
                     self.scopes.bind(name.id.as_str(), folded);
@@ -145,13 +145,13 @@ impl<'a> Visitor<'a> for Collector<'a, '_, '_> {
             Stmt::Return(found) => {
                 walk_stmt(self, statement);
                 if let Some(value) = &found.value {
-                    self.returned(value);
+                    self.follower().returned(value);
                 }
             }
             Stmt::For(_) | Stmt::While(_) => {
                 if let Stmt::For(found) = statement {
-                    let taint = self.taint(&found.iter);
-                    self.hold(&found.target, taint.as_ref());
+                    let taint = self.follower().taint(&found.iter);
+                    self.follower().hold(&found.target, taint.as_ref());
                 }
                 self.loops += 1;
                 walk_stmt(self, statement);

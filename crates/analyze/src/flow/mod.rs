@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use plugbay_domain::words;
 use serde::Serialize;
 
-use crate::model::Place;
+use crate::place::Place;
 pub(crate) use names::{RULES, is_secret_path, reads_file, sink_of, source_of};
 
 words! {

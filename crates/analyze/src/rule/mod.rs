@@ -88,7 +88,10 @@ impl Rule {
         if !self.imports.is_empty() {
             let imports =
                 module.imports.iter().filter(|import| self.imports.iter().any(|name| is_import(import, name)));
-            return imports.map(|import| found(import.place, import.whole())).collect();
+            let imports = imports.map(|import| found(import.place, import.whole()));
+            let by_text = module.calls.iter().filter_map(|call| Some((call.place, imported(call)?)));
+            let by_text = by_text.filter(|(_, module)| self.imports.iter().any(|name| is_below(module, name)));
+            return imports.chain(by_text.map(|(place, module)| found(place, module.to_owned()))).collect();
         }
         if !self.texts.is_empty() || !self.patterns.is_empty() {
             return marks().map(|mark| found(mark.place, mark.text.clone())).collect();
@@ -104,6 +107,7 @@ impl Rule {
             self.with_calls.iter().any(|name| {
                 module.calls.iter().any(|call| is_below(&call.callee, name))
                     || module.imports.iter().any(|import| is_import(import, name))
+                    || module.calls.iter().filter_map(imported).any(|module| is_below(module, name))
             })
         };
         (self.with.is_empty() || has_capability()) && (self.with_calls.is_empty() || has_call())
@@ -149,6 +153,12 @@ fn told(flow: &Flow) -> String {
 /// Whether a dotted name is this one, or below it.
 fn is_below(name: &str, known: &str) -> bool {
     name.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '(']))
+}
+
+/// The module that a call such as `__import__("os")` gives.
+fn imported(call: &Call) -> Option<&str> {
+    let imports = ["builtins.__import__", "importlib.import_module", "importlib.__import__"];
+    imports.contains(&call.callee.as_str()).then(|| call.texts.first().map(String::as_str)).flatten()
 }
 
 fn is_import(import: &Import, known: &str) -> bool {
