@@ -39,6 +39,8 @@ pub struct Object {
     pub executable_stack: bool,
     /// Whether it has memory that is both writable and executable.
     pub writable_code: bool,
+    /// The program that packed it, by the names of its parts.
+    pub packer: Option<String>,
     /// Its build id, in hexadecimal digits.
     pub build_id: Option<String>,
 }
@@ -89,6 +91,7 @@ pub(crate) fn parse(path: &str, bytes: &[u8]) -> Result<Object, String> {
         // A file without this header gets a stack that can be executed, as old programs need it.
         executable_stack: stack.is_some_and(|segment| has(segment.p_flags, program_header::PF_X)),
         writable_code: loaded.clone().any(|segment| has(segment.p_flags, writable_code)),
+        packer: packer(&elf, bytes),
         build_id: build_id(&elf, bytes),
     })
 }
@@ -98,6 +101,15 @@ fn is_pie(elf: &Elf<'_>) -> bool {
     const DF_1_PIE: u64 = 0x0800_0000;
     let flags = elf.dynamic.as_ref().map_or(&[][..], |dynamic| &dynamic.dyns);
     flags.iter().any(|entry| entry.d_tag == dynamic::DT_FLAGS_1 && entry.d_val & DF_1_PIE != 0)
+}
+
+/// What a packer leaves behind: names of sections, or its mark near the beginning.
+fn packer(elf: &Elf<'_>, bytes: &[u8]) -> Option<String> {
+    let named = ["UPX0", "UPX1", ".upx", ".petite", ".aspack", ".themida", ".vmp0", ".vmp1", ".nsp0", ".MPRESS1"];
+    let sections = elf.section_headers.iter().filter_map(|section| elf.shdr_strtab.get_at(section.sh_name));
+    let found = sections.take(1024).find(|name| named.contains(name)).map(str::to_owned);
+    let head = &bytes[..bytes.len().min(4096)];
+    found.or_else(|| head.windows(4).any(|part| part == b"UPX!").then(|| "UPX".to_owned()))
 }
 
 fn machine(code: u16) -> String {

@@ -52,6 +52,6 @@ pub fn rules_digest() -> String {
 }
 
 /// Data beside the rules that decides what a scan finds.
-fn data() -> [&'static str; 2] {
-    [capability::RULES, flow::RULES]
+fn data() -> [&'static str; 3] {
+    [capability::RULES, flow::RULES, scan::POPULAR]
 }

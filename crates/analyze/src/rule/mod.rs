@@ -6,6 +6,7 @@ mod read;
 use std::sync::OnceLock;
 
 use data_encoding::HEXLOWER;
+use plugbay_domain::words;
 use regex::Regex;
 use sha2::{Digest as _, Sha256};
 
@@ -17,6 +18,20 @@ use files::FILES;
 
 /// Raised when the code that judges changes, as the files of rules do not tell of that.
 const REVISION: u32 = 1;
+
+words! {
+    /// What a rule reads.
+    Language {
+        /// Python, with what is known of it.
+        Python = "python",
+        /// Lines of shell scripts.
+        Shell = "shell",
+        /// Lines of JavaScript.
+        JavaScript = "javascript",
+        /// Lines of any text.
+        Text = "text",
+    }
+}
 
 /// A rule. It looks for one kind of thing, and everything else that it names must be there, too.
 #[derive(Debug)]
@@ -32,6 +47,9 @@ pub(crate) struct Rule {
     pub(crate) vendor: Verdict,
     pub(crate) reason: String,
     pub(crate) how: String,
+    pub(crate) language: Language,
+    /// Whether a match must also look random.
+    pub(crate) needs_entropy: bool,
     uses: Vec<Capability>,
     /// What is called.
     calls: Vec<String>,
@@ -72,7 +90,7 @@ pub(crate) struct Found {
 impl Rule {
     /// What it finds in a file.
     pub(crate) fn find(&self, module: &Module) -> Vec<Found> {
-        if !self.has_company(module) {
+        if self.language != Language::Python || !self.has_company(module) {
             return Vec::new();
         }
         let found = |place: Place, what: String| Found { place, what };
@@ -100,6 +118,30 @@ impl Rule {
         uses.map(|used| found(used.place, used.what.clone())).collect()
     }
 
+    /// Whether it looks for texts alone, and so also in lines of this language.
+    pub(crate) fn is_for_lines(&self, language: Language) -> bool {
+        let is_plain = self.from.is_empty()
+            && self.calls.is_empty()
+            && self.imports.is_empty()
+            && self.with.is_empty()
+            && self.with_calls.is_empty()
+            && self.uses.is_empty()
+            && self.layer == 0;
+        self.language == language || (self.language == Language::Python && is_plain && language != Language::Text)
+    }
+
+    /// Where a text has what it looks for.
+    pub(crate) fn find_text(&self, text: &str) -> Option<usize> {
+        let lower = text.to_ascii_lowercase();
+        let of_texts = self.texts.iter().find_map(|part| lower.find(part));
+        of_texts.or_else(|| self.patterns.iter().find_map(|pattern| Some(pattern.find(text)?.start())))
+    }
+
+    /// The part of a text that a pattern matches.
+    pub(crate) fn match_of<'t>(&self, text: &'t str) -> Option<&'t str> {
+        self.patterns.iter().find_map(|pattern| Some(pattern.find(text)?.as_str()))
+    }
+
     /// Whether the file has what must be beside a hit.
     fn has_company(&self, module: &Module) -> bool {
         let has_capability = || module.uses.iter().any(|used| self.with.contains(&used.capability));
@@ -125,7 +167,7 @@ impl Rule {
         layer >= self.layer && self.has_text(text)
     }
 
-    fn has_text(&self, text: &str) -> bool {
+    pub(crate) fn has_text(&self, text: &str) -> bool {
         let lower = text.to_ascii_lowercase();
         self.texts.iter().any(|part| lower.contains(part)) || self.patterns.iter().any(|pattern| pattern.is_match(text))
     }
@@ -191,7 +233,9 @@ pub(crate) fn digest() -> String {
 fn any() -> Option<&'static Regex> {
     static KNOWN: OnceLock<Option<Regex>> = OnceLock::new();
     let made = || {
-        let of_texts = rules().iter().filter(|rule| rule.calls.is_empty() && rule.from.is_empty());
+        let of_texts = rules()
+            .iter()
+            .filter(|rule| rule.language == Language::Python && rule.calls.is_empty() && rule.from.is_empty());
         let parts: Vec<String> = of_texts
             .flat_map(|rule| {
                 let texts = rule.texts.iter().map(|text| format!("(?i:{})", regex::escape(text)));

