@@ -51,7 +51,7 @@ impl Site {
 #[test]
 fn a_suspicious_look_is_shown_and_accepted_by_name() {
     let site = Site::start();
-    let archive = site.pack_with("1.0.0", "", "import os\n\nKEY = os.path.expanduser('~/.ssh/id_rsa')\n");
+    let archive = site.pack_with("1.0.0", "", "import os\n\nKEY = open(os.path.expanduser('~/.ssh/id_rsa'))\n");
     let installed = site.run(&["install", &archive, "--trust", "author.pub"]).ok();
     let warning = "its code looks suspicious: plugbay scan --installed demo shows why";
     assert!(installed.stderr.contains(warning), "{}", installed.stderr);

@@ -11,7 +11,8 @@ use crate::support::database;
 const CLEAN: &str = "class Plugin:\n    def execute(self, context):\n        return context\n";
 
 /// One stage of an attack.
-const SUSPICIOUS: &str = "import os\n\nKEY = os.path.expanduser('~/.ss' + 'h/id_rsa')\n\nclass Plugin:\n    pass\n";
+const SUSPICIOUS: &str =
+    "import os\n\nKEY = open(os.path.expanduser('~/.ss' + 'h/id_rsa'))\n\nclass Plugin:\n    pass\n";
 
 /// Two of them.
 const MALICIOUS: &str = "import os\nimport requests\n\nkey = open(os.path.expanduser('~/.ssh/id_rsa')).read()\n\
@@ -135,7 +136,7 @@ async fn new_rules_read_again_what_is_installed() {
     let older = "UPDATE versions SET scan = json_set(scan, '$.verdict', 'clean', '$.rules', 'older')";
     database::run(&setup.data(), older).await;
     let app = setup.start().await;
-    app.until_recorded("plugin.scanned").await;
+    app.until_recorded("plugin.scanned", 1).await;
     let found = app.get("/api/plugins/odd/scan").await.expect(200);
     assert_eq!((&found["verdict"], &found["outdated"]), (&json!("suspicious"), &json!(false)), "{found}");
     // What was enabled before would stay so; it does not start anew without a decision.
@@ -143,7 +144,7 @@ async fn new_rules_read_again_what_is_installed() {
     // The demands of an operator are rules, too.
     let setup = app.stop().await.with(|config| config.security.scan.denied_imports = vec!["ctypes".to_owned()]);
     let app = setup.start().await;
-    app.until_recorded("plugin.scanned").await;
+    app.until_recorded("plugin.scanned", 2).await;
     assert_ne!(app.get("/api/plugins/odd/scan").await.expect(200)["rules"], found["rules"]);
 }
 

@@ -267,9 +267,10 @@ impl TestApp {
         until("the service gets ready", is_ready).await;
     }
 
-    /// Waits until the audit log has such a row.
-    pub async fn until_recorded(&self, action: &str) {
-        until(action, async || self.audit_actions().await.iter().any(|found| found == action)).await;
+    /// Waits until the audit log has so many rows of an action.
+    pub async fn until_recorded(&self, action: &str, times: usize) {
+        let found = async || self.audit_actions().await.iter().filter(|found| *found == action).count();
+        until(action, async || found().await >= times).await;
     }
 }
 
