@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
-use plugbay::analyze::fuzz_code;
+use plugbay::analyze::{fuzz_code, fuzz_scan};
 use plugbay::domain::{fuzz_config, fuzz_manifest};
 use plugbay::package::fuzzing::{fuzz_signature, fuzz_targz, fuzz_zip};
 
@@ -30,6 +30,7 @@ const TARGETS: &[Target] = &[
     Target { name: "manifest", run: fuzz_manifest, open: |_| None },
     Target { name: "config", run: fuzz_config, open: |_| None },
     Target { name: "code", run: fuzz_code, open: |_| None },
+    Target { name: "scan", run: fuzz_scan, open: |_| None },
 ];
 
 /// Longest mutant. What is longer takes time and finds nothing more.

@@ -39,7 +39,7 @@ pub use model::{
     Analysis, Call, Class, Finding, FindingKind, Function, Import, Mark, Module, Parameter, ParameterKind, Place,
     Setting, Use,
 };
-pub use scan::{Advisories, Declared, Hit, MAX_HITS, Policy, Scan, scan, scan_files, scan_folder};
+pub use scan::{Advisories, Declared, Hit, MAX_HITS, Policy, Scan, fuzz_scan, scan, scan_files, scan_folder};
 pub use stdlib::{is_standard, standard_names};
 pub use tools::{Tool, tools};
 pub use value::Constant;

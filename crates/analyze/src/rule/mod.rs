@@ -101,7 +101,7 @@ impl Rule {
             return flows.map(|flow| found(flow.to, told(flow))).collect();
         }
         if !self.calls.is_empty() {
-            return calls().map(|call| found(call.place, call.callee.clone())).collect();
+            return calls().map(|call| found(call.place, self.told_call(call))).collect();
         }
         if !self.imports.is_empty() {
             let imports =
@@ -161,6 +161,17 @@ impl Rule {
             && (!self.by_text || call.by_text)
             && self.calls.iter().any(|name| is_below(&call.callee, name))
             && ((self.texts.is_empty() && self.patterns.is_empty()) || has_text())
+    }
+
+    /// A call in words, with the text that matters.
+    fn told_call(&self, call: &Call) -> String {
+        const SHOWN: usize = 160;
+        let name = call.callee.strip_prefix("builtins.").unwrap_or(&call.callee);
+        let has_texts = !self.texts.is_empty() || !self.patterns.is_empty();
+        match call.texts.iter().find(|text| has_texts && self.has_text(text)) {
+            Some(text) => format!("{name}({})", text.chars().take(SHOWN).collect::<String>()),
+            None => name.to_owned(),
+        }
     }
 
     fn hits_text(&self, text: &str, layer: u8) -> bool {

@@ -163,3 +163,41 @@ fn judge_analysis(judged: &mut Judged, analysis: &Analysis) {
         judged.extend(object::hits(object));
     }
 }
+
+/// What fuzzing runs: the first byte chooses what the rest is. Nothing panics, and a result is bounded and travels.
+#[doc(hidden)]
+pub fn fuzz_scan(bytes: &[u8]) {
+    const PATHS: [&str; 8] =
+        ["main.py", "vendor/a.py", "run.sh", "main.js", "notes.txt", "vendor.lock", "plugin.yaml", "advisory.json"];
+    let Some((choice, rest)) = bytes.split_first() else { return };
+    let path = PATHS[usize::from(*choice) % PATHS.len()];
+    let judge = || {
+        let budget = Budget::new(&Limits::default());
+        let (mut analysis, mut judged, mut advisories) =
+            (Analysis::default(), Judged::default(), Advisories::default());
+        let _is_record = advisories.add(rest);
+        match path {
+            "main.py" | "vendor/a.py" => crate::python::read(&mut analysis, path, rest, &budget),
+            "vendor.lock" => dependencies::judge(&mut judged, rest, &advisories),
+            _ => {}
+        }
+        if let Ok(manifest) = plugbay_domain::Manifest::parse(rest) {
+            dependencies::judge_wishes(&mut judged, &Declared::of(&manifest), &String::from_utf8_lossy(rest));
+        }
+        text::judge(&mut judged, path, rest);
+        text::program(&mut judged, path, rest);
+        judge_analysis(&mut judged, &analysis);
+        let declared = Declared { runtime: Some(plugbay_domain::Runtime::Python), ..Declared::default() };
+        judged.extend(compared::hits(&analysis, &declared, &String::from_utf8_lossy(rest)));
+        drop(advisories.hits("a", &String::from_utf8_lossy(rest)));
+        Scan::of(judged.into_hits())
+    };
+    let scan = in_large_thread(judge).unwrap_or_else(|message| panic!("{message}"));
+    assert!(scan.hits.len() <= MAX_HITS, "hits are bounded");
+    assert!(
+        scan.hits.iter().all(|hit| hit.place.is_none_or(|place| place.line > 0 && place.column > 0)),
+        "places begin at 1"
+    );
+    let travelled = serde_json::to_vec(&scan).ok().and_then(|text| serde_json::from_slice::<Scan>(&text).ok());
+    assert!(travelled.as_ref() == Some(&scan), "a scan comes back out of JSON");
+}
