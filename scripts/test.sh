@@ -62,8 +62,8 @@ step_build() { cargo build --locked; }
 # Mutation has a step of its own; here it only shows that it runs.
 step_test() {
     local file name targets=(--lib --bins)
-    for file in tests/*.rs tests/*/main.rs; do
-        name=${file#tests/}
+    for file in tests/*.rs tests/*/main.rs crates/*/tests/*.rs; do
+        name=${file##*tests/}
         name=${name%/main.rs}
         # They have steps of their own.
         if [ "$name" != docker ] && [ "$name" != hostile ]; then targets+=(--test "${name%.rs}"); fi

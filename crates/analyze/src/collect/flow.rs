@@ -6,7 +6,7 @@ use ruff_python_ast::{Comprehension, Expr, Expr as E, ExprAttribute, ExprCall, S
 use ruff_text_size::Ranged;
 
 use super::{Collector, Where};
-use crate::flow::{Flows, Origin, Reached, Sink, Slot, Source, Taint, is_secret_path, reads_file, sink_of, source_of};
+use crate::flow::{Flows, Origin, Source, Taint, is_secret_path, origin_of_variable, reads_file, source_of};
 use crate::fold::{Scopes, fold, partial};
 use crate::value::{Constant, Folded, Known};
 
@@ -14,7 +14,7 @@ use crate::value::{Constant, Folded, Known};
 pub(super) type Held = BTreeMap<String, Taint>;
 
 /// Characters of a name that are kept.
-const MAX_WHAT: usize = 120;
+pub(super) const MAX_WHAT: usize = 120;
 
 /// Functions that tell next to nothing of what they are given.
 const DULL: [&str; 12] = [
@@ -30,26 +30,6 @@ const DULL: [&str; 12] = [
     "any",
     "all",
     "os.path.exists",
-];
-
-/// Methods that put what they are given into what they belong to.
-const FILLING: [&str; 10] =
-    ["append", "add", "update", "extend", "insert", "write", "put", "setdefault", "writestr", "appendleft"];
-
-/// Programs that run what they are given.
-const INTERPRETERS: [&str; 12] = [
-    "sh",
-    "bash",
-    "dash",
-    "zsh",
-    "python",
-    "python3",
-    "perl",
-    "node",
-    "cmd",
-    "cmd.exe",
-    "powershell",
-    "powershell.exe",
 ];
 
 impl<'a, 'b> Collector<'a, 'b, '_> {
@@ -68,13 +48,13 @@ impl<'a, 'b> Collector<'a, 'b, '_> {
 
 /// Follows values through the function that is walked.
 pub(super) struct Follower<'f, 'a, 'b> {
-    scopes: &'f mut Scopes<'b>,
-    place: Where<'a>,
+    pub(super) scopes: &'f mut Scopes<'b>,
+    pub(super) place: Where<'a>,
     /// The function around, as calls of the same file name it.
-    function: &'f str,
-    layer: u8,
-    held: &'f mut Vec<Held>,
-    flows: &'f mut Flows,
+    pub(super) function: &'f str,
+    pub(super) layer: u8,
+    pub(super) held: &'f mut Vec<Held>,
+    pub(super) flows: &'f mut Flows,
 }
 
 impl Follower<'_, '_, '_> {
@@ -87,7 +67,10 @@ impl Follower<'_, '_, '_> {
             E::Name(name) => self.held(name.id.as_str()).or_else(|| self.named_source(expr)),
             E::Attribute(attribute) => self.attribute_taint(attribute, expr),
             E::Call(call) => self.call_taint(call, expr),
-            E::Subscript(found) => self.named_source(expr).or_else(|| self.taint(&found.value)),
+            E::Subscript(found) => {
+                let taint = self.named_source(expr).or_else(|| self.taint(&found.value));
+                self.variable(taint, &found.slice)
+            }
             E::BinOp(found) => {
                 let whole = self.path_taint(expr);
                 let (left, right) = (self.taint(&found.left), self.taint(&found.right));
@@ -133,7 +116,7 @@ impl Follower<'_, '_, '_> {
         }
     }
 
-    fn any(&mut self, items: &[Expr]) -> Option<Taint> {
+    pub(super) fn any(&mut self, items: &[Expr]) -> Option<Taint> {
         let mut all = None;
         for item in items {
             let taint = self.taint(item);
@@ -161,9 +144,22 @@ impl Follower<'_, '_, '_> {
         self.held.iter().rev().find_map(|held| held.get(name)).cloned()
     }
 
-    fn known(&self, origin: Origin, what: &str, expr: &Expr) -> Taint {
+    pub(super) fn known(&self, origin: Origin, what: &str, expr: &Expr) -> Taint {
         let what = what.strip_prefix("builtins.").unwrap_or(what).chars().take(MAX_WHAT).collect();
         Taint { source: Source::Known(origin), what, place: self.place.at(expr.start()) }
+    }
+
+    /// A variable of the environment, by its name where that is known.
+    fn variable(&mut self, taint: Option<Taint>, name: &Expr) -> Option<Taint> {
+        let mut taint = taint?;
+        let is_environment = matches!(taint.source, Source::Known(Origin::Variable | Origin::Environment));
+        if is_environment
+            && let Some(Folded { known: Known::Constant(Constant::Text(name)), .. }) = fold(name, self.scopes)
+        {
+            taint.source = Source::Known(origin_of_variable(&name));
+            taint.what = format!("{}({name})", taint.what.trim_end_matches(['[', ']']));
+        }
+        Some(taint)
     }
 
     /// A source by its name alone, or a path that tells.
@@ -222,7 +218,14 @@ impl Follower<'_, '_, '_> {
         {
             return Some(self.known(Origin::Credentials, &taint.what.clone(), expr));
         }
-        let own = source_of(name).map(|origin| self.known(origin, name, expr));
+        let own =
+            source_of(name).map(|origin| self.known(origin, name, expr)).or_else(|| self.odd_decoding(call, expr));
+        let own = match call.arguments.args.first() {
+            Some(first) if matches!(&own, Some(taint) if taint.source == Source::Known(Origin::Variable)) => {
+                self.variable(own, first)
+            }
+            _ => own,
+        };
         let local = local_name(name).map(|function| Taint {
             source: Source::Result(function.to_owned()),
             what: format!("{name}()"),
@@ -231,8 +234,23 @@ impl Follower<'_, '_, '_> {
         strongest([own, given, receiver]).or(local)
     }
 
+    /// `text.decode("cp1026")`: an encoding that no source is written in hides what is in it.
+    fn odd_decoding(&mut self, call: &ExprCall, expr: &Expr) -> Option<Taint> {
+        let Expr::Attribute(attribute) = &*call.func else { return None };
+        let codec = call.arguments.args.first().filter(|_| attribute.attr.as_str() == "decode")?;
+        let Known::Constant(Constant::Text(codec)) = fold(codec, self.scopes)?.known else { return None };
+        let plain = codec.to_ascii_lowercase().replace(['_', '-'], "");
+        let is_odd = plain.starts_with("cp1026")
+            || plain.starts_with("cp037")
+            || plain.starts_with("cp500")
+            || plain.starts_with("utf7")
+            || plain.starts_with("rot")
+            || matches!(plain.as_str(), "base64" | "hex" | "zlib" | "zip" | "bz2" | "uu");
+        is_odd.then(|| self.known(Origin::Decoded, &format!("decode({codec})"), expr))
+    }
+
     /// What a call is given.
-    fn given(&mut self, call: &ExprCall) -> Option<Taint> {
+    pub(super) fn given(&mut self, call: &ExprCall) -> Option<Taint> {
         let mut all = self.any(&call.arguments.args);
         for keyword in &call.arguments.keywords {
             let taint = self.taint(&keyword.value);
@@ -275,7 +293,7 @@ impl Follower<'_, '_, '_> {
     }
 
     /// Adds to what a name holds.
-    fn fill(&mut self, container: &Expr, taint: Option<&Taint>) {
+    pub(super) fn fill(&mut self, container: &Expr, taint: Option<&Taint>) {
         let (E::Name(name), Some(taint)) = (container, taint) else { return };
         let name = name.id.as_str();
         let taint = taint.clone().stronger(self.held(name));
@@ -317,63 +335,10 @@ impl Follower<'_, '_, '_> {
             self.flows.returns(function, taint);
         }
     }
-
-    /// Notes where a call takes what it is given.
-    pub(super) fn follow(&mut self, call: &ExprCall, callee: Option<&str>) {
-        if let (Expr::Attribute(attribute), true) = (&*call.func, !call.arguments.is_empty())
-            && FILLING.contains(&attribute.attr.as_str())
-            && let Some(taint) = self.given(call)
-        {
-            self.fill(&attribute.value, Some(&taint));
-        }
-        let Some(callee) = callee else { return };
-        if let Some(sink) = sink_of(callee) {
-            let taint = match sink {
-                Sink::Process => self.program(call),
-                Sink::Code => call.arguments.args.first().and_then(|code| self.taint(code)),
-                Sink::Network | Sink::Dns | Sink::Object | Sink::Write => self.given(call),
-            };
-            if let Some(taint) = taint {
-                let target = callee.strip_prefix("builtins.").unwrap_or(callee).chars().take(MAX_WHAT).collect();
-                let reached = Reached { sink, target, place: self.place.at(call.start()), layer: self.layer };
-                let function = self.function.to_owned();
-                self.flows.reach(function, taint, reached);
-            }
-        } else if let Some(function) = local_name(callee) {
-            for (at, argument) in call.arguments.args.iter().enumerate() {
-                if let Some(taint) = self.taint(argument) {
-                    self.flows.hand(function.to_owned(), Slot::Position(at), taint);
-                }
-            }
-            for keyword in &call.arguments.keywords {
-                if let (Some(name), Some(taint)) = (&keyword.arg, self.taint(&keyword.value)) {
-                    self.flows.hand(function.to_owned(), Slot::Name(name.as_str().to_owned()), taint);
-                }
-            }
-        }
-    }
-
-    /// What decides which program is run: the first word, and all words of an interpreter.
-    fn program(&mut self, call: &ExprCall) -> Option<Taint> {
-        let first =
-            call.arguments.args.first().or_else(|| call.arguments.find_keyword("args").map(|found| &found.value))?;
-        let words = match first {
-            E::List(found) => &found.elts,
-            E::Tuple(found) => &found.elts,
-            whole => return self.taint(whole),
-        };
-        let program = words.first()?;
-        let name = partial(program, self.scopes).unwrap_or_default();
-        let name = name.rsplit(['/', '\\']).next().unwrap_or_default().to_ascii_lowercase();
-        let is_known = INTERPRETERS.contains(&name.as_str());
-        let runs_code = is_known
-            || matches!(fold(program, self.scopes), Some(Folded { known: Known::Named(name), .. }) if name == "sys.executable");
-        if runs_code { self.any(words) } else { self.taint(program) }
-    }
 }
 
 /// The function of the same file that a call names: `f`, or `m` of `self.m`.
-fn local_name(callee: &str) -> Option<&str> {
+pub(super) fn local_name(callee: &str) -> Option<&str> {
     let name = callee.strip_prefix("self.").unwrap_or(callee);
     (!name.is_empty() && !name.contains(['.', '(', '['])).then_some(name)
 }

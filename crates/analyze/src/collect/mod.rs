@@ -2,6 +2,7 @@
 
 mod call;
 mod flow;
+mod sink;
 mod visit;
 
 use ruff_python_ast::visitor::Visitor;

@@ -11,7 +11,7 @@ use plugbay_domain::words;
 use serde::Serialize;
 
 use crate::place::Place;
-pub(crate) use names::{RULES, is_secret_path, reads_file, sink_of, source_of};
+pub(crate) use names::{RULES, is_secret_path, origin_of_variable, reads_file, sink_of, source_of};
 
 words! {
     /// What a value is, the least telling first.
@@ -24,6 +24,8 @@ words! {
         Config = "config",
         /// The path of a file that holds credentials.
         Path = "path",
+        /// A variable of the environment that holds the keys of a service.
+        Secret = "secret",
         /// Who runs the program, and where.
         Identity = "identity",
         /// Chat messages.

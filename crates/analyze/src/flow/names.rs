@@ -70,6 +70,31 @@ pub(crate) fn sink_of(name: &str) -> Option<Sink> {
     longest(&names().to, name)
 }
 
+/// What the value of this variable of the environment is.
+pub(crate) fn origin_of_variable(name: &str) -> Origin {
+    const OF_MACHINE: [&str; 8] =
+        ["COMPUTERNAME", "USERNAME", "USER", "LOGNAME", "HOSTNAME", "USERDOMAIN", "USERPROFILE", "HOME"];
+    const OF_SERVICES: [&str; 12] = [
+        "AWS_",
+        "GITHUB_TOKEN",
+        "GH_TOKEN",
+        "NPM_TOKEN",
+        "TWINE_",
+        "PYPI_",
+        "CI_JOB_TOKEN",
+        "GITLAB_",
+        "VAULT_",
+        "AZURE_",
+        "GOOGLE_APPLICATION",
+        "KUBECONFIG",
+    ];
+    let name = name.to_ascii_uppercase();
+    if OF_MACHINE.contains(&name.as_str()) {
+        return Origin::Identity;
+    }
+    if OF_SERVICES.iter().any(|start| name.starts_with(start)) { Origin::Secret } else { Origin::Variable }
+}
+
 /// Whether a call of this name opens the file that it is given.
 pub(crate) fn reads_file(name: &str) -> bool {
     names().reads.contains(&name)

@@ -14,6 +14,12 @@ pub(crate) fn call(call: &ExprCall, scopes: &mut Scopes<'_>) -> Option<Folded> {
         let receiver = fold(&attribute.value, scopes);
         return match receiver {
             Some(Folded { known: Known::Constant(value), layers }) => method(value, layers, attribute, call, scopes),
+            Some(Folded { known: Known::Named(base), .. })
+                if base.ends_with(".__dict__") && matches!(attribute.attr.as_str(), "get" | "__getitem__") =>
+            {
+                let (key, _) = fold_constant(call.arguments.args.first()?, scopes)?;
+                inside(&base, key.as_text()?)
+            }
             Some(Folded { known: Known::Named(base), .. }) => {
                 let name = inside(&base, attribute.attr.as_str())?;
                 match name.known {
@@ -51,6 +57,10 @@ fn function(name: &str, call: &ExprCall, scopes: &mut Scopes<'_>) -> Option<Fold
             .filter(|(path, _)| matches!(path, Constant::Text(_)))
             .map(|(path, layers)| Folded::constant(path, layers)),
         "os.path.join" => joined_path(arguments, scopes),
+        _ if name.ends_with(".__getattribute__") => {
+            let (key, _) = argument(0, scopes)?;
+            key.as_text().and_then(|key| inside(name.trim_end_matches(".__getattribute__"), key))
+        }
         "builtins.map" => mapped(arguments, scopes),
         "codecs.decode" => {
             let (value, layers) = argument(0, scopes)?;

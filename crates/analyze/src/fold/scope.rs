@@ -168,6 +168,10 @@ impl<'b> Scopes<'b> {
 
 /// The name of something inside of what has a name.
 pub(crate) fn inside(name: &str, attribute: &str) -> Option<Folded> {
+    // Calling what has a name by `__call__` is calling it.
+    if attribute == "__call__" {
+        return Some(Folded::named(name.to_owned()));
+    }
     // `builtins.__dict__` and the like are another way to the same names.
     let base = name.strip_suffix(".__dict__").unwrap_or(name);
     let whole = format!("{base}.{attribute}");

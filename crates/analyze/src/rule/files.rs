@@ -33,6 +33,7 @@ pub(super) const FILES: &[&str] = files! {
     "hidden-name"
     "identity-flow"
     "install-hook"
+    "key-flow"
     "machine-code"
     "machine-inventory"
     "memory-program"

