@@ -114,6 +114,8 @@ enum Command {
     Token(client::TokenArguments),
     /// Read and verify the audit log
     Audit(client::AuditArguments),
+    /// Bring in known holes of packages
+    Advisories(client::AdvisoryArguments),
     /// Check whether the service has what it needs
     Doctor(client::DoctorArguments),
     /// Take a backup of the service while it runs
@@ -224,6 +226,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Key(arguments) => client::key(arguments, context),
         Command::Token(arguments) => client::token(arguments, context),
         Command::Audit(arguments) => client::audit(arguments, context),
+        Command::Advisories(arguments) => client::advisories(&arguments, context),
         Command::Doctor(arguments) => client::doctor(&arguments, context),
         Command::Backup(arguments) => client::backup(&arguments, context),
         Command::Restore(arguments) => restore::restore(arguments, context),

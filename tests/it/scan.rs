@@ -182,6 +182,70 @@ async fn operators_have_code_read_again() {
     app.get("/api/plugins/nothing/scan").await.expect_problem(404, "plugin-unknown");
 }
 
+/// A package that brings `left` 1.0.0 along.
+fn with_vendor(name: &str) -> Vec<u8> {
+    let manifest = format!("{}dependencies: [left]\n", manifest(name, "1.0.0"));
+    let sha256 = format!("sha256:{}", "0".repeat(64));
+    let packages = json!([{"name": "left", "version": "1.0.0", "tags": "py3-none-any", "sha256": sha256}]);
+    let lock = json!({"python": "3.11", "platform": "any", "packages": packages}).to_string();
+    pack(&[
+        ("plugin.yaml", manifest.as_bytes()),
+        ("main.py", CLEAN.as_bytes()),
+        ("vendor.lock", lock.as_bytes()),
+        ("vendor/left.py", b"x = 1\n"),
+    ])
+}
+
+async fn import(app: &TestApp, token: &str, records: &[Value]) -> Answer {
+    let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+    let request = app.bare(Method::POST, "/api/advisories").bearer_auth(token);
+    send(request.header("Content-Type", "application/x-ndjson").body(lines)).await
+}
+
+#[tokio::test]
+async fn advisories_that_come_in_are_compared_with_what_is_installed() {
+    let app = service().await;
+    app.install(&with_vendor("left-user"), None).await.expect(201);
+    let told = async |app: &TestApp, name: &str| {
+        let found = app.get(&format!("/api/plugins/{name}/scan")).await.expect(200);
+        let hits = found["hits"].as_array().unwrap().iter().filter(|hit| hit["rule"] == "advisory");
+        let hits: Vec<_> = hits.map(|hit| hit["what"].as_str().unwrap().to_owned()).collect();
+        (found["outdated"].as_bool().unwrap(), hits)
+    };
+    assert_eq!(told(&app, "left-user").await, (false, Vec::new()));
+    let about = |package: &str, id: &str| {
+        let versions = json!(["1.0.0"]);
+        json!({"id": id, "summary": "It leaks", "affected": [
+            {"package": {"ecosystem": "PyPI", "name": package}, "versions": versions}]})
+    };
+    let records = [about("left", "PYSEC-2026-1"), about("right", "PYSEC-2026-2")];
+    let imported = import(&app, &app.token, &records).await.expect(200);
+    assert_eq!(imported["advisories"], 2);
+    app.until_recorded("plugin.scanned", 1).await;
+    let known = (false, vec!["left 1.0.0: PYSEC-2026-1".to_owned()]);
+    assert_eq!(told(&app, "left-user").await, known);
+    // They stay over a restart, and what comes next is compared with them as well.
+    let app = app.restart().await;
+    app.install(&with_vendor("second"), None).await.expect(201);
+    assert_eq!(told(&app, "second").await, known);
+    // One that says that the package is an attack keeps it out.
+    import(&app, &app.token, &[about("left", "MAL-2026-1")]).await.expect(200);
+    app.install(&with_vendor("third"), None).await.expect_problem(422, "scan-refused");
+}
+
+#[tokio::test]
+async fn advisories_are_refused_as_a_whole() {
+    let app = service().await;
+    let refused = import(&app, &app.token, &[json!({"id": "A", "affected": []}), json!([])]).await;
+    let refused = refused.expect_problem(422, "field-invalid");
+    assert!(refused["errors"][0]["message"].as_str().unwrap().starts_with("line 2 is no record of OSV"), "{refused}");
+    assert!(!app.data().join("advisories.ndjson").exists());
+    let some = app.token(&["read", "operate"], Some(&["a-*"])).await;
+    import(&app, &some, &[]).await.expect_problem(403, "scope-missing");
+    let reader = app.token(&["read"], None).await;
+    import(&app, &reader, &[]).await.expect_problem(403, "scope-missing");
+}
+
 #[tokio::test]
 async fn each_point_of_a_rating_is_explained() {
     let app = TestApp::setup().unsigned().without_engine().start().await;

@@ -34,7 +34,7 @@ use super::{
         running::stats, running::metrics, running::calls, running::logs, running::sandbox, running::plan,
         running::events,
         config::show, config::replace, config::unset, config::validate,
-        scans::show, scans::again, permissions::show, permissions::approve, permissions::revoke,
+        scans::show, scans::again, scans::import, permissions::show, permissions::approve, permissions::revoke,
         chat::conversations, chat::begin, chat::messages, chat::post,
         keys::list, keys::add, keys::revoke,
         tokens::list, tokens::create, tokens::revoke, tools::list,

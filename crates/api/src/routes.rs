@@ -48,6 +48,7 @@ pub(super) fn configure(config: &mut ServiceConfig, meters: &HttpMeters) {
         )
         .service(at("/api/keys", "GET, HEAD, POST").route(look().to(keys::list)).route(post().to(keys::add)))
         .service(at("/api/keys/{key_id}", "DELETE").route(delete().to(keys::revoke)))
+        .service(at("/api/advisories", "POST").route(post().to(scans::import)))
         .service(at("/api/tools", "GET, HEAD").route(look().to(tools::list)))
         .service(at("/api/tokens", "GET, HEAD, POST").route(look().to(tokens::list)).route(post().to(tokens::create)))
         .service(at("/api/tokens/{id}", "DELETE").route(delete().to(tokens::revoke)))

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use actix_web::HttpResponse;
-use actix_web::web::{Data, Path};
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::StreamExt as _;
 use plugbay_operations as operations;
-use plugbay_wire::ScanShown;
+use plugbay_wire::{AdvisoriesImported, ScanShown};
 
-use super::openapi::{ChangeProblems, LookProblems};
+use super::body::{BodyLimits, Paced, broken};
+use super::openapi::{ChangeProblems, LookProblems, SendProblems};
 use super::permit::{NoBody, Operate, Permit, Read};
 use super::problem::Problem;
 use super::{App, view};
@@ -38,4 +40,31 @@ pub(super) async fn again(
     let scan = async move { operations::scan_again(&service, &permit.0, &id).await };
     let found = app.service.to_the_end("scan", scan).await?;
     Ok(HttpResponse::Ok().json(view::scan(&found)))
+}
+
+/// Bytes of all advisories together. Those of PyPI have 20 MiB.
+const MAX_ADVISORIES: u64 = 64 * 1024 * 1024;
+
+/// Brings in known holes of packages, in the place of what was brought in before. All scans compare them with
+/// `vendor.lock`, and what is installed is read again.
+#[utoipa::path(post, path = "/api/advisories", operation_id = "importAdvisories", tag = "system",
+    request_body(content = String, content_type = "application/x-ndjson", description = "Records of OSV, one in each line"),
+    responses((status = 200, description = "They are there", body = AdvisoriesImported), SendProblems))]
+pub(super) async fn import(
+    permit: Permit<Operate>,
+    app: Data<App>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let limits = BodyLimits::new(app.service.config(), MAX_ADVISORIES);
+    let mut body = Paced::new(&request, payload, limits)?;
+    let mut import = operations::begin_advisories(&app.service, &permit.0).await?;
+    while let Some(bytes) = body.next().await {
+        import.write(&bytes.map_err(|error| broken(&error, &limits))?).await?;
+    }
+    let service = Arc::clone(&app.service);
+    let finish = async move { import.finish(&service, &permit.0).await };
+    let imported = app.service.to_the_end("advisories", finish).await?;
+    let shown = AdvisoriesImported { advisories: imported.advisories, digest: imported.digest.to_string() };
+    Ok(HttpResponse::Ok().json(shown))
 }

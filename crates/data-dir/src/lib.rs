@@ -109,6 +109,11 @@ impl DataDir {
         self.root.join("plugbay.db")
     }
 
+    /// Known holes of packages, a record in each line.
+    pub fn advisories(&self) -> PathBuf {
+        self.root.join("advisories.ndjson")
+    }
+
     /// Where the first token is written.
     pub fn admin_token(&self) -> PathBuf {
         self.root.join("admin.token")

@@ -3,6 +3,7 @@
 //! Everything that changes the registry runs as a task of its own, so that a caller who hangs up does not
 //! leave half a change behind, and writes its audit row in the transaction of the change.
 
+mod advisories;
 mod approve;
 mod audit;
 mod backup;
@@ -76,6 +77,7 @@ pub use plugbay_store::grants::{AcceptedRisk, GrantRecord};
 pub use plugbay_store::idempotency::IdempotencyKey;
 pub use plugbay_store::tokens::TokenRecord;
 
+pub use advisories::{AdvisoryImport, ImportedAdvisories, begin_advisories};
 pub use approve::expiry::grants_that_end_soon;
 pub use approve::revoke::revoke_permissions;
 pub use approve::{Approval, ApprovalOutcome, approve};
@@ -152,6 +154,8 @@ pub struct Service {
     uploads: Arc<Semaphore>,
     /// One place: for the one backup at a time.
     backups: Arc<Semaphore>,
+    /// One place: for the one import of advisories at a time.
+    advisories: Arc<Semaphore>,
     /// Places for callers who look at what is on the disk.
     looks: Arc<Semaphore>,
     engines: engines::Engines,

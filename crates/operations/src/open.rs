@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::configuration::bind;
 use crate::engines::Engines;
 use crate::idempotency::InFlight;
-use crate::{Service, ServiceError, Surroundings, TokenBook, blocking, kept_data, tokens};
+use crate::{Service, ServiceError, Surroundings, TokenBook, advisories, blocking, kept_data, tokens};
 
 impl Service {
     /// Opens data directory and database, and makes the first token if there is none.
@@ -46,9 +46,7 @@ impl Service {
         let backup_key = BackupKey::derive(&master);
         check_sealing_key(&store, &sealing_key, &data).await?;
         let tokens = TokenBook::load(&store).await?;
-        let referenced: HashSet<_> =
-            store::plugins::list_digests(&mut *store.reader().await?).await?.into_iter().collect();
-        data.remove_left_overs(&referenced)?;
+        remove_unreferenced(&store, &data).await?;
         let instance = data.instance()?;
         let volumes = Volumes::new(data.volumes(), &config.server.run_dir, &instance);
         remove_left_overs(&config, &volumes, &instance).await?;
@@ -82,10 +80,11 @@ impl Service {
             stand_in,
             shutdown: shutdown.clone(),
         });
+        let scanner = open_scanner(&config, &data).await?;
         let service = Arc::new(Self {
             egress,
             databases,
-            scanner: Scanner::new(&config.security.scan, &config.security.external_scanners),
+            scanner,
             denials,
             denial_reports: Mutex::new(Some(reports)),
             uplink_requests: Mutex::new(Some(uplink_requests)),
@@ -93,6 +92,7 @@ impl Service {
             fleet,
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             backups: Arc::new(Semaphore::new(1)),
+            advisories: Arc::new(Semaphore::new(1)),
             looks: Arc::new(Semaphore::new(crate::LOOKS)),
             started_at: clock.now(),
             config,
@@ -113,6 +113,23 @@ impl Service {
         begin_chain_and_clear_up(&service, chain_begun).await?;
         Ok(service)
     }
+}
+
+/// Removes content that no version refers to.
+async fn remove_unreferenced(store: &Store, data: &DataDir) -> Result<(), ServiceError> {
+    let referenced: HashSet<_> = store::plugins::list_digests(&mut *store.reader().await?).await?.into_iter().collect();
+    data.remove_left_overs(&referenced)?;
+    Ok(())
+}
+
+/// What reads code, with the advisories that were brought in before.
+async fn open_scanner(config: &Config, data: &DataDir) -> Result<Scanner, ServiceError> {
+    let scanner = Scanner::new(&config.security.scan, &config.security.external_scanners);
+    let found = data.advisories();
+    if let Some(file) = blocking("advisories", move || advisories::find(&found)).await? {
+        scanner.set_advisories(file);
+    }
+    Ok(scanner)
 }
 
 /// Refuses a master key that is not the one the secrets were sealed with: with another one every secret would be lost,

@@ -221,7 +221,7 @@ async fn refresh(
 
 /// Reads again what was read by other rules, one version after the other, until all is up to date.
 pub(crate) async fn scan_outdated(service: &Service) -> Result<(), ServiceError> {
-    let rules = service.scanner.rules().to_owned();
+    let rules = service.scanner.rules();
     loop {
         let mut reader = service.store.reader().await?;
         let Some(outdated) = store::scans::next_outdated(&mut reader, &rules).await? else { return Ok(()) };

@@ -9,7 +9,8 @@ pub mod sarif;
 mod worker;
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use plugbay_analyze::Scan;
 use plugbay_config::{ExternalScanner, ScanConfig};
@@ -42,6 +43,15 @@ pub enum ScanError {
     Start(#[source] io::Error),
 }
 
+/// A file of advisories, a record in each line, which the service has checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdvisoryFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The hash of its content.
+    pub digest: Digest,
+}
+
 /// A turn, until it is dropped.
 #[derive(Debug)]
 pub struct Turn<'a> {
@@ -53,7 +63,9 @@ pub struct Turn<'a> {
 #[derive(Debug)]
 pub struct Scanner {
     config: ScanConfig,
+    /// The rules of the reader and of the operator.
     rules: String,
+    advisories: Mutex<Option<AdvisoryFile>>,
     arriving: Semaphore,
     asked: Semaphore,
     own: Semaphore,
@@ -65,6 +77,7 @@ impl Scanner {
         let place = || Semaphore::new(1);
         Self {
             rules: rules_of(config, beside),
+            advisories: Mutex::default(),
             config: config.clone(),
             arriving: place(),
             asked: place(),
@@ -82,23 +95,39 @@ impl Scanner {
         Ok(Turn { scanner: self, _place: place })
     }
 
-    /// By which rules and demands packages are judged at present. A result with another digest is out of date.
-    pub fn rules(&self) -> &str {
-        &self.rules
+    /// From now on packages are compared with these.
+    pub fn set_advisories(&self, file: AdvisoryFile) {
+        *self.advisories.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    }
+
+    fn advisories(&self) -> Option<AdvisoryFile> {
+        self.advisories.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// By which rules, demands and advisories packages are judged at present. A result with others is out of date.
+    pub fn rules(&self) -> String {
+        self.rules_with(self.advisories().as_ref())
+    }
+
+    fn rules_with(&self, advisories: Option<&AdvisoryFile>) -> String {
+        let rules = &self.rules;
+        advisories.map_or_else(|| rules.clone(), |file| format!("{rules}+{}", file.digest.to_hex()))
     }
 }
 
 impl Turn<'_> {
     /// Judges the package in a folder.
     pub async fn scan(&self, folder: &Path) -> Result<Scan, ScanError> {
-        let Scanner { config, rules, .. } = self.scanner;
+        let (config, advisories) = (&self.scanner.config, self.scanner.advisories());
+        let rules = self.scanner.rules_with(advisories.as_ref());
         let order = Order {
             folder: folder.to_owned(),
             allowed_imports: config.allowed_imports.clone(),
             denied_imports: config.denied_imports.clone(),
+            advisories: advisories.map(|file| file.path),
         };
         let scan = child::scan(&config.program, &order).await.map_err(ScanError::Start)?;
-        Ok(Scan { rules: rules.clone(), ..scan })
+        Ok(Scan { rules, ..scan })
     }
 }
 

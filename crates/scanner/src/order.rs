@@ -14,4 +14,6 @@ pub struct Order {
     pub allowed_imports: Vec<String>,
     /// Modules that may not.
     pub denied_imports: Vec<String>,
+    /// A file of advisories, a record in each line.
+    pub advisories: Option<PathBuf>,
 }

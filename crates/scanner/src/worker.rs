@@ -1,7 +1,7 @@
 //! `plugbay scan-worker`: reads one order, gives up all but the folder of the package, judges it, and says so.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufReader, Read as _, Write as _};
 use std::path::Path;
 
 use plugbay_analyze::{Advisories, Declared, Limits, Policy, Scan, scan_folder};
@@ -27,8 +27,9 @@ pub fn run() -> io::Result<()> {
     let mut text = Vec::new();
     io::stdin().lock().take(MAX_ORDER).read_to_end(&mut text)?;
     let order: Order = serde_json::from_slice(&text)?;
-    let place = Place { path: &order.folder, used: Use::Read };
-    confine(&Kept { files: FILES, memory_bytes: MEMORY, file_bytes: 0, places: &[place] })?;
+    let read = |path| Place { path, used: Use::Read };
+    let places: Vec<_> = [&order.folder].into_iter().chain(&order.advisories).map(|path| read(path)).collect();
+    confine(&Kept { files: FILES, memory_bytes: MEMORY, file_bytes: 0, places: &places })?;
     let scan = judge(&order)?;
     let mut stdout = io::stdout().lock();
     serde_json::to_writer(&mut stdout, &scan)?;
@@ -39,7 +40,14 @@ fn judge(order: &Order) -> io::Result<Scan> {
     let declared = declared(&order.folder);
     let policy =
         Policy { allowed_imports: order.allowed_imports.clone(), denied_imports: order.denied_imports.clone() };
-    scan_folder(&order.folder, declared.as_ref(), &policy, &Advisories::default(), &Limits::default())
+    let advisories = order.advisories.as_deref().map(read_advisories).transpose()?.unwrap_or_default();
+    scan_folder(&order.folder, declared.as_ref(), &policy, &advisories, &Limits::default())
+}
+
+/// What the service has checked when it came in.
+fn read_advisories(path: &Path) -> io::Result<Advisories> {
+    let read = Advisories::read_lines(BufReader::new(File::open(path)?))?;
+    read.map_err(|(line, problem)| io::Error::other(format!("line {line} of the advisories: {problem}")))
 }
 
 /// What plugin.yaml asks for. One that this version no longer reads is none: the code is judged all the same.

@@ -100,3 +100,12 @@ pub struct RatingChangeView {
     /// As it comes to be.
     pub after: RatingView,
 }
+
+/// Advisories were brought in.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AdvisoriesImported {
+    /// How many are about packages of `PyPI`.
+    pub advisories: usize,
+    /// sha256 of all of it.
+    pub digest: String,
+}

@@ -1,5 +1,6 @@
 //! Commands that talk to a service. They speak REST and nothing else.
 
+mod advisories;
 mod approve;
 mod audit;
 mod backup;
@@ -25,6 +26,7 @@ mod tokens;
 mod tools;
 mod upload;
 
+pub(super) use advisories::{AdvisoryArguments, advisories};
 pub(super) use approve::{ApproveArguments, RevokeArguments, approve, item as permission_item, revoke};
 pub(super) use audit::{AuditArguments, audit};
 pub(super) use backup::{BackupArguments, backup};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, BufRead, Read as _};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -98,6 +98,28 @@ struct Event {
     last_affected: Option<String>,
 }
 
+/// Takes line after line. The first one that is refused ends it.
+fn each_line(
+    mut lines: impl BufRead,
+    mut take: impl FnMut(&[u8]) -> Result<(), String>,
+) -> io::Result<Result<(), (usize, String)>> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        lines.by_ref().take(MAX_RECORD + 2).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            break;
+        }
+        if number > MAX_RECORDS {
+            return Ok(Err((number, format!("there are more than {MAX_RECORDS} records"))));
+        }
+        if let Err(problem) = take(line.trim_ascii()) {
+            return Ok(Err((number, problem)));
+        }
+    }
+    Ok(Ok(()))
+}
+
 impl Advisories {
     /// Reads every JSON file below a folder. A record that cannot be read is a problem and stops nothing.
     pub fn read(folder: &Path) -> io::Result<Self> {
@@ -128,6 +150,24 @@ impl Advisories {
             }
         }
         Ok(read)
+    }
+
+    /// Reads records that stand in a line each. The first line that is none is told with its number.
+    pub fn read_lines(lines: impl BufRead) -> io::Result<Result<Self, (usize, String)>> {
+        let mut read = Self::default();
+        Ok(each_line(lines, |line| read.add(line))?.map(|()| read))
+    }
+
+    /// Counts what [`Advisories::read_lines`] would read, and keeps none of it.
+    pub fn count_lines(lines: impl BufRead) -> io::Result<Result<usize, (usize, String)>> {
+        let mut count = 0;
+        let counted = each_line(lines, |line| {
+            let mut one = Self::default();
+            one.add(line)?;
+            count += one.len();
+            Ok(())
+        });
+        Ok(counted?.map(|()| count))
     }
 
     /// Adds one record.
