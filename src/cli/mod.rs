@@ -64,6 +64,8 @@ enum Command {
     Scan(author::ScanArguments),
     /// Show the tools of a Python plugin, with schemas out of its type hints
     Tools(author::ToolsArguments),
+    /// Write the documentation of a plugin, out of its manifest and its code
+    Docs(author::DocsArguments),
     /// Try a plugin's folder: its own tests, then a start and a call in a sandbox
     Test(trial::TestArguments),
     /// Pack a plugin's folder into an archive with reproducible bytes
@@ -201,6 +203,7 @@ fn dispatch(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Validate(arguments) => author::validate(&arguments, context),
         Command::Scan(arguments) => author::scan(&arguments, context),
         Command::Tools(arguments) => author::tools(&arguments, context),
+        Command::Docs(arguments) => author::docs(&arguments, context),
         Command::Test(arguments) => trial::test(&arguments, context),
         Command::Pack(arguments) => author::pack(&arguments, context),
         Command::Keygen(arguments) => author::keygen(&arguments, context),

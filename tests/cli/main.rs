@@ -9,6 +9,7 @@ mod backup;
 mod client;
 mod client_access;
 mod config;
+mod docs;
 mod index;
 mod init;
 mod pack;
@@ -115,7 +116,7 @@ fn help_and_usage_have_their_exit_codes() {
     assert_eq!(plugbay(here, &[]).code, 2);
     assert_eq!(plugbay(here, &["no-such-command"]).code, 2);
     assert_eq!(plugbay(here, &["validate"]).code, 2);
-    for name in ["init", "validate", "tools", "pack", "keygen", "sign", "verify", "completions", "man"] {
+    for name in ["init", "validate", "tools", "docs", "pack", "keygen", "sign", "verify", "completions", "man"] {
         let help = plugbay(here, &[name, "--help"]).ok().stdout;
         assert!(help.contains("Example: plugbay"), "{help}");
     }

@@ -41,7 +41,7 @@ pub use model::{
 };
 pub use scan::{Advisories, Declared, Hit, MAX_HITS, Policy, Scan, fuzz_scan, scan, scan_files, scan_folder};
 pub use stdlib::{is_standard, standard_names};
-pub use tools::{Tool, tools};
+pub use tools::{Tool, handler, offered, tools};
 pub use value::Constant;
 pub use verdict::Verdict;
 pub use walk::{SourceFile, analyze_files, analyze_folder, analyze_source, fuzz_code};

@@ -30,23 +30,44 @@ pub struct Tool {
 /// of this name, or the only one with `execute`.
 pub fn tools(analysis: &Analysis, main: &str, class: Option<&str>, plugin: &str) -> Vec<Tool> {
     let Some(module) = analysis.module(main) else { return Vec::new() };
+    let mut schemas = Schemas::new(analysis, module);
+    offered(analysis, main, class).into_iter().map(|method| tool(method, plugin, &mut schemas)).collect()
+}
+
+/// Methods that callers can call: `execute`, and each that the class offers.
+pub fn offered<'a>(analysis: &'a Analysis, main: &str, class: Option<&str>) -> Vec<&'a Function> {
+    let is_offered = |method: &Function| {
+        method.name == "execute" || method.decorators.iter().any(|decorator| OFFERS.contains(&decorator.as_str()))
+    };
+    methods(analysis, main, class, is_offered)
+}
+
+/// The handler of this name: a method of the class, or a function of the file.
+pub fn handler<'a>(analysis: &'a Analysis, main: &str, class: Option<&str>, name: &str) -> Option<&'a Function> {
+    let of_class = methods(analysis, main, class, |method| method.name == name).into_iter().next();
+    of_class.or_else(|| analysis.module(main)?.functions.iter().rfind(|function| function.name == name))
+}
+
+fn methods<'a>(
+    analysis: &'a Analysis,
+    main: &str,
+    class: Option<&str>,
+    wanted: impl Fn(&Function) -> bool,
+) -> Vec<&'a Function> {
+    let Some(module) = analysis.module(main) else { return Vec::new() };
     let class = match class {
         Some(name) => module.class(name),
         None => module.classes.iter().rfind(|class| class.has("execute")),
     };
-    let Some(class) = class else { return Vec::new() };
     let mut methods: Vec<&Function> = Vec::new();
-    for class in lineage(module, class) {
+    for class in class.into_iter().flat_map(|class| lineage(module, class)) {
         for method in &class.methods {
-            let is_offered = method.decorators.iter().any(|decorator| OFFERS.contains(&decorator.as_str()));
-            let is_new = methods.iter().all(|known| known.name != method.name);
-            if is_new && (method.name == "execute" || is_offered) {
+            if methods.iter().all(|known| known.name != method.name) && wanted(method) {
                 methods.push(method);
             }
         }
     }
-    let mut schemas = Schemas::new(analysis, module);
-    methods.into_iter().map(|method| tool(method, plugin, &mut schemas)).collect()
+    methods
 }
 
 /// The class and those above it in the same file.

@@ -2,6 +2,7 @@
 
 mod archive;
 mod code;
+mod docs;
 mod index;
 mod init;
 mod keygen;
@@ -23,6 +24,7 @@ mod verify;
 mod wheels;
 
 pub(super) use archive::{read_archived_manifest, read_name as read_archive_name};
+pub(super) use docs::{DocsArguments, docs};
 pub(super) use init::{InitArguments, init};
 pub(super) use keygen::{KeygenArguments, keygen};
 pub(super) use keys::read_public_key;
