@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::app::{Answer, TestApp, send};
 use crate::support::author::{manifest, package};
+use crate::support::database;
 
 const GIT: &str = "tools:\n  - name: git_status\n    description: Shows what changed\n    \
                    input: { type: object, properties: { path: { type: string } }, required: [path] }\n    \
@@ -248,4 +249,37 @@ async fn an_update_does_not_widen_a_token_that_only_reads() {
     send(approve(&app.token)).await;
     assert_eq!(app.get("/api/plugins/git").await.expect(200)["version"], "1.1.0");
     assert_eq!(names(&app, &token).await, ["git.git-push", "git.git_status"], "decided about, it counts");
+}
+
+/// Who writes to the database could take the limits off a token.
+#[tokio::test]
+async fn the_tools_of_a_token_are_in_the_audit_log() {
+    let app = TestApp::start().await;
+    token_for(&app, json!({"tools": ["fs.*"], "read_only": true})).await;
+    token_for(&app, json!({"rate": 5})).await;
+    let setup = app.stop().await;
+    let verdict = async || plugbay::startup::verify_audit(&setup.data(), None).await.map_err(|error| error.to_string());
+    assert!(verdict().await.is_ok());
+    let limited = "WHERE tools IS NOT NULL";
+    for (change, back) in [
+        (format!("UPDATE tokens SET read_only = 0 {limited}"), format!("UPDATE tokens SET read_only = 1 {limited}")),
+        (
+            format!("UPDATE tokens SET tools = '[\"*\"]' {limited}"),
+            format!("UPDATE tokens SET tools = '[\"fs.*\"]' {limited}"),
+        ),
+        (
+            format!("UPDATE tokens SET tools = NULL {limited}"),
+            "UPDATE tokens SET tools = '[\"fs.*\"]' WHERE read_only = 1".to_owned(),
+        ),
+        (
+            "UPDATE tokens SET tools = '[\"*\"]' WHERE rate = 5".to_owned(),
+            "UPDATE tokens SET tools = NULL WHERE rate = 5".to_owned(),
+        ),
+    ] {
+        database::run(&setup.data(), &change).await;
+        let found = verdict().await.unwrap_err();
+        assert!(found.contains("of table `tokens` is not what row"), "{change}: {found}");
+        database::run(&setup.data(), &back).await;
+        assert!(verdict().await.is_ok(), "{back}");
+    }
 }

@@ -42,7 +42,7 @@ pub(super) async fn again(
     Ok(HttpResponse::Ok().json(view::scan(&found)))
 }
 
-/// Bytes of all advisories together. Those of PyPI have 20 MiB.
+/// Bytes of all advisories together. Those of `PyPI` have 20 MiB.
 const MAX_ADVISORIES: u64 = 64 * 1024 * 1024;
 
 /// Brings in known holes of packages, in the place of what was brought in before. All scans compare them with

@@ -25,9 +25,17 @@ struct Kind {
     key: &'static [&'static str],
     /// The other columns that decisions depend on. What changes by mere use is not among them.
     content: &'static [&'static str],
-    /// Such a column that came after the log began to list rows. It is part of the content where it has a value: rows
-    /// from before have none, and keep their hash.
-    later: Option<&'static str>,
+    /// Such columns that came after the log began to list rows, in the order in which they came. They are part of the
+    /// content where they say something: rows from before do not, and keep their hash.
+    later: &'static [LaterColumns],
+}
+
+/// Columns that came at one time.
+#[derive(Debug)]
+struct LaterColumns {
+    columns: &'static [&'static str],
+    /// Whether they say something.
+    is_set: &'static str,
 }
 
 /// A table that came to the list when logs listed the others already. It is compared once a row of the log says that it
@@ -45,13 +53,16 @@ const KINDS: &[Kind] = &[
         table: "tokens",
         key: &["id"],
         content: &["secret_sha256", "label", "scopes", "plugins", "created_at", "expires_at", "revoked_at"],
-        later: Some("rate"),
+        later: &[
+            LaterColumns { columns: &["rate"], is_set: "rate IS NOT NULL" },
+            LaterColumns { columns: &["tools", "read_only"], is_set: "tools IS NOT NULL OR read_only IS NOT 0" },
+        ],
     },
     Kind {
         table: "keys",
         key: &["key_id"],
         content: &["public_key", "label", "names", "not_before", "not_after", "revoked_at", "reason", "added_at"],
-        later: None,
+        later: &[],
     },
     Kind {
         table: "grants",
@@ -73,13 +84,13 @@ const KINDS: &[Kind] = &[
             "ended_reason",
             "ended_note",
         ],
-        later: None,
+        later: &[],
     },
     Kind {
         table: "accepted_risks",
         key: &["plugin_id", "digest", "risk"],
         content: &["accepted_by", "label", "accepted_at", "note"],
-        later: None,
+        later: &[],
     },
     Kind {
         table: "plugins",
@@ -96,7 +107,7 @@ const KINDS: &[Kind] = &[
             "limits",
             "installed_at",
         ],
-        later: None,
+        later: &[],
     },
     Kind {
         table: "versions",
@@ -112,12 +123,12 @@ const KINDS: &[Kind] = &[
             "archive_bytes",
             "installed_at",
         ],
-        later: Some("scan"),
+        later: &[LaterColumns { is_set: "scan IS NOT NULL", columns: &["scan"] }],
     },
-    Kind { table: "floors", key: &["name"], content: &["version", "ever_signed"], later: None },
-    Kind { table: "configs", key: &["plugin_id"], content: &["revision", "fields"], later: None },
-    Kind { table: "secrets", key: &["plugin_id", "field"], content: &["revision", "nonce", "sealed"], later: None },
-    Kind { table: LATER, key: &["plugin_id"], content: &["generation", "version", "taken_at"], later: None },
+    Kind { table: "floors", key: &["name"], content: &["version", "ever_signed"], later: &[] },
+    Kind { table: "configs", key: &["plugin_id"], content: &["revision", "fields"], later: &[] },
+    Kind { table: "secrets", key: &["plugin_id", "field"], content: &["revision", "nonce", "sealed"], later: &[] },
+    Kind { table: LATER, key: &["plugin_id"], content: &["generation", "version", "taken_at"], later: &[] },
 ];
 
 /// A row as the log lists it: table, key, and the hash of its content; none when it is gone.
@@ -181,16 +192,19 @@ impl Kind {
                 other => other.to_owned(),
             })
             .collect();
-        let columns = columns.join(", ");
-        match self.later {
-            None => format!("JSON_ARRAY({columns})"),
-            Some(later) => format!("IIF({later} IS NULL, JSON_ARRAY({columns}), JSON_ARRAY({columns}, {later}))"),
+        let mut columns = columns.join(", ");
+        let mut text = format!("JSON_ARRAY({columns})");
+        // Each has another length, so no two contents have one text.
+        for later in self.later {
+            columns = format!("{columns}, {}", later.columns.join(", "));
+            text = format!("IIF({}, JSON_ARRAY({columns}), {text})", later.is_set);
         }
+        text
     }
 
     fn triggers(&self) -> String {
         let Self { table, key, content, later } = self;
-        let columns = key.iter().chain(*content).chain(later);
+        let columns = key.iter().chain(*content).chain(later.iter().flat_map(|later| later.columns));
         let differs: Vec<_> = columns.map(|column| format!("OLD.{column} IS NOT NEW.{column}")).collect();
         let trigger = |event: &str, condition: &str, sides: &[&str]| {
             let note = |side: &&str| format!("INSERT INTO touched VALUES ('{table}', {}); ", self.key_text(side));
@@ -313,20 +327,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("plugbay.db"), Missing::Create).await.unwrap();
         let mut tx = store.begin().await.unwrap();
-        let mut content = async |rate: &'static str| {
+        let mut content = async |id: &str, later: &str| {
             let insert = format!(
-                "INSERT INTO tokens (id, secret_sha256, label, scopes, created_at, rate)
-                 VALUES ('token_{rate}', '{rate}', 'x', '[]', 7, {rate})"
+                "INSERT INTO tokens (id, secret_sha256, label, scopes, created_at, rate, tools, read_only)
+                 VALUES ('{id}', '{id}', 'x', '[]', 7, {later})"
             );
             sqlx::query(AssertSqlSafe(insert)).execute(&mut *tx).await.unwrap();
             let sql = format!("SELECT {} FROM tokens WHERE id = ?", Kind::of("tokens").unwrap().content_text());
-            let text = sqlx::query_scalar(AssertSqlSafe(sql)).bind(format!("token_{rate}"));
-            let text: String = text.fetch_one(&mut *tx).await.unwrap();
+            let text: String = sqlx::query_scalar(AssertSqlSafe(sql)).bind(id).fetch_one(&mut *tx).await.unwrap();
             text
         };
         // As it was hashed when there were no rates.
-        assert_eq!(content("NULL").await, r#"["token_NULL","NULL","x","[]",null,7,null,null]"#);
-        assert_eq!(content("0").await, r#"["token_0","0","x","[]",null,7,null,null,0]"#);
-        assert_eq!(content("5").await, r#"["token_5","5","x","[]",null,7,null,null,5]"#);
+        assert_eq!(content("a", "NULL, NULL, 0").await, r#"["a","a","x","[]",null,7,null,null]"#);
+        // As it was hashed when there were no tools.
+        assert_eq!(content("b", "0, NULL, 0").await, r#"["b","b","x","[]",null,7,null,null,0]"#);
+        assert_eq!(content("c", "5, NULL, 0").await, r#"["c","c","x","[]",null,7,null,null,5]"#);
+        assert_eq!(content("d", "NULL, '[]', 0").await, r#"["d","d","x","[]",null,7,null,null,null,"[]",0]"#);
+        assert_eq!(content("e", "5, NULL, 1").await, r#"["e","e","x","[]",null,7,null,null,5,null,1]"#);
     }
 }
