@@ -209,6 +209,7 @@ class GroupTest(Served):
 
     async def test_tokens_keys_and_the_audit_log(self) -> None:
         self.json("POST /api/tokens", {"token": "pbt_x"}, 201)
+        self.json("GET /api/tools?form=openai&limit=100", {"tools": [{"name": "fs"}], "next_cursor": None})
         self.json("GET /api/tokens", {"tokens": [{"label": "ci"}], "total": 1})
         self.json("DELETE /api/tokens/token_1", {"revoked_at": "now"})
         self.json("POST /api/keys", {"key_id": "A1"}, 201)
@@ -219,7 +220,11 @@ class GroupTest(Served):
         await self.service.create_token("ci", ["read"], plugins=[])
         # No plugins at all is not the same as all of them.
         self.assertEqual(self.seen[-1][1], {"label": "ci", "scopes": ["read"], "plugins": []})
+        await self.service.create_token("model", ["execute"], tools=["fs.*"], read_only=True)
+        limited = {"label": "model", "scopes": ["execute"], "tools": ["fs.*"], "read_only": True}
+        self.assertEqual(self.seen[-1][1], limited)
         self.assertEqual(await self.service.list_tokens(), [{"label": "ci"}])
+        self.assertEqual(await self.service.list_tools("openai"), [{"name": "fs"}])
         await self.service.revoke_token("token_1")
         await self.service.add_key("RWQ", "acme", ["acme-*"])
         self.assertEqual(self.seen[-1][1], {"public_key": "RWQ", "label": "acme", "names": ["acme-*"]})

@@ -228,6 +228,12 @@ pub fn fuzz_manifest(bytes: &[u8]) {
     }
     assert!(manifest.network.is_empty() || manifest.declares(Permission::NetworkAccess), "hosts need the permission");
     assert!(!manifest.growth(&manifest).asks_more(), "nothing asks for more than itself");
+    let mut names = ToolNames::default();
+    assert!(names.add(&manifest).is_ok(), "models can tell its tools apart");
+    for tool in manifest.tools().offered(None) {
+        assert!(model_name(&manifest.name, &tool.name).len() <= 64, "models take every name");
+        assert!(is_for_callers(&tool.method), "callers can call it");
+    }
     assert!(serde_json::to_value(&manifest).is_ok_and(|json| json.is_object()), "every manifest can be shown");
 }
 

@@ -93,11 +93,20 @@ class Administration(Asking):
         scopes: Sequence[str],
         plugins: Sequence[str] | None = None,
         expires_at: str | None = None,
+        tools: Sequence[str] | None = None,
+        read_only: bool = False,
     ) -> Object:
-        """Makes a token; `token` of the answer is the secret, and is in no other answer."""
+        """Makes a token; `token` of the answer is the secret, and is in no other answer.
+
+        With `tools`, such as `["git.git_status", "fs.*"]`, or `read_only` it calls tools alone.
+        """
         body: dict[str, Any] = {"label": label, "scopes": list(scopes), **given(expires_at=expires_at)}
         if plugins is not None:
             body["plugins"] = list(plugins)
+        if tools is not None:
+            body["tools"] = list(tools)
+        if read_only:
+            body["read_only"] = True
         return self._ask("POST", "/api/tokens", body)
 
     def list_tokens(self) -> list[Object]:

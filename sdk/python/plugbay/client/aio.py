@@ -98,6 +98,7 @@ class PluginService:
     call_plugin = _awaited(SyncPluginService.call_plugin)
     stream_plugin = _iterated(SyncPluginService.stream_plugin)
     list_plugins = _awaited(SyncPluginService.list_plugins)
+    list_tools = _awaited(SyncPluginService.list_tools)
     get_plugin_info = _awaited(SyncPluginService.get_plugin_info)
     uninstall_plugin = _awaited(SyncPluginService.uninstall_plugin)
     get_manifest = _awaited(SyncPluginService.get_manifest)

@@ -110,6 +110,10 @@ class Plugins(Asking):
         """Every plugin with that status: all, installed, enabled, disabled or quarantined."""
         return list(self._pages("/api/plugins", "plugins", {"status": status, **given(q=query)}))
 
+    def list_tools(self, form: str | None = None) -> list[Object]:
+        """Tools of enabled plugins that the token may use; with `openai` or `mcp` in that form alone."""
+        return list(self._pages("/api/tools", "tools", given(form=form)))
+
     def get_plugin_info(self, plugin_id: str) -> Object:
         """Everything about one plugin."""
         return self._ask("GET", plugin(plugin_id))
