@@ -58,6 +58,14 @@ fn a_token_is_alone_on_stdout_and_works_until_it_is_revoked() {
     let tokens = site.run(&["token", "list"]).ok().stdout;
     assert!(["RATE", " 50/s ", " no limit ", " - "].iter().all(|text| tokens.contains(text)), "{tokens}");
     assert!(tokens.contains("first token") && tokens.contains("ci") && !tokens.contains(token), "{tokens}");
+    let limited = ["token", "create", "--scopes", "read,execute", "--tools", "git.git_status,fs.*", "--read-only"];
+    let limited = site.json(&limited);
+    assert_eq!(limited["tools"], serde_json::json!(["git.git_status", "fs.*"]));
+    let tokens = site.run(&["token", "list"]).ok().stdout;
+    assert!(tokens.contains("git.git_status, fs.* (read-only)"), "{tokens}");
+    let none = site.run_as(limited["token"].as_str().unwrap(), &["list", "--tools"]).ok();
+    assert!(none.stderr.contains("no tools that this token may use"), "{}", none.stderr);
+    site.run(&["token", "create", "--scopes", "operate", "--read-only"]).failed(4, "leads around them");
     let list = site.json(&["token", "list"]);
     let entry = list["tokens"].as_array().unwrap().iter().find(|entry| entry["label"] == "ci").unwrap();
     let id = entry["id"].as_str().unwrap();

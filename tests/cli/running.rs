@@ -28,6 +28,24 @@ fn exec_writes_the_result_and_sends_what_was_typed() {
 }
 
 #[test]
+fn tools_of_all_pages_are_listed_and_hide_nothing() {
+    let tool = |name: &str, reads: bool| {
+        format!(
+            r#"{{"name":"{name}","plugin":"git","tool":"t","method":"run","read_only":{reads},"mcp":{{"name":"{name}","description":"a\u001b[2Jb","inputSchema":{{"type":"object"}}}}}}"#
+        )
+    };
+    let page = |tool: &str, next: &str| json(200, &format!(r#"{{"tools":[{tool}],"total":2,"next_cursor":{next}}}"#));
+    let server = Scripted::start(vec![page(&tool("git.a", true), "\"bmV4dA\""), page(&tool("git.b", false), "null")]);
+    let shown = server.run(&["list", "--tools"]).ok().stdout;
+    assert!(server.request().starts_with("GET /api/tools?limit=1000 HTTP/1.1"));
+    assert!(server.request().starts_with("GET /api/tools?limit=1000&cursor=bmV4dA HTTP/1.1"));
+    let lines: Vec<Vec<&str>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[1][..4], ["git.a", "git", "run", "yes"]);
+    assert_eq!(lines[2][..4], ["git.b", "git", "run", "-"]);
+    assert!(!shown.contains('\u{1b}'), "{shown}");
+}
+
+#[test]
 fn exec_reads_its_context_from_stdin_and_says_where_it_is_wrong() {
     let server = Scripted::start(vec![json(200, OK)]);
     let mut command = server.command();

@@ -38,6 +38,14 @@ fn tools_come_from_type_hints_and_nothing_is_run() {
     plugbay(base.path(), &["validate", "demo"]).ok();
     plugbay(base.path(), &["tools", "demo", "--write"]).ok();
     assert_eq!(fs::read_to_string(&manifest).unwrap(), written, "twice is once");
+    // plugin.yaml has 16 levels at most.
+    let deep: String = (0..12)
+        .map(|level| format!("class C{level}(TypedDict):\n    a: 'C{}'\n", level + 1))
+        .fold("from typing import TypedDict\n".to_owned(), |code, class| code + &class);
+    let deep = deep + "class P:\n    def execute(self, context: C0): ...\n";
+    fs::write(base.path().join("demo/main.py"), deep).unwrap();
+    plugbay(base.path(), &["tools", "demo", "--write"]).failed(1, "nothing was written");
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), written);
     fs::write(base.path().join("demo/main.py"), "class P(\n").unwrap();
     plugbay(base.path(), &["tools", "demo"]).failed(1, "fix: plugbay validate demo");
     let script = plugin("name: demo\nversion: 1.0.0\nmain: main.py\nruntime: stdio\n");

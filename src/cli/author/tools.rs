@@ -89,7 +89,10 @@ fn write(folder: &Path, old: &Manifest, section: &str) -> Result<(), Failure> {
     let bytes = std::fs::read(&path).map_err(|error| Failure::read(&path, &error))?;
     let text = String::from_utf8_lossy(&bytes);
     let text = replaced(&text, section);
-    let new = Manifest::parse(text.as_bytes())?;
+    let new = Manifest::parse(text.as_bytes()).map_err(|error| {
+        let detail = format!("with the section plugin.yaml would not be valid: {error}; nothing was written");
+        Failure::local(Local::Failed, detail, "make the hint simpler or the name shorter, or write the section by hand")
+    })?;
     let without = |manifest: &Manifest| Manifest { tools: None, ..manifest.clone() };
     if without(&new) != without(old) {
         let detail = "the section `tools` could not be told from what stands around it; nothing was written";
