@@ -160,6 +160,13 @@ async fn a_token_for_tools_calls_these_and_nothing_else() {
     let token = served.post("/api/tokens", &new).await.expect(201)["token"].as_str().unwrap().to_owned();
     let by_id = served.bare(Method::POST, &format!("/api/plugins/{id}/execute")).bearer_auth(&token);
     send(by_id.json(&json!({"method": "hidden"}))).await.expect_problem(422, "method-not-offered");
+    // Neither is there a way by a stream, or by other spellings of the name.
+    for (path, accept) in [("tooled", "text/event-stream"), ("TOOLED", "*/*"), ("%74ooled", "*/*"), ("tooled/", "*/*")]
+    {
+        let request = served.bare(Method::POST, &format!("/api/plugins/{path}/execute")).bearer_auth(&token);
+        let answer = send(request.header("accept", accept).json(&json!({"method": "hidden"}))).await;
+        assert!(answer.status.is_client_error() && !answer.text.contains("\"hidden\""), "{path}: {}", answer.text);
+    }
     served.end().await;
 }
 
