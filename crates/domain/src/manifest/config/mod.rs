@@ -196,6 +196,12 @@ impl Checker {
         self.errors_within(&mut Budget::of(self, schema, Budget::MAX_STEPS), value)
     }
 
+    /// Whether anything is wrong with it.
+    pub(super) fn fits_within(&self, budget: &mut Budget<'_>, value: &Value) -> Result<bool, TooMuchWork> {
+        budget.spend(value)?;
+        Ok(self.validator.is_valid(value))
+    }
+
     /// The same for one of several values that share a budget.
     pub(super) fn errors_within<'v>(
         &'v self,
