@@ -69,3 +69,36 @@ fn is_foreign(path: &str) -> bool {
         && !path.starts_with("/usr/lib")
         && !path.starts_with("/lib")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules_of(path: &str, change: impl FnOnce(&mut Object)) -> Vec<(String, Verdict)> {
+        let mut object = Object { path: path.to_owned(), imports: vec!["puts".to_owned()], ..Object::default() };
+        change(&mut object);
+        hits(&object).into_iter().map(|hit| (hit.rule, hit.verdict)).collect()
+    }
+
+    #[test]
+    fn what_compilers_do_not_make_is_told() {
+        assert!(rules_of("main", |object| object.search_paths.push("$ORIGIN/lib:/usr/lib/x".to_owned())).is_empty());
+        let found = rules_of("main", |object| {
+            object.imports.extend(["ptrace", "execve"].map(str::to_owned));
+            object.search_paths.push("$ORIGIN:/tmp/lib".to_owned());
+            object.packer = Some("UPX".to_owned());
+            (object.writable_code, object.executable_stack) = (true, true);
+        });
+        let expected = [
+            ("elf-imports", Verdict::Suspicious),
+            ("elf-programs", Verdict::Notes),
+            ("elf-writable-code", Verdict::Suspicious),
+            ("elf-stack", Verdict::Notes),
+            ("elf-packed", Verdict::Suspicious),
+            ("elf-search-path", Verdict::Notes),
+        ];
+        assert_eq!(found, expected.map(|(rule, verdict)| (rule.to_owned(), verdict)));
+        let vendored = rules_of("vendor/a/x.so", |object| object.imports.push("execve".to_owned()));
+        assert!(vendored.is_empty(), "{vendored:?}");
+    }
+}
