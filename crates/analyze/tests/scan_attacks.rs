@@ -135,7 +135,7 @@ const ATTACKS: [Attack; 26] = [
         rule: "spying",
         plain: "from pynput import keyboard\nkeyboard.Listener(on_press=print).start()",
         renamed: "from PIL import ImageGrab as shot\nshot.grab()",
-        folded: "import importlib\nk = importlib.import_module('pyn' + 'put.keyboard')",
+        folded: "k = __import__('pyn' + 'put.keyboard')",
     },
     Attack {
         rule: "fetched-package",
