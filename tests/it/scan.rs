@@ -197,7 +197,7 @@ fn with_vendor(name: &str) -> Vec<u8> {
 }
 
 async fn import(app: &TestApp, token: &str, records: &[Value]) -> Answer {
-    let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+    let lines = records.iter().map(|record| record.to_string() + "\n").collect::<String>();
     let request = app.bare(Method::POST, "/api/advisories").bearer_auth(token);
     send(request.header("Content-Type", "application/x-ndjson").body(lines)).await
 }
