@@ -65,8 +65,8 @@ def main() -> int:
         found = scan(binary, wheel)
         counts[found["verdict"]] += 1
         # The plugin's own three lines have no hits.
-        rules = sorted({hit["rule"] for hit in found["hits"]})
-        whole = "all" if found["is_complete"] else "up to a limit"
+        rules = sorted({hit["rule"] for hit in found["findings"]})
+        whole = "all" if found["complete"] else "up to a limit"
         rows.append((wheel.name, wheel.version, str(found["files"]), whole, found["verdict"], ", ".join(rules)))
     print(f"{len(wheels)} packages: " + ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS) + ".\n")
     print("| package | version | files | read | verdict | rules |\n| --- | --- | --- | --- | --- | --- |")

@@ -32,8 +32,8 @@ fn an_archive_is_judged_like_its_folder() {
     assert!(packed.stderr.contains("warning: main.py:3:7: credentials: "), "{}", packed.stderr);
     let of = |path: &str| plugbay(base.path(), &["scan", path, "--json"]).json();
     let (folder, archive) = (of("demo"), of("a.tar.gz"));
-    assert_eq!(folder["hits"], archive["hits"]);
-    assert!(folder["hits"].as_array().unwrap().len() >= 2);
+    assert_eq!(folder["findings"], archive["findings"]);
+    assert!(folder["findings"].as_array().unwrap().len() >= 2);
     fs::write(base.path().join("no.tar.gz"), "no archive").unwrap();
     plugbay(base.path(), &["scan", "no.tar.gz"]).failed(4, "error:");
     plugbay(base.path(), &["scan", "nowhere"]).failed(2, "there is nothing at `nowhere`");

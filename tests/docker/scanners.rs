@@ -41,7 +41,7 @@ fn archive() -> Vec<u8> {
 async fn hits(served: &Served) -> (Value, Vec<(String, String, String)>) {
     let found = served.get("/api/plugins/demo/scan").await.expect(200);
     let text = |hit: &Value, field: &str| hit[field].as_str().unwrap().to_owned();
-    let hits = found["hits"].as_array().unwrap().iter();
+    let hits = found["findings"].as_array().unwrap().iter();
     let hits = hits.map(|hit| (text(hit, "rule"), text(hit, "path"), text(hit, "what"))).collect();
     (found["verdict"].clone(), hits)
 }

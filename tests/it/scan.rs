@@ -60,7 +60,11 @@ async fn what_looks_suspicious_waits_until_it_is_accepted_by_name() {
         (&found["verdict"], &found["outdated"], &found["complete"]),
         (&json!("suspicious"), &json!(false), &json!(true))
     );
-    assert_eq!((&found["hits"][0]["path"], &found["hits"][0]["line"]), (&json!("main.py"), &json!(3)), "{found}");
+    assert_eq!(
+        (&found["findings"][0]["path"], &found["findings"][0]["line"]),
+        (&json!("main.py"), &json!(3)),
+        "{found}"
+    );
 
     let refused = enable(&app, "odd").await.expect_problem(409, "permissions-pending");
     assert_eq!(refused["how"], "plugbay approve odd --accept-risk scan-suspicious");
@@ -159,7 +163,7 @@ async fn operators_have_code_read_again() {
     // A reader that fails has read nothing, and says so.
     let found = scan_again(&app, "odd").await;
     assert_eq!(
-        (&found["verdict"], &found["hits"][0]["rule"]),
+        (&found["verdict"], &found["findings"][0]["rule"]),
         (&json!("suspicious"), &json!("scan-failed")),
         "{found}"
     );
@@ -171,7 +175,7 @@ async fn operators_have_code_read_again() {
     let program =
         |config: &mut plugbay::config::Config| config.security.scan.program = env!("CARGO_BIN_EXE_plugbay").into();
     let app = app.stop().await.with(program).start().await;
-    assert_eq!(scan_again(&app, "odd").await["hits"][0]["rule"], "credentials");
+    assert_eq!(scan_again(&app, "odd").await["findings"][0]["rule"], "credentials");
     assert_eq!(app.audit_actions().await.last().unwrap(), "plugin.scanned");
     let reader = app.token(&["read"], None).await;
     let path = "/api/plugins/odd/scan";
@@ -208,7 +212,7 @@ async fn advisories_that_come_in_are_compared_with_what_is_installed() {
     app.install(&with_vendor("left-user"), None).await.expect(201);
     let told = async |app: &TestApp, name: &str| {
         let found = app.get(&format!("/api/plugins/{name}/scan")).await.expect(200);
-        let hits = found["hits"].as_array().unwrap().iter().filter(|hit| hit["rule"] == "advisory");
+        let hits = found["findings"].as_array().unwrap().iter().filter(|hit| hit["rule"] == "advisory");
         let hits: Vec<_> = hits.map(|hit| hit["what"].as_str().unwrap().to_owned()).collect();
         (found["outdated"].as_bool().unwrap(), hits)
     };
@@ -258,27 +262,27 @@ async fn each_point_of_a_rating_is_explained() {
     let reasons = |rating: &Value| {
         let points = rating["points"].as_array().unwrap().iter();
         (
-            rating["score"].as_u64().unwrap(),
-            points.map(|point| point["reason"].as_str().unwrap().to_owned()).collect::<Vec<_>>(),
+            rating["value"].as_u64().unwrap(),
+            points.map(|point| point["why"].as_str().unwrap().to_owned()).collect::<Vec<_>>(),
         )
     };
     let unsigned = "No trusted key signed it.";
-    assert_eq!(reasons(&shown(&app, "chatty").await["rating"]), (5, vec![unsigned.to_owned()]));
+    assert_eq!(reasons(&shown(&app, "chatty").await["risk_rating"]), (5, vec![unsigned.to_owned()]));
     let asked = app.get("/api/plugins/chatty/permissions").await.expect(200);
-    assert_eq!(asked["rating"]["before"]["score"], 5);
+    assert_eq!(asked["risk_rating"]["before"]["value"], 5);
     let all = [
         unsigned,
         "It connects to every public host.",
         "It sees data that is not its own.",
         "What it sees can leave for every public host.",
     ];
-    assert_eq!(reasons(&asked["rating"]["after"]), (1, all.map(str::to_owned).to_vec()));
+    assert_eq!(reasons(&asked["risk_rating"]["after"]), (1, all.map(str::to_owned).to_vec()));
     let grant = json!({"grant": ["chat_access"], "deny": []});
     let decided = app.post("/api/plugins/chatty/permissions/approve", &grant).await.expect(200);
     let scores =
-        |rating: &Value| [&rating["before"]["score"], &rating["after"]["score"]].map(|score| score.as_u64().unwrap());
-    assert_eq!(scores(&decided["rating"]), [5, 4]);
+        |rating: &Value| [&rating["before"]["value"], &rating["after"]["value"]].map(|score| score.as_u64().unwrap());
+    assert_eq!(scores(&decided["risk_rating"]), [5, 4]);
     let revoke = json!({"permissions": ["chat_access"]});
     let decided = app.post("/api/plugins/chatty/permissions/revoke", &revoke).await.expect(200);
-    assert_eq!(scores(&decided["rating"]), [4, 5]);
+    assert_eq!(scores(&decided["risk_rating"]), [4, 5]);
 }

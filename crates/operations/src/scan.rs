@@ -51,6 +51,8 @@ pub struct VersionScan {
     pub digest: Digest,
     /// What was said of it; none if it was not read yet.
     pub record: Option<ScanRecord>,
+    /// What follows from its verdict.
+    pub policy: Option<VerdictPolicy>,
     /// The rules have changed since.
     pub is_outdated: bool,
 }
@@ -194,7 +196,8 @@ async fn version_scan(service: &Service, version: &VersionRecord) -> Result<Vers
     let bad = |error: serde_json::Error| StoreError::bad_row("versions", version.digest, error);
     let record = text.map(|text| serde_json::from_str::<ScanRecord>(&text).map_err(bad)).transpose()?;
     let is_outdated = record.as_ref().is_none_or(|record| record.scan.rules != service.scanner.rules());
-    Ok(VersionScan { version: version.version.clone(), digest: version.digest, record, is_outdated })
+    let policy = record.as_ref().map(|record| policy_for(service, record.scan.verdict));
+    Ok(VersionScan { version: version.version.clone(), digest: version.digest, record, policy, is_outdated })
 }
 
 /// Reads one version again and keeps what is said. It goes on running, if it runs: the next start is where a new verdict

@@ -45,9 +45,7 @@ pub use requires::RequirementView;
 pub use running::{
     CallList, CallView, ChunkEvent, ExecuteAnswer, ExecuteRequest, LogLine, ProgressEvent, StateEvent, StatusChanged,
 };
-pub use scans::{
-    AdvisoriesImported, RatingChangeView, RatingPointView, RatingView, ScanHit, ScanShown, VersionScanView,
-};
+pub use scans::{AdvisoriesImported, RiskPoint, RiskRating, RiskRatingChange, ScanFinding, ScanShown, VersionScanView};
 pub use system::{Check, Health, HealthWord, PluginHealth, Readiness, System};
 pub use tokens::{NewToken, TokenCreated, TokenList, TokenView};
 pub use tools::{McpAnnotations, McpTool, OpenAiFunction, OpenAiTool, ToolForm, ToolList, ToolView};

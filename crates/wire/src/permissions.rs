@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::grants::GrantView;
 use super::plugins::{PendingView, PermissionItem, PermissionsView, SignatureView, Updated};
-use super::scans::RatingChangeView;
+use super::scans::RiskRatingChange;
 
 /// What an administrator decides.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -56,7 +56,7 @@ pub struct PermissionsDecided {
     /// What the version asks for and what was decided so far.
     pub permissions: PermissionsView,
     /// How much trust it needs, before and after the decision.
-    pub rating: RatingChangeView,
+    pub risk_rating: RiskRatingChange,
     /// The decisions that were made, or ended.
     pub records: Vec<DecisionRecord>,
     /// A version that waited for this and serves since.
@@ -82,7 +82,7 @@ pub struct PermissionsShown {
     pub risks: Vec<String>,
     /// How much trust it needs, and would need if everything were granted that is asked for, also by a version that
     /// waits.
-    pub rating: RatingChangeView,
+    pub risk_rating: RiskRatingChange,
     /// Risks that were accepted.
     pub accepted_risks: Vec<AcceptedRiskView>,
     /// Every decision that was ever made, latest first.

@@ -7,7 +7,7 @@ use super::grants::GrantView;
 use super::limits::Limits;
 use super::problem::FieldProblem;
 use super::requires::RequirementView;
-use super::scans::RatingView;
+use super::scans::RiskRating;
 use super::updates::LastUpdateView;
 
 /// A permission: its name, or its name with the resources it is narrowed to.
@@ -220,7 +220,7 @@ pub struct PluginDetail {
     /// What needs an explicit yes: combinations of permissions, and code that looks as an attack would.
     pub risks: Vec<String>,
     /// How much trust it needs under what it is granted.
-    pub rating: RatingView,
+    pub risk_rating: RiskRating,
     /// How its code looks: `clean`, `notes`, `suspicious` or `malicious`; `null` if it was not read yet.
     #[schema(example = "clean")]
     pub scan: Option<String>,

@@ -29,6 +29,9 @@ pub struct VersionScanView {
     /// `clean`, `notes`, `suspicious` or `malicious`; `null` if it was not read yet.
     #[schema(example = "clean")]
     pub verdict: Option<String>,
+    /// What follows by `security.scan`: `warn`, `confirm` or `refuse`.
+    #[schema(example = "warn")]
+    pub policy: Option<String>,
     /// When it was read.
     #[schema(format = DateTime)]
     pub scanned_at: Option<String>,
@@ -41,20 +44,20 @@ pub struct VersionScanView {
     /// Whether all of it was read.
     pub complete: bool,
     /// What was found, the worst first.
-    pub hits: Vec<ScanHit>,
-    /// Hits that are not told.
+    pub findings: Vec<ScanFinding>,
+    /// Findings that are not told.
     pub left_out: usize,
 }
 
 /// Something that was found in code. Texts come from the package: they are to be escaped where they are shown.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct ScanHit {
+pub struct ScanFinding {
     /// The rule.
     #[schema(example = "credentials")]
     pub rule: String,
     /// How much it matters: `notes`, `suspicious` or `malicious`.
     #[schema(example = "suspicious")]
-    pub verdict: String,
+    pub severity: String,
     /// The file in the package; empty for the whole package.
     #[schema(example = "main.py")]
     pub path: String,
@@ -68,37 +71,37 @@ pub struct ScanHit {
     /// Why it matters.
     pub reason: String,
     /// How it is settled.
-    pub how: String,
+    pub settle: String,
 }
 
 /// How much trust a plugin needs.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RatingView {
+pub struct RiskRating {
     /// From 1, the most, to 6, the least.
     #[schema(example = 5, minimum = 1, maximum = 6)]
-    pub score: u8,
+    pub value: u8,
     /// What takes how much away from 6.
-    pub points: Vec<RatingPointView>,
+    pub points: Vec<RiskPoint>,
 }
 
 /// One step of a rating.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RatingPointView {
-    /// How much it takes away.
-    #[schema(example = -1)]
-    pub change: i8,
+pub struct RiskPoint {
     /// Why.
     #[schema(example = "It connects to named hosts.")]
-    pub reason: String,
+    pub why: String,
+    /// How much it takes away.
+    #[schema(example = -1)]
+    pub weight: i8,
 }
 
 /// How a decision changes a rating.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RatingChangeView {
+pub struct RiskRatingChange {
     /// As it is.
-    pub before: RatingView,
+    pub before: RiskRating,
     /// As it comes to be.
-    pub after: RatingView,
+    pub after: RiskRating,
 }
 
 /// Advisories were brought in.

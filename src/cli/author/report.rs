@@ -148,6 +148,15 @@ impl Report {
         Self { results: scan.hits.iter().map(entry).collect() }
     }
 
+    /// The same with paths as they are in the package.
+    pub(super) fn below_its_root(mut self, scan: &Scan) -> Self {
+        for (entry, hit) in self.results.iter_mut().zip(&scan.hits) {
+            let path = if hit.path.is_empty() { "plugin.yaml" } else { hit.path.as_str() };
+            path.clone_into(&mut entry.path);
+        }
+        self
+    }
+
     /// What a failure tells. One without single mistakes is about the whole.
     pub(super) fn of_failure(subject: &Path, failure: &Failure) -> Self {
         let mut report = Self::of(subject, failure.errors.clone(), Vec::new());

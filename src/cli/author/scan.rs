@@ -18,7 +18,7 @@ use crate::package;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: plugbay scan my-plugin --format sarif > plugbay.sarif\n\nNothing of the plugin is run. \
-                        `suspicious` and `malicious` end with 4, `clean` and `notes` with 0. A scan helps a reader: \
+                        `malicious` ends with 4, as no service lets it in by default; all else with 0. A scan helps a reader: \
                         code can be hidden from it, and the sandbox is the border."
 )]
 pub(in crate::cli) struct ScanArguments {
@@ -69,7 +69,9 @@ pub(in crate::cli) fn scan(arguments: &ScanArguments, context: &Context) -> Resu
     };
     match format {
         Format::Text | Format::Json => context.output.result(&text(&path.display().to_string(), &scan), &scan),
-        Format::Sarif => context.output.result(&report::sarif(&Report::of_scan(path, &scan)), &()),
+        Format::Sarif => {
+            context.output.result(&report::sarif(&Report::of_scan(path, &scan).below_its_root(&scan)), &());
+        }
         Format::Github => {
             let text = report::github(&Report::of_scan(path, &scan));
             if !text.is_empty() {
@@ -77,14 +79,12 @@ pub(in crate::cli) fn scan(arguments: &ScanArguments, context: &Context) -> Resu
             }
         }
     }
-    settle(scan.verdict)
+    settle(Some(scan.verdict).filter(|verdict| *verdict == Verdict::Malicious))
 }
 
-/// What was written ends the command well, or not.
-pub(in crate::cli) fn settle(verdict: Verdict) -> Result<(), Failure> {
-    if verdict < Verdict::Suspicious {
-        return Ok(());
-    }
+/// What was written ends the command well, or with the verdict for which the package is refused.
+pub(in crate::cli) fn settle(refused: Option<Verdict>) -> Result<(), Failure> {
+    let Some(verdict) = refused else { return Ok(()) };
     Err(Failure::local(Local::Scan, format!("the package is {verdict}"), "look at each hit").written())
 }
 

@@ -132,7 +132,8 @@ fn detail_text(plugin: &PluginDetail, decisions: &Decisions<'_>) -> String {
     let update = plugin.last_update.as_ref().map(update_text);
     let open = (!summary.permissions.pending.is_empty())
         .then(|| format!("{}; plugbay approve {}", items(&summary.permissions.pending), summary.name));
-    let trust = std::iter::once(format!("{} of {BEST}", plugin.rating.score)).chain(rating_points(&plugin.rating));
+    let trust =
+        std::iter::once(format!("{} of {BEST}", plugin.risk_rating.value)).chain(rating_points(&plugin.risk_rating));
     let trust = each_line("trust", &trust.collect::<Vec<_>>());
     let missing = (!plugin.missing_config.is_empty())
         .then(|| format!("{}; plugbay config set {}", plugin.missing_config.join(", "), summary.name));

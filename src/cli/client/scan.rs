@@ -7,8 +7,8 @@ use crate::analyze::{Hit, Place, Scan, Verdict};
 use crate::cli::Context;
 use crate::cli::author::{scan_text, settle_scan};
 use crate::cli::failure::Failure;
-use crate::domain::Word as _;
-use crate::wire::{ScanHit, ScanShown, VersionScanView};
+use crate::domain::{VerdictPolicy, Word as _};
+use crate::wire::{ScanFinding, ScanShown, VersionScanView};
 
 /// Shows it, after the service has read the code again if that is wanted.
 pub(in crate::cli) fn scan_installed(name: &str, again: bool, context: &Context) -> Result<(), Failure> {
@@ -20,7 +20,8 @@ pub(in crate::cli) fn scan_installed(name: &str, again: bool, context: &Context)
     let versions = std::iter::once(&shown.serving).chain(&shown.pending);
     let texts: Vec<_> = versions.clone().map(|version| version_text(&shown.name, version)).collect();
     context.output.result(&texts.join("\n\n"), &shown);
-    settle_scan(versions.map(|version| verdict(version.verdict.as_deref())).max().unwrap_or_default())
+    let refused = versions.filter(|version| version.policy.as_deref() == Some(VerdictPolicy::Refuse.as_str()));
+    settle_scan(refused.map(|version| verdict(version.verdict.as_deref())).max())
 }
 
 fn version_text(name: &str, version: &VersionScanView) -> String {
@@ -33,7 +34,7 @@ fn version_text(name: &str, version: &VersionScanView) -> String {
         rules: version.rules.clone().unwrap_or_default(),
         files: version.files,
         is_complete: version.complete,
-        hits: version.hits.iter().map(hit).collect(),
+        hits: version.findings.iter().map(hit).collect(),
         left_out: version.left_out,
     };
     let again = if version.outdated {
@@ -44,10 +45,10 @@ fn version_text(name: &str, version: &VersionScanView) -> String {
     format!("{}\nRead at {at}.{again}", scan_text(&subject, &scan))
 }
 
-fn hit(hit: &ScanHit) -> Hit {
-    let place = hit.line.map(|line| Place { line, column: hit.column.unwrap_or(1) });
-    let ScanHit { rule, path, what, reason, how, .. } = hit.clone();
-    Hit { rule, verdict: verdict(Some(&hit.verdict)), path, place, what, reason, how }
+fn hit(finding: &ScanFinding) -> Hit {
+    let place = finding.line.map(|line| Place { line, column: finding.column.unwrap_or(1) });
+    let ScanFinding { rule, path, what, reason, settle: how, .. } = finding.clone();
+    Hit { rule, verdict: verdict(Some(&finding.severity)), path, place, what, reason, how }
 }
 
 /// A word that a newer service says is worth a look at least.

@@ -4,7 +4,7 @@ use super::plugins::permission_text;
 use crate::cli::shown::printable;
 use crate::domain::{Manifest, Permission, PermissionRequest, Risk};
 use crate::wire::{
-    PendingView, PermissionItem, PermissionsShown, PermissionsView, RatingChangeView, RatingView, SignatureView,
+    PendingView, PermissionItem, PermissionsShown, PermissionsView, RiskRating, RiskRatingChange, SignatureView,
 };
 
 /// The best rating.
@@ -36,7 +36,7 @@ impl Summary {
             permissions: shown.permissions.clone(),
             network: shown.request.network.clone(),
             risks: shown.risks.clone(),
-            trust: trust(&shown.rating),
+            trust: trust(&shown.risk_rating),
         }
     }
 
@@ -55,7 +55,7 @@ impl Summary {
             permissions: pending.permissions.clone(),
             network: pending.network.clone(),
             risks: pending.risks.clone(),
-            trust: trust(&shown.rating),
+            trust: trust(&shown.risk_rating),
         }
     }
 
@@ -118,15 +118,15 @@ impl Summary {
 }
 
 /// Both ratings in a line, then the reasons of the second one.
-fn trust(change: &RatingChangeView) -> Vec<String> {
-    let (now, then) = (change.before.score, change.after.score);
+fn trust(change: &RiskRatingChange) -> Vec<String> {
+    let (now, then) = (change.before.value, change.after.value);
     let head = format!("{now} of {BEST} now, {then} of {BEST} with everything granted ({BEST} needs the least trust)");
     std::iter::once(head).chain(rating_points(&change.after)).collect()
 }
 
 /// What takes how much away from a rating.
-pub(super) fn rating_points(rating: &RatingView) -> impl Iterator<Item = String> + '_ {
-    rating.points.iter().map(|point| format!("{} {}", point.change, point.reason))
+pub(super) fn rating_points(rating: &RiskRating) -> impl Iterator<Item = String> + '_ {
+    rating.points.iter().map(|point| format!("{} {}", point.weight, point.why))
 }
 
 fn item(request: &PermissionRequest) -> PermissionItem {

@@ -20,17 +20,19 @@ pub struct Hit {
     /// The rule.
     pub rule: String,
     /// How much it matters.
+    #[serde(rename = "severity")]
     pub verdict: Verdict,
     /// The file; empty for the whole package.
     pub path: String,
     /// Where in it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(flatten)]
     pub place: Option<Place>,
     /// What was found, such as the name that is called.
     pub what: String,
     /// Why it matters.
     pub reason: String,
     /// How it is settled.
+    #[serde(rename = "settle")]
     pub how: String,
 }
 
@@ -57,8 +59,10 @@ pub struct Scan {
     /// Files that were looked at.
     pub files: usize,
     /// Whether all was read within the limits.
+    #[serde(rename = "complete")]
     pub is_complete: bool,
     /// The hits, the worst first; at most [`MAX_HITS`].
+    #[serde(rename = "findings")]
     pub hits: Vec<Hit>,
     /// Hits that were left out.
     pub left_out: usize,

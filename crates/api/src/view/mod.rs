@@ -96,7 +96,7 @@ pub(super) fn detail(view: &PluginView, now: Timestamp) -> wire::PluginDetail {
             .collect(),
         network: texts(&manifest.network),
         risks: texts(&view.risks),
-        rating: scans::rating(&view.rating),
+        risk_rating: scans::rating(&view.rating),
         scan: view.serving.verdict.map(|verdict| verdict.to_string()),
         signed_by: signature(&view.signed),
         versions: texts(&view.versions),

@@ -139,7 +139,7 @@ pub(crate) fn permissions_of(found: &PermissionsOf) -> wire::PermissionsShown {
         digest: found.digest.to_string(),
         permissions: permissions(&found.manifest, &found.standing),
         risks: texts(&found.risks),
-        rating: rating_change(&found.rating),
+        risk_rating: rating_change(&found.rating),
         accepted_risks: found.accepted.iter().map(accepted).collect(),
         records: records(&found.records),
         request: request(&found.manifest),
@@ -151,7 +151,7 @@ pub(crate) fn decided(outcome: &ApprovalOutcome) -> wire::PermissionsDecided {
     wire::PermissionsDecided {
         plugin_id: outcome.plugin.id.to_string(),
         permissions: permissions(&outcome.manifest, &outcome.standing),
-        rating: rating_change(&outcome.rating),
+        risk_rating: rating_change(&outcome.rating),
         records: records(&outcome.records),
         update: outcome.update.as_ref().map(updated),
     }

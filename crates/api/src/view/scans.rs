@@ -1,6 +1,6 @@
 //! Scans and ratings, as they are shown.
 
-use plugbay_domain::Rating;
+use plugbay_domain::{Rating, RatingPoint};
 use plugbay_operations::{Hit, RatingChange, ScanRecord, ScanView, VersionScan};
 use plugbay_wire as wire;
 
@@ -20,37 +20,35 @@ fn version(scan: &VersionScan) -> wire::VersionScanView {
         version: scan.version.to_string(),
         digest: scan.digest.to_string(),
         verdict: said.map(|said| said.verdict.to_string()),
+        policy: scan.policy.map(|policy| policy.to_string()),
         scanned_at: record.and_then(ScanRecord::at).map(|at| at.to_string()),
         outdated: scan.is_outdated,
         rules: said.map(|said| said.rules.clone()),
         files: said.map_or(0, |said| said.files),
         complete: said.is_some_and(|said| said.is_complete),
-        hits: said.iter().flat_map(|said| said.hits.iter().map(hit)).collect(),
+        findings: said.iter().flat_map(|said| said.hits.iter().map(finding)).collect(),
         left_out: said.map_or(0, |said| said.left_out),
     }
 }
 
-fn hit(hit: &Hit) -> wire::ScanHit {
-    wire::ScanHit {
+fn finding(hit: &Hit) -> wire::ScanFinding {
+    wire::ScanFinding {
         rule: hit.rule.clone(),
-        verdict: hit.verdict.to_string(),
+        severity: hit.verdict.to_string(),
         path: hit.path.clone(),
         line: hit.place.map(|place| place.line),
         column: hit.place.map(|place| place.column),
         what: hit.what.clone(),
         reason: hit.reason.clone(),
-        how: hit.how.clone(),
+        settle: hit.how.clone(),
     }
 }
 
-pub(crate) fn rating(rating: &Rating) -> wire::RatingView {
-    let point = |point: &plugbay_domain::RatingPoint| wire::RatingPointView {
-        change: point.change,
-        reason: point.reason.to_owned(),
-    };
-    wire::RatingView { score: rating.score, points: rating.points.iter().map(point).collect() }
+pub(crate) fn rating(rating: &Rating) -> wire::RiskRating {
+    let point = |point: &RatingPoint| wire::RiskPoint { why: point.reason.to_owned(), weight: point.change };
+    wire::RiskRating { value: rating.score, points: rating.points.iter().map(point).collect() }
 }
 
-pub(crate) fn rating_change(change: &RatingChange) -> wire::RatingChangeView {
-    wire::RatingChangeView { before: rating(&change.before), after: rating(&change.after) }
+pub(crate) fn rating_change(change: &RatingChange) -> wire::RiskRatingChange {
+    wire::RiskRatingChange { before: rating(&change.before), after: rating(&change.after) }
 }
