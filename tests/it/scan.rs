@@ -131,6 +131,29 @@ async fn an_update_that_looks_suspicious_waits_each_time() {
     expect_may_run(&app, "odd").await;
 }
 
+/// It served before its look was known. Going back to it is a decision, as letting it in is.
+#[tokio::test]
+async fn going_back_to_what_looks_suspicious_is_a_decision() {
+    let app = service().await;
+    app.install(&archive("odd", "1.0.0", CLEAN), None).await.expect(201);
+    app.upload("/api/plugins/odd/update", &archive("odd", "1.1.0", CLEAN), None).await.expect(200);
+    let setup = app.stop().await;
+    let rules = async |verdict: &str| {
+        let change =
+            format!("UPDATE versions SET scan = json_set(scan, '$.verdict', '{verdict}') WHERE version = '1.0.0'");
+        database::run(&setup.data(), &change).await;
+    };
+    rules("suspicious").await;
+    let app = setup.start().await;
+    let token = app.token(&["read", "install"], None).await;
+    let back = async |token: &str| {
+        send(app.bare(Method::POST, "/api/plugins/odd/rollback").bearer_auth(token).json(&json!({}))).await
+    };
+    let refused = back(&token).await.expect_problem(403, "scope-missing");
+    assert!(refused["detail"].as_str().unwrap().contains("risk scan-suspicious"), "{refused}");
+    back(&app.token).await.expect(200);
+}
+
 #[tokio::test]
 async fn new_rules_read_again_what_is_installed() {
     let app = service().await;

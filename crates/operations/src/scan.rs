@@ -8,7 +8,7 @@ use plugbay_domain::{
     Chain, Code, Digest, Manifest, Plugin, PluginName, Risk, Timestamp, Verdict, VerdictPolicy, escape,
 };
 use plugbay_fleet::{PluginProblem, guest};
-use plugbay_registry::{Actor, Caller};
+use plugbay_registry::{Actor, Caller, Target};
 use plugbay_scanner::{Reason, sarif};
 use plugbay_store as store;
 use plugbay_store::StoreError;
@@ -122,6 +122,18 @@ pub(crate) fn warning(manifest: &Manifest, arrived: &Arrived) -> Option<String> 
 pub(crate) fn risk_of(service: &Service, version: &VersionRecord) -> Option<Risk> {
     let policy = version.verdict.map(|verdict| policy_for(service, verdict));
     policy.is_some_and(|policy| policy != VerdictPolicy::Warn).then_some(Risk::ScanSuspicious)
+}
+
+/// The risk that a version is, if nobody accepted it. Refuses one that would not be let in today.
+pub(crate) async fn open_risk(
+    service: &Service,
+    version: &VersionRecord,
+    manifest: &Manifest,
+) -> Result<Option<Risk>, ServiceError> {
+    check_policy(service, version, manifest)?;
+    let accepted = service.registry.accepted_risks(version.plugin_id).await?;
+    let target = Target { version, manifest, carries: None };
+    Ok(risk_of(service, version).filter(|risk| !target.has_accepted(&accepted, *risk)))
 }
 
 /// Refuses to run what would not be let in today.

@@ -22,6 +22,9 @@ const FILES: u64 = 64;
 /// Bytes of plugin.yaml that are read. The service has read it by its own limit.
 const MAX_MANIFEST: u64 = 1 << 20;
 
+/// Bytes of `vendor.lock` that are read: some thousand packages.
+const MAX_LOCK: u64 = 4 << 20;
+
 /// Judges one package and ends.
 pub fn run() -> io::Result<()> {
     let mut text = Vec::new();
@@ -40,19 +43,26 @@ fn judge(order: &Order) -> io::Result<Scan> {
     let declared = declared(&order.folder);
     let policy =
         Policy { allowed_imports: order.allowed_imports.clone(), denied_imports: order.denied_imports.clone() };
-    let advisories = order.advisories.as_deref().map(read_advisories).transpose()?.unwrap_or_default();
+    let advisories = order.advisories.as_deref().map(|path| read_advisories(path, &order.folder)).transpose()?;
+    let advisories = advisories.unwrap_or_default();
     scan_folder(&order.folder, declared.as_ref(), &policy, &advisories, &Limits::default())
 }
 
-/// What the service has checked when it came in.
-fn read_advisories(path: &Path) -> io::Result<Advisories> {
-    let read = Advisories::read_lines(BufReader::new(File::open(path)?))?;
+/// What the service has checked when it came in, as far as it is about what the package brings along.
+fn read_advisories(path: &Path, folder: &Path) -> io::Result<Advisories> {
+    let lock = read_file(&folder.join("vendor.lock"), MAX_LOCK).unwrap_or_default();
+    let read = Advisories::read_lines(BufReader::new(File::open(path)?), &lock)?;
     read.map_err(|(line, problem)| io::Error::other(format!("line {line} of the advisories: {problem}")))
 }
 
 /// What plugin.yaml asks for. One that this version no longer reads is none: the code is judged all the same.
 fn declared(folder: &Path) -> Option<Declared> {
-    let mut text = Vec::new();
-    File::open(folder.join("plugin.yaml")).ok()?.take(MAX_MANIFEST).read_to_end(&mut text).ok()?;
+    let text = read_file(&folder.join("plugin.yaml"), MAX_MANIFEST)?;
     Some(Declared::of(&Manifest::parse(&text).ok()?))
+}
+
+fn read_file(path: &Path, most: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(most).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }

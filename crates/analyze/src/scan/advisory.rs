@@ -1,13 +1,13 @@
 //! Advisories in the format of OSV: <https://ossf.github.io/osv-schema/>. They come from outside and are bounded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, Read as _};
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::dependencies::normalized;
+use super::dependencies::{locked_names, normalized};
 use super::hit::Hit;
 use super::pep440::Version;
 use crate::verdict::Verdict;
@@ -152,10 +152,20 @@ impl Advisories {
         Ok(read)
     }
 
-    /// Reads records that stand in a line each. The first line that is none is told with its number.
-    pub fn read_lines(lines: impl BufRead) -> io::Result<Result<Self, (usize, String)>> {
+    /// Reads records that stand in a line each, and keeps those about the packages of a `vendor.lock`: all that are known
+    /// would take more memory than a scan has. The first line that is no record is told with its number.
+    pub fn read_lines(lines: impl BufRead, lock: &[u8]) -> io::Result<Result<Self, (usize, String)>> {
+        let names: BTreeSet<String> = locked_names(lock).iter().map(|name| normalized(name)).collect();
         let mut read = Self::default();
-        Ok(each_line(lines, |line| read.add(line))?.map(|()| read))
+        let taken = each_line(lines, |line| {
+            let mut one = Self::default();
+            one.add(line)?;
+            for (name, advisories) in one.of.into_iter().filter(|(name, _)| names.contains(name)) {
+                read.of.entry(name).or_default().extend(advisories);
+            }
+            Ok(())
+        });
+        Ok(taken?.map(|()| read))
     }
 
     /// Counts what [`Advisories::read_lines`] would read, and keeps none of it.

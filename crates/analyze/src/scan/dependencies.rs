@@ -52,6 +52,12 @@ pub(super) fn judge_wishes(judged: &mut Judged, declared: &Declared, manifest: &
     }
 }
 
+/// Names of the packages of a `vendor.lock`; none of one that cannot be read, which is told where it is judged.
+pub(super) fn locked_names(bytes: &[u8]) -> Vec<String> {
+    let lock = serde_json::from_slice::<VendorLock>(bytes);
+    lock.map_or_else(|_unreadable| Vec::new(), |lock| lock.packages.into_iter().map(|package| package.name).collect())
+}
+
 fn judge_name(judged: &mut Judged, name: &str, path: &str, place: Option<Place>) {
     if let Some(near) = near(name) {
         judged.tell(&NEAR_NAME, path, place, format!("`{name}` is nearly `{near}`"));

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::update::reinstated::{regained, reinstated};
 use crate::update::{Arrival, Cause, Change, Inherits, UpdateOutcome, UpdateStatus, take_over};
-use crate::{Service, ServiceError, configuration, find, install, ready};
+use crate::{Service, ServiceError, configuration, find, install, ready, scan};
 
 /// What a rollback did.
 #[derive(Debug)]
@@ -59,6 +59,7 @@ async fn try_rollback(
     let mut growth = manifest.growth(&newer);
     let regained = find_regained(service, plugin, &version, serving).await?;
     growth.added.extend(regained.iter().map(|unit| format!("granted {}", unit.request())));
+    growth.added.extend(scan::open_risk(service, &version, &manifest).await?.map(|risk| format!("risk {risk}")));
     // What is granted again reaches what it reached, and the token has to reach that as well.
     caller.require_reach(&Grants::of(&regained))?;
     check_growth(caller, plugin, &version, &growth)?;
