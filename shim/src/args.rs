@@ -33,7 +33,7 @@ pub(crate) struct Limits {
     pub(crate) output_bytes: usize,
     /// Calls that may run at once.
     pub(crate) calls: usize,
-    /// An answer counts, whatever exit code follows it.
+    /// An answer counts, with any exit code after it.
     pub(crate) any_exit: bool,
 }
 

@@ -173,7 +173,7 @@ fn template_and_bundled_plugins_are_documented() {
         }
     }
     assert!(checked >= 5, "{checked} plugins");
-    // A new plugin is documented as it is, whatever its name.
+    // A new plugin is documented as it is, under any name.
     let base = tempfile::tempdir().unwrap();
     plugbay(base.path(), &["init", "another_one"]).ok();
     plugbay(base.path(), &["docs", "another_one", "--check"]).ok();

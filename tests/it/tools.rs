@@ -203,7 +203,7 @@ async fn what_a_token_is_not_for_does_not_exist_for_it() {
 #[tokio::test]
 async fn of_two_tools_that_models_could_not_tell_apart_one_is_enabled() {
     let app = TestApp::setup().unsigned().without_engine().start().await;
-    // Their names are cut and end alike: found by trying, as somebody would who means harm.
+    // Their names are cut and end alike: found by trying, as an attacker would.
     let mut seen = std::collections::HashMap::new();
     let (one, other) = (0_u32..)
         .find_map(|number| {

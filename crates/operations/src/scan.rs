@@ -124,7 +124,7 @@ pub(crate) fn risk_of(service: &Service, version: &VersionRecord) -> Option<Risk
     policy.is_some_and(|policy| policy != VerdictPolicy::Warn).then_some(Risk::ScanSuspicious)
 }
 
-/// The risk that a version is, if nobody accepted it. Refuses one that would not be let in today.
+/// The risk that a version is, if it was not accepted. Refuses one that would not be let in today.
 pub(crate) async fn open_risk(
     service: &Service,
     version: &VersionRecord,

@@ -83,7 +83,7 @@ impl InspectedArchive {
         if let Some(missing) = plan.next() {
             return Err(changed(missing));
         }
-        // Nobody else gets to it: the folder around it is the service's own.
+        // No other user gets to it: the folder around it is the service's own.
         folder.open_up()?;
         Ok(StagedPackage { folder, files, staging })
     }

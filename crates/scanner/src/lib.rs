@@ -1,7 +1,7 @@
 //! Scans for a service. The code of a package is read in a process of its own, `plugbay scan-worker`, which has the
 //! package alone: a fault of a reader on hostile code, its memory and its time are none of the service's.
 //!
-//! Whatever a worker does not manage counts against the package: what makes the reader fail has not been read.
+//! All that a worker does not manage counts against the package: what makes the reader fail has not been read.
 
 mod child;
 mod order;
@@ -26,7 +26,7 @@ pub use worker::run as run_worker;
 pub enum Reason {
     /// It comes in. There are as many at a time as there are uploads, and they wait for each other.
     Arriving,
-    /// A caller asks for it. Nobody waits: another caller is told to come again.
+    /// A caller asks for it. There is no line: another caller is told to come again.
     Asked,
     /// The service does it by itself.
     Own,

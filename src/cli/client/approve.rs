@@ -109,7 +109,7 @@ pub(in crate::cli) fn approve(arguments: &ApproveArguments, context: &Context) -
 /// The version that somebody has to decide about.
 struct Open {
     summary: Summary,
-    /// Risks of the version itself that nobody has accepted.
+    /// Risks of the version itself that were not accepted.
     risks: Vec<String>,
     digest: String,
     waits: bool,

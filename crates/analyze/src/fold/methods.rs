@@ -52,7 +52,7 @@ fn function(name: &str, call: &ExprCall, scopes: &mut Scopes<'_>) -> Option<Fold
             let Known::Named(of) = fold(&arguments[0], scopes)?.known else { return None };
             Some(Folded::named(format!("{of}.__dict__")))
         }
-        // The home folder of whoever runs it: what follows tells which file is meant.
+        // The home folder of the user: what follows tells which file is meant.
         "os.path.expanduser" | "os.path.expandvars" | "os.fspath" | "os.path.abspath" => argument(0, scopes)
             .filter(|(path, _)| matches!(path, Constant::Text(_)))
             .map(|(path, layers)| Folded::constant(path, layers)),

@@ -86,7 +86,7 @@ fn declared_not_used(permission: Permission, manifest: &str) -> Hit {
         path: "plugin.yaml".to_owned(),
         place: place_of(name, manifest),
         what: format!("nothing in the code uses `{name}`"),
-        reason: "A permission that is not used is only there for whoever gets hold of the plugin.".to_owned(),
+        reason: "A permission that is not used only serves an attacker who gets hold of the plugin.".to_owned(),
         how: format!("Remove `{name}` from plugin.yaml."),
     }
 }

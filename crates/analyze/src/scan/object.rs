@@ -52,7 +52,7 @@ pub(super) fn hits(object: &Object) -> Vec<Hit> {
         tell("elf-stack", Verdict::Notes, Verdict::Notes, "its stack is executable".to_owned(), reason);
     }
     if let Some(packer) = &object.packer {
-        let reason = "Its code is packed, and nobody can read it before it runs.";
+        let reason = "Its code is packed, so that it cannot be read before it runs.";
         tell("elf-packed", Verdict::Suspicious, Verdict::Suspicious, packer.clone(), reason);
     }
     if let Some(path) = object.search_paths.iter().flat_map(|paths| paths.split(':')).find(|path| is_foreign(path)) {

@@ -1,6 +1,6 @@
 //! Calls of methods that are tools: who may make them, and whether arguments and results fit their schemas.
 //!
-//! A method belongs to one tool at most, so whoever calls the method calls the tool, and the same rules hold.
+//! A method belongs to one tool at most, so a call of the method is a call of the tool, and the same rules hold.
 
 use std::sync::Arc;
 use std::time::Duration;

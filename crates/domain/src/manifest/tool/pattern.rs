@@ -30,7 +30,7 @@ impl ToolPattern {
         self.covers(&format!("{plugin}.{tool}")) || self.covers(&mcp_name(plugin, tool))
     }
 
-    /// Tells whether the pattern could cover a tool of the plugin, whatever tools it has.
+    /// Tells whether the pattern could cover a tool of the plugin, without knowing its tools.
     pub fn may_match(&self, plugin: &PluginName) -> bool {
         self.covers(plugin.as_str()) || !self.after(&format!("{plugin}.")).is_empty()
     }

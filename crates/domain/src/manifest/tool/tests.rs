@@ -205,7 +205,7 @@ fn names_towards_models_fit_and_are_read_back_by_a_table() {
 
 #[test]
 fn two_plugins_whose_names_are_cut_to_the_same_cannot_both_have_it() {
-    // Found by trying: 32 bits of a hash do not keep apart what somebody makes on purpose.
+    // Found by trying: 32 bits of a hash do not keep apart names that are made on purpose.
     let mut seen = std::collections::HashMap::new();
     let stem = "a".repeat(55);
     let (one, other) = (0_u32..)
