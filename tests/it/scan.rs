@@ -226,7 +226,7 @@ fn with_vendor(name: &str) -> Vec<u8> {
 async fn import(app: &TestApp, token: &str, records: &[Value]) -> Answer {
     let lines = records.iter().map(|record| record.to_string() + "\n").collect::<String>();
     let request = app.bare(Method::POST, "/api/advisories").bearer_auth(token);
-    send(request.header("Content-Type", "application/x-ndjson").body(lines)).await
+    send(request.header("Content-Type", "application/octet-stream").body(lines)).await
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt as _;
 use plugbay_operations as operations;
 use plugbay_wire::{AdvisoriesImported, ScanShown};
+use utoipa::ToSchema;
 
 use super::body::{BodyLimits, Paced, broken};
 use super::openapi::{ChangeProblems, LookProblems, SendProblems};
@@ -45,10 +46,16 @@ pub(super) async fn again(
 /// Bytes of all advisories together. Those of `PyPI` have 20 MiB.
 const MAX_ADVISORIES: u64 = 64 * 1024 * 1024;
 
+/// Records of OSV, one in each line. Generators of clients know no media type for lines of JSON.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "describes the body in the OpenAPI document")]
+pub(super) struct AdvisoryLines(Vec<u8>);
+
 /// Brings in known holes of packages, in the place of what was brought in before. All scans compare them with
 /// `vendor.lock`, and what is installed is read again.
 #[utoipa::path(post, path = "/api/advisories", operation_id = "importAdvisories", tag = "system",
-    request_body(content = String, content_type = "application/x-ndjson", description = "Records of OSV, one in each line"),
+    request_body(content = AdvisoryLines, content_type = "application/octet-stream", description = "Records of OSV, one in each line"),
     responses((status = 200, description = "They are there", body = AdvisoriesImported), SendProblems))]
 pub(super) async fn import(
     permit: Permit<Operate>,

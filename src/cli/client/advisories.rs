@@ -53,7 +53,7 @@ pub(in crate::cli) fn advisories(arguments: &AdvisoryArguments, context: &Contex
         return Err(Failure::local(Local::Usage, detail, "name the folder that holds the JSON files"));
     }
     let request = connection.request(Method::POST, "/api/advisories");
-    let request = request.header(CONTENT_TYPE, "application/x-ndjson").body(lines);
+    let request = request.header(CONTENT_TYPE, "application/octet-stream").body(lines);
     let imported: AdvisoriesImported = connection.send(request)?;
     let text = format!("{} advisories about packages of PyPI are in force", imported.advisories);
     context.output.result(&text, &imported);
