@@ -104,6 +104,8 @@ class PluginService:
     get_manifest = _awaited(SyncPluginService.get_manifest)
     list_versions = _awaited(SyncPluginService.list_versions)
     get_health = _awaited(SyncPluginService.get_health)
+    get_scan = _awaited(SyncPluginService.get_scan)
+    scan_plugin = _awaited(SyncPluginService.scan_plugin)
     get_stats = _awaited(SyncPluginService.get_stats)
     get_metrics = _awaited(SyncPluginService.get_metrics)
     list_calls = _awaited(SyncPluginService.list_calls)

@@ -134,6 +134,14 @@ class Plugins(Asking):
         """Its health as it said last, and its failures."""
         return self._ask("GET", plugin(plugin_id, "/health"))
 
+    def get_scan(self, plugin_id: str) -> Object:
+        """What reading its code said: `verdict`, `policy`, `findings`; `pending` of a version that waits."""
+        return self._ask("GET", plugin(plugin_id, "/scan"))
+
+    def scan_plugin(self, plugin_id: str) -> Object:
+        """Has the service read its code again, and gives what that said."""
+        return self._ask("POST", plugin(plugin_id, "/scan"))
+
     def get_stats(self, plugin_id: str) -> Object:
         """What it uses: processor, memory, processes, network, data."""
         return self._ask("GET", plugin(plugin_id, "/stats"))
