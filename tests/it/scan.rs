@@ -4,7 +4,7 @@ use plugbay::domain::VerdictPolicy;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::app::{Answer, TestApp, form, send};
+use crate::support::app::{Answer, TestApp, form, send, until};
 use crate::support::author::{manifest, pack};
 use crate::support::database;
 
@@ -258,6 +258,37 @@ async fn advisories_that_come_in_are_compared_with_what_is_installed() {
     // One that says that the package is an attack keeps it out.
     import(&app, &app.token, &[about("left", "MAL-2026-1")]).await.expect(200);
     app.install(&with_vendor("third"), None).await.expect_problem(422, "scan-refused");
+}
+
+/// Each changes the rules while packages are being read by those before.
+#[tokio::test]
+async fn many_imports_at_once_end_up_to_date() {
+    let app = service().await;
+    for number in 0..6 {
+        app.install(&with_vendor(&format!("user-{number}")), None).await.expect(201);
+    }
+    let mut taken = 0;
+    for number in 0..12 {
+        let record = json!({"id": format!("PYSEC-2026-{number}"), "affected": []});
+        let answer = import(&app, &app.token, &[record]).await;
+        taken += usize::from(answer.status == 200);
+    }
+    assert_eq!(taken, 12);
+    app.until_recorded("plugin.scanned", 6).await;
+    let all_are_new = async || {
+        let mut outdated = 0;
+        for number in 0..6 {
+            let found = app.get(&format!("/api/plugins/user-{number}/scan")).await.expect(200);
+            outdated += usize::from(found["outdated"] == true);
+        }
+        outdated == 0
+    };
+    until("all are up to date", all_are_new).await;
+    // Then nothing is read any more.
+    let rows = async || app.audit_actions().await.len();
+    let before = rows().await;
+    app.get("/api/plugins/user-0/scan").await.expect(200);
+    assert_eq!(rows().await, before);
 }
 
 #[tokio::test]

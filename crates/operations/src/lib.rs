@@ -3,7 +3,6 @@
 //! Everything that changes the registry runs as a task of its own, so that a caller who hangs up does not
 //! leave half a change behind, and writes its audit row in the transaction of the change.
 
-mod advisories;
 mod approve;
 mod audit;
 mod backup;
@@ -61,7 +60,6 @@ use plugbay_registry::Registry;
 use plugbay_runtime::denials::{Denials, Report};
 use plugbay_runtime::shutdown::Shutdown;
 use plugbay_sandbox::Volumes;
-use plugbay_scanner::Scanner;
 use plugbay_session::host::{StandIn, Uplink};
 use plugbay_store::{BackupKey, SealingKey, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -77,7 +75,6 @@ pub use plugbay_store::grants::{AcceptedRisk, GrantRecord};
 pub use plugbay_store::idempotency::IdempotencyKey;
 pub use plugbay_store::tokens::TokenRecord;
 
-pub use advisories::{AdvisoryImport, ImportedAdvisories, begin_advisories};
 pub use approve::expiry::grants_that_end_soon;
 pub use approve::revoke::revoke_permissions;
 pub use approve::{Approval, ApprovalOutcome, approve};
@@ -111,6 +108,7 @@ pub use rating::RatingChange;
 pub use requires::Requirement;
 pub use requires::dependents::Dependents;
 pub use running::{RuntimeView, runtime_view};
+pub use scan::advisories::{AdvisoryImport, ImportedAdvisories, begin_advisories};
 pub use scan::{ScanRecord, ScanView, VersionScan, scan_again, show_scan};
 pub use signed::Signed;
 pub use tokens::{NewTokenRequest, TokenBook, create_token, list_tokens, revoke_token};
@@ -154,14 +152,12 @@ pub struct Service {
     uploads: Arc<Semaphore>,
     /// One place: for the one backup at a time.
     backups: Arc<Semaphore>,
-    /// One place: for the one import of advisories at a time.
-    advisories: Arc<Semaphore>,
     /// Places for callers who look at what is on the disk.
     looks: Arc<Semaphore>,
     engines: engines::Engines,
     egress: Arc<Egress>,
     databases: Databases,
-    scanner: Scanner,
+    scans: scan::Scans,
     denials: Arc<Denials>,
     /// Taken by the task that writes them down.
     denial_reports: Mutex<Option<mpsc::Receiver<Report>>>,

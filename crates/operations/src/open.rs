@@ -13,7 +13,6 @@ use plugbay_registry::{Actor, Registry};
 use plugbay_runtime::denials::Denials;
 use plugbay_runtime::shutdown::Shutdown;
 use plugbay_sandbox::{Place, RuntimeFiles, Volumes};
-use plugbay_scanner::Scanner;
 use plugbay_session::host::Uplink;
 use plugbay_store as store;
 use plugbay_store::audit::AuditKey;
@@ -25,7 +24,8 @@ use zeroize::Zeroizing;
 use crate::configuration::bind;
 use crate::engines::Engines;
 use crate::idempotency::InFlight;
-use crate::{Service, ServiceError, Surroundings, TokenBook, advisories, blocking, kept_data, tokens};
+use crate::scan::Scans;
+use crate::{Service, ServiceError, Surroundings, TokenBook, blocking, kept_data, tokens};
 
 impl Service {
     /// Opens data directory and database, and makes the first token if there is none.
@@ -80,11 +80,11 @@ impl Service {
             stand_in,
             shutdown: shutdown.clone(),
         });
-        let scanner = open_scanner(&config, &data).await?;
+        let scans = Scans::open(&config, &data).await?;
         let service = Arc::new(Self {
             egress,
             databases,
-            scanner,
+            scans,
             denials,
             denial_reports: Mutex::new(Some(reports)),
             uplink_requests: Mutex::new(Some(uplink_requests)),
@@ -92,7 +92,6 @@ impl Service {
             fleet,
             uploads: Arc::new(Semaphore::new(config.server.max_uploads)),
             backups: Arc::new(Semaphore::new(1)),
-            advisories: Arc::new(Semaphore::new(1)),
             looks: Arc::new(Semaphore::new(crate::LOOKS)),
             started_at: clock.now(),
             config,
@@ -120,16 +119,6 @@ async fn remove_unreferenced(store: &Store, data: &DataDir) -> Result<(), Servic
     let referenced: HashSet<_> = store::plugins::list_digests(&mut *store.reader().await?).await?.into_iter().collect();
     data.remove_left_overs(&referenced)?;
     Ok(())
-}
-
-/// What reads code, with the advisories that were brought in before.
-async fn open_scanner(config: &Config, data: &DataDir) -> Result<Scanner, ServiceError> {
-    let scanner = Scanner::new(&config.security.scan, &config.security.external_scanners);
-    let found = data.advisories();
-    if let Some(file) = blocking("advisories", move || advisories::find(&found)).await? {
-        scanner.set_advisories(file);
-    }
-    Ok(scanner)
 }
 
 /// Refuses a master key that is not the one the secrets were sealed with: with another one every secret would be lost,

@@ -1,15 +1,20 @@
 //! Reading the code of packages, and what follows from how it looks: when one comes in, when an operator asks for it,
 //! and when the rules have changed.
 
+pub(crate) mod advisories;
+
 use std::path::Path;
+use std::sync::Arc;
 
 use plugbay_analyze::{Hit, Scan};
+use plugbay_config::Config;
+use plugbay_data_dir::DataDir;
 use plugbay_domain::{
     Chain, Code, Digest, Manifest, Plugin, PluginName, Risk, Timestamp, Verdict, VerdictPolicy, escape,
 };
 use plugbay_fleet::{PluginProblem, guest};
 use plugbay_registry::{Actor, Caller, Target};
-use plugbay_scanner::{Reason, sarif};
+use plugbay_scanner::{Reason, Scanner, sarif};
 use plugbay_store as store;
 use plugbay_store::StoreError;
 use plugbay_store::plugins::VersionRecord;
@@ -17,9 +22,10 @@ use plugbay_store::scans::Outdated;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::{Mutex, Semaphore};
 use tracing::{error, info, warn};
 
-use crate::{Service, ServiceError, find};
+use crate::{Service, ServiceError, blocking, find};
 
 /// What reading the code of a version said, and when.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -92,7 +98,7 @@ pub(crate) async fn judge_arrival(
 
 /// Judges a package: by our own reader, then by each program of the operator's.
 async fn judge(service: &Service, reason: Reason, folder: &Path) -> Result<Scan, ServiceError> {
-    let turn = service.scanner.turn(reason).await?;
+    let turn = service.scans.scanner.turn(reason).await?;
     let mut scan = turn.scan(folder).await?;
     for program in &service.config.security.external_scanners {
         let name = &program.name;
@@ -207,7 +213,7 @@ async fn version_scan(service: &Service, version: &VersionRecord) -> Result<Vers
     let text = store::scans::find(&mut *service.store.reader().await?, version.plugin_id, version.digest).await?;
     let bad = |error: serde_json::Error| StoreError::bad_row("versions", version.digest, error);
     let record = text.map(|text| serde_json::from_str::<ScanRecord>(&text).map_err(bad)).transpose()?;
-    let is_outdated = record.as_ref().is_none_or(|record| record.scan.rules != service.scanner.rules());
+    let is_outdated = record.as_ref().is_none_or(|record| record.scan.rules != service.scans.scanner.rules());
     let policy = record.as_ref().map(|record| policy_for(service, record.scan.verdict));
     Ok(VersionScan { version: version.version.clone(), digest: version.digest, record, policy, is_outdated })
 }
@@ -234,10 +240,39 @@ async fn refresh(
     Ok(verdict)
 }
 
+/// What reads the code of packages, and who may have it do so.
+#[derive(Debug)]
+pub(crate) struct Scans {
+    pub(crate) scanner: Scanner,
+    /// One place: for the one import of advisories at a time.
+    pub(crate) imports: Arc<Semaphore>,
+    /// Places of tasks that read again what is installed: one that does, and one that begins when it has ended. Rules
+    /// that change meanwhile are seen by one of the two.
+    rescans: Semaphore,
+    rescanning: Mutex<()>,
+}
+
+impl Scans {
+    /// With the advisories that were brought in before.
+    pub(crate) async fn open(config: &Config, data: &DataDir) -> Result<Self, ServiceError> {
+        let scanner = Scanner::new(&config.security.scan, &config.security.external_scanners);
+        let found = data.advisories();
+        if let Some(file) = blocking("advisories", move || advisories::find(&found)).await? {
+            scanner.set_advisories(file);
+        }
+        let (imports, rescans) = (Arc::new(Semaphore::new(1)), Semaphore::new(2));
+        Ok(Self { scanner, imports, rescans, rescanning: Mutex::default() })
+    }
+}
+
 /// Reads again what was read by other rules, one version after the other, until all is up to date.
-pub(crate) async fn scan_outdated(service: &Service) -> Result<(), ServiceError> {
-    let rules = service.scanner.rules();
+async fn scan_outdated(service: &Service) -> Result<(), ServiceError> {
+    let Scans { scanner, rescans, rescanning, .. } = &service.scans;
+    let Ok(_place) = rescans.try_acquire() else { return Ok(()) };
+    let _only_one = rescanning.lock().await;
     loop {
+        // They may change while this goes on.
+        let rules = scanner.rules();
         let mut reader = service.store.reader().await?;
         let Some(outdated) = store::scans::next_outdated(&mut reader, &rules).await? else { return Ok(()) };
         let plugins = store::plugins::list(&mut reader).await?;
@@ -253,9 +288,9 @@ pub(crate) async fn scan_outdated(service: &Service) -> Result<(), ServiceError>
     }
 }
 
-/// Reads again at the start of a service, when its rules may be newer than what is stored.
-pub(crate) fn start_scans(service: &std::sync::Arc<Service>) {
-    let scanned = std::sync::Arc::clone(service);
+/// Reads again what is installed, when rules may be newer than what is stored: at the start, and with new advisories.
+pub(crate) fn start_scans(service: &Arc<Service>) {
+    let scanned = Arc::clone(service);
     service.shutdown.spawn("scans", |token| async move {
         if let Some(Err(error)) = token.run_until_cancelled(scan_outdated(&scanned)).await {
             error!(error = %Chain(&error), "Failed to read the code of installed plugins again");

@@ -17,7 +17,8 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{Service, ServiceError, blocking, disk, scan};
+use crate::scan::start_scans;
+use crate::{Service, ServiceError, blocking, disk};
 
 /// Advisories on their way in. One import at a time.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ pub async fn begin_advisories(service: &Arc<Service>, caller: &Caller) -> Result
     if caller.plugins.is_some() {
         return Err(NotAllowed::ForAllPlugins { wanted: NAME }.into());
     }
-    let place = Arc::clone(&service.advisories).try_acquire_owned().map_err(|_taken| ScanError::Busy)?;
+    let place = Arc::clone(&service.scans.imports).try_acquire_owned().map_err(|_taken| ScanError::Busy)?;
     disk::require_free_disk(service)?;
     let folder = service.data.stage()?;
     let file = tokio::fs::File::create(folder.path().join(NAME)).await.map_err(failed("write the advisories"))?;
@@ -71,8 +72,8 @@ impl AdvisoryImport {
         .await?;
         let detail = json!({"advisories": imported.advisories, "digest": imported.digest});
         service.registry.record(caller, "advisories.imported", None, detail).await?;
-        service.scanner.set_advisories(AdvisoryFile { path: service.data.advisories(), digest: imported.digest });
-        scan::start_scans(service);
+        service.scans.scanner.set_advisories(AdvisoryFile { path: service.data.advisories(), digest: imported.digest });
+        start_scans(service);
         Ok(imported)
     }
 }
