@@ -174,6 +174,7 @@ pub(crate) async fn publish(
     let into = folder.clone();
     let (archive, manifest, unpacked) = blocking("unpack", move || {
         let unpacked = archive.unpack(&into, &contents(&manifest), &limits)?;
+        unpacked.open_up()?;
         Ok((archive, manifest, unpacked))
     })
     .await?;

@@ -83,8 +83,6 @@ impl InspectedArchive {
         if let Some(missing) = plan.next() {
             return Err(changed(missing));
         }
-        // No other user gets to it: the folder around it is the service's own.
-        folder.open_up()?;
         Ok(StagedPackage { folder, files, staging })
     }
 }
@@ -116,6 +114,12 @@ fn unpack_file(
 }
 
 impl StagedPackage {
+    /// Opens the folder for what looks at it under another user. No other user gets to it while the folder around it is
+    /// private.
+    pub fn open_up(&self) -> Result<(), PackageError> {
+        self.folder.open_up()
+    }
+
     /// Every file, in the archive's order.
     pub fn files(&self) -> &[PackageFile] {
         &self.files
@@ -126,6 +130,7 @@ impl StagedPackage {
     #[instrument(name = "package.publish", skip_all, fields(archive.digest = %digest))]
     pub fn publish(mut self, packages: &Path, digest: Digest) -> Result<PathBuf, PackageError> {
         let target = packages.join(digest.to_hex());
+        self.open_up()?;
         self.folder.seal()?;
         match fs::rename(&self.staging.path, &target) {
             Ok(()) => self.staging.published = true,

@@ -14,6 +14,8 @@ use crate::wire::AdvisoriesImported;
 
 /// Commands about known holes.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example: plugbay advisories import advisory-database/vulns\n\nThe service compares them with \
+                        vendor.lock of each package, and reads what is installed again.")]
 pub(in crate::cli) struct AdvisoryArguments {
     #[command(subcommand)]
     command: AdvisoryCommand,
@@ -22,8 +24,6 @@ pub(in crate::cli) struct AdvisoryArguments {
 #[derive(Debug, clap::Subcommand)]
 enum AdvisoryCommand {
     /// Bring in every record of OSV below a folder, in the place of what was brought in before
-    #[command(after_help = "Example: plugbay advisories import advisory-database/vulns\n\nThe service compares them \
-                            with vendor.lock of each package, and reads what is installed again.")]
     Import {
         /// The folder: JSON files in the format of OSV
         folder: PathBuf,
