@@ -96,8 +96,19 @@ impl Client {
 
     /// Installs a plugin, some of its files replaced.
     pub(crate) async fn add(&self, folder: &Path, instead: &[(&str, &str)]) -> String {
-        let installed = self.install(&pack_folder(folder, instead)).await.expect(201);
-        installed["name"].as_str().unwrap().to_owned()
+        self.let_in(&pack_folder(folder, instead)).await
+    }
+
+    /// Installs a plugin and accepts what its code looks like: some of those of the tests do what attacks do.
+    pub(crate) async fn let_in(&self, archive: &[u8]) -> String {
+        let installed = self.install(archive).await.expect(201);
+        let name = installed["name"].as_str().unwrap().to_owned();
+        let risk = json!("scan-suspicious");
+        if installed["risks"].as_array().unwrap().contains(&risk) {
+            let path = format!("/api/plugins/{name}/permissions/approve");
+            self.post(&path, &json!({ "accept_risks": [risk] })).await.expect(200);
+        }
+        name
     }
 
     /// Installs a plugin under another name.

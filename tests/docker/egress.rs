@@ -46,7 +46,7 @@ impl World {
         });
         let served = Served::of(setup.start().await, run_dir);
         let world = Self { served, allowed, sentinel, names };
-        world.served.install(archive).await.expect(201);
+        world.served.let_in(archive).await;
         world.grant(rules).await;
         world.served.enable(NAME).await.expect(200);
         world
