@@ -69,7 +69,10 @@ const PERMISSIONS: [&str; 8] = [
 ];
 
 pub(crate) const TABLE: &[Attack] =
-    &[attack(&[], "callers that do not read their answers", |target| unread(target).boxed())];
+    &[attack(&[], "callers that do not read their answers", |target| unread(target).boxed()).within(UNREAD_GROWTH)];
+
+/// 16 MiB of answers, ten copies of the one call under way, and what the allocator does not give back at once.
+const UNREAD_GROWTH: u64 = 128 << 20;
 
 /// Callers that get an answer each that is longer than what the system keeps for them.
 const SILENT: usize = 96;
@@ -78,7 +81,7 @@ const SILENT: usize = 96;
 const UNREAD_BYTES: u32 = 4096;
 
 /// What the system does not keep of the answers stays with the service, which has 16 MiB for all of them. The system
-/// keeps up to 2.6 MiB for each, so that without a bound the service would hold 120 MiB.
+/// keeps up to 2.6 MiB for each; an answer that is not read to its end keeps its memory as a whole, 360 MiB in all.
 async fn unread(target: &Target) {
     target.run(&fixture("probe")).await;
     let body = json!({"context": {"text": "x".repeat(3_900_000)}}).to_string();

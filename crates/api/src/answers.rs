@@ -43,7 +43,8 @@ struct Waiting {
 #[derive(Debug)]
 struct Unread {
     connection: Arc<Connection>,
-    left: usize,
+    /// All of it: its memory is given back as a whole, when the last byte was taken.
+    bytes: usize,
     /// When something of it was last taken.
     since: Instant,
 }
@@ -89,14 +90,14 @@ impl Answers {
         while waiting.bytes.saturating_add(bytes.len()) > waiting.most {
             let longest = waiting.answers.iter().min_by_key(|(_, unread)| unread.since).map(|(number, _)| *number);
             let Some(unread) = longest.and_then(|number| waiting.answers.remove(&number)) else { break };
-            waiting.bytes -= unread.left;
+            waiting.bytes -= unread.bytes;
             unread.connection.cut();
         }
         waiting.bytes += bytes.len();
         let number = waiting.next;
         waiting.next += 1;
         connection.begin_answer();
-        let unread = Unread { connection: Arc::clone(connection), left: bytes.len(), since: Instant::now() };
+        let unread = Unread { connection: Arc::clone(connection), bytes: bytes.len(), since: Instant::now() };
         waiting.answers.insert(number, unread);
         Pieces { answers: Arc::clone(self), connection: Arc::clone(connection), is_stranger, number, bytes }
     }
@@ -107,12 +108,10 @@ impl Answers {
     }
 
     /// Something of an answer was taken. False when its connection was ended to make room.
-    fn taken(&self, is_stranger: bool, number: u64, bytes: usize) -> bool {
+    fn taken(&self, is_stranger: bool, number: u64) -> bool {
         let mut waiting = self.waiting(is_stranger);
         let Some(unread) = waiting.answers.get_mut(&number) else { return false };
-        unread.left -= bytes;
         unread.since = Instant::now();
-        waiting.bytes -= bytes;
         true
     }
 }
@@ -130,7 +129,7 @@ impl MessageBody for Pieces {
         }
         let most = self.bytes.len().min(PIECE_BYTES);
         let piece = self.bytes.split_to(most);
-        let goes_on = self.answers.taken(self.is_stranger, self.number, piece.len());
+        let goes_on = self.answers.taken(self.is_stranger, self.number);
         Poll::Ready(Some(if goes_on { Ok(piece) } else { Err(io::ErrorKind::ConnectionAborted.into()) }))
     }
 }
@@ -139,7 +138,7 @@ impl Drop for Pieces {
     fn drop(&mut self) {
         let mut waiting = self.answers.waiting(self.is_stranger);
         if let Some(unread) = waiting.answers.remove(&self.number) {
-            waiting.bytes -= unread.left;
+            waiting.bytes -= unread.bytes;
         }
         drop(waiting);
         self.connection.end_answer();
@@ -179,14 +178,15 @@ mod tests {
         assert!(next(&mut second).await.unwrap().is_err());
         theirs.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
         assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "its connection was ended");
-        assert_eq!(answers.waiting(false).bytes, 7 * PIECE_BYTES);
+        assert_eq!(answers.waiting(false).bytes, 8 * PIECE_BYTES);
         drop((second, third));
         let mut rest = 0;
         while let Some(piece) = next(&mut first).await {
             rest += piece.unwrap().len();
         }
-        assert_eq!((rest, answers.waiting(false).bytes), (3 * PIECE_BYTES, 0));
+        assert_eq!((rest, answers.waiting(false).bytes), (3 * PIECE_BYTES, 4 * PIECE_BYTES));
         drop(first);
+        assert_eq!(answers.waiting(false).bytes, 0);
         assert!(answers.waiting(false).answers.is_empty());
     }
 
