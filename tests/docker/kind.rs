@@ -102,7 +102,12 @@ pub(crate) fn running(instance: &str) -> usize {
 /// The processes of a sandbox, bubblewrap's own included.
 pub(crate) fn processes(instance: &str, sandbox: &str) -> Vec<i32> {
     if kind() == Isolation::Docker {
-        let table = docker(&["top", sandbox, "-eo", "pid"]).unwrap();
+        let table = match docker(&["top", sandbox, "-eo", "pid"]) {
+            Ok(table) => table,
+            // It ended between the list and this look.
+            Err(error) if error.contains("is not running") => return Vec::new(),
+            Err(error) => panic!("{error}"),
+        };
         return table.lines().skip(1).map(|line| line.trim().parse().unwrap()).collect();
     }
     let procs = fs::read_to_string(cgroups(instance).join(sandbox).join("cgroup.procs")).unwrap_or_default();

@@ -254,7 +254,9 @@ async fn a_call_that_is_given_up_is_given_up_all_the_way_down() {
     // The deadline of both is the same moment: now and then the caller of the one that was late is just in time to say so.
     let answer = served.execute("a", &body).await;
     if answer.status == 200 {
-        assert_eq!(answer.json()["result"]["data"]["code"], "plugin-timeout", "{}", answer.text);
+        // By the time of the other call, or by that of its own request.
+        let code = answer.json()["result"]["data"]["code"].clone();
+        assert!(code == "plugin-timeout" || code == "timeout", "{}", answer.text);
     } else {
         answer.expect_problem(504, "plugin-timeout");
     }
