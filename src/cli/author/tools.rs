@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::archive;
-use crate::analyze::{FindingKind, Limits, SourceFile, Tool, analyze_files};
+use crate::analyze::{Analysis, FindingKind, Limits, SourceFile, Tool, analyze_files};
 use crate::cli::Context;
 use crate::cli::failure::{Failure, Local};
 use crate::domain::{Annotations, Manifest, Runtime, escape};
@@ -33,15 +33,7 @@ pub(in crate::cli) fn tools(arguments: &ToolsArguments, context: &Context) -> Re
         let detail = format!("the runtime is {}; only Python has type hints that can be read", manifest.runtime);
         return Err(Failure::local(Local::Usage, detail, "write down the tools by hand"));
     }
-    let own = |source: &package::Source| source.file.is_some() && !source.path.as_str().starts_with("vendor/");
-    let sources = package::sources(folder)?.packed.into_iter().filter(own);
-    let files = sources.map(|source| SourceFile { path: source.path.to_string(), from: source.from }).collect();
-    let analysis = analyze_files(files, &Limits::default());
-    let is_wrong = |kind| matches!(kind, FindingKind::Syntax | FindingKind::Encoding) || FindingKind::is_limit(kind);
-    if let Some(finding) = analysis.findings_in(&manifest.main).find(|finding| is_wrong(finding.kind)) {
-        let detail = format!("`{}` cannot be read: {}", manifest.main, escape(&finding.message));
-        return Err(Failure::local(Local::Failed, detail, format!("plugbay validate {}", folder.display())));
-    }
+    let analysis = read_own_code(folder, &manifest)?;
     let found = crate::analyze::tools(&analysis, &manifest.main, manifest.class.as_deref(), manifest.name.as_str());
     if found.is_empty() {
         context.output.message("no tools: the class has neither `execute` nor a method with @plugbay.method");
@@ -134,6 +126,20 @@ fn section(tools: &[Written]) -> String {
         lines.extend(annotations.map(|annotations| format!("    annotations: {}", json!(annotations))));
     }
     lines.join("\n")
+}
+
+/// Reads the Python files of a plugin's own, without `vendor/`. The entry point has to be readable.
+pub(super) fn read_own_code(folder: &Path, manifest: &Manifest) -> Result<Analysis, Failure> {
+    let own = |source: &package::Source| source.file.is_some() && !source.path.as_str().starts_with("vendor/");
+    let sources = package::sources(folder)?.packed.into_iter().filter(own);
+    let files = sources.map(|source| SourceFile { path: source.path.to_string(), from: source.from }).collect();
+    let analysis = analyze_files(files, &Limits::default());
+    let is_wrong = |kind| matches!(kind, FindingKind::Syntax | FindingKind::Encoding) || FindingKind::is_limit(kind);
+    if let Some(finding) = analysis.findings_in(&manifest.main).find(|finding| is_wrong(finding.kind)) {
+        let detail = format!("`{}` cannot be read: {}", manifest.main, escape(&finding.message));
+        return Err(Failure::local(Local::Failed, detail, format!("plugbay validate {}", folder.display())));
+    }
+    Ok(analysis)
 }
 
 #[cfg(test)]

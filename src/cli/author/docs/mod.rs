@@ -18,11 +18,11 @@ use serde_json::json;
 
 use self::collect::Source;
 use super::archive;
-use crate::analyze::{Analysis, FindingKind, Limits, SourceFile, analyze_files};
+use super::tools::read_own_code;
+use crate::analyze::Analysis;
 use crate::cli::Context;
 use crate::cli::failure::{Failure, Local};
-use crate::domain::{Manifest, Runtime, escape};
-use crate::package;
+use crate::domain::{Manifest, Runtime};
 
 /// What stands around the section of the README.
 const BEGIN: &str = "<!-- plugbay docs: made from plugin.yaml and the code; plugbay docs writes it again -->";
@@ -96,16 +96,7 @@ fn analyze(folder: &Path, manifest: &Manifest) -> Result<Analysis, Failure> {
     if manifest.runtime != Runtime::Python {
         return Ok(Analysis::default());
     }
-    let own = |source: &package::Source| source.file.is_some() && !source.path.as_str().starts_with("vendor/");
-    let sources = package::sources(folder)?.packed.into_iter().filter(own);
-    let files = sources.map(|source| SourceFile { path: source.path.to_string(), from: source.from }).collect();
-    let analysis = analyze_files(files, &Limits::default());
-    let is_wrong = |kind| matches!(kind, FindingKind::Syntax | FindingKind::Encoding) || FindingKind::is_limit(kind);
-    if let Some(finding) = analysis.findings_in(&manifest.main).find(|finding| is_wrong(finding.kind)) {
-        let detail = format!("`{}` cannot be read: {}", manifest.main, escape(&finding.message));
-        return Err(Failure::local(Local::Failed, detail, format!("plugbay validate {}", folder.display())));
-    }
-    Ok(analysis)
+    read_own_code(folder, manifest)
 }
 
 /// Every file that this command makes, as it should be.
