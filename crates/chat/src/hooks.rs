@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use plugbay_domain::{
-    Chain, ErrorKind, Hook, HookName, Message, OnFailure, Origin, PluginName, PostedFile, Priority, Refusal as _,
+    Chain, Effect, ErrorKind, Hook, HookName, Message, OnFailure, Origin, PluginName, PostedFile, Priority,
+    Refusal as _,
 };
 use plugbay_fleet::{CallRequest, Execution, FleetError, calls};
 use plugbay_operations::{Listener, Service};
@@ -89,6 +90,7 @@ impl Round {
             priority: Priority::Normal,
             timeout_ms: None,
             on_failure: OnFailure::Ignore,
+            effect: Effect::Observe,
         });
         let recipients = vec![Recipient { plugin: listener.name.clone(), hook }];
         Ok(Self { recipients, params: json!({"command": command, "args": args}) })

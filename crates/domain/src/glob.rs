@@ -1,4 +1,4 @@
-//! Patterns over plugin names, as keys and tokens carry them.
+//! Patterns over names of plugins and of models, as keys, tokens and settings carry them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,24 +22,90 @@ pub struct PatternError {
 impl NamePattern {
     /// Tells whether the pattern covers the whole name.
     pub fn matches(&self, name: &PluginName) -> bool {
-        let mut pieces = self.0.split('*');
-        let Some(mut rest) = name.as_str().strip_prefix(pieces.next().unwrap_or_default()) else {
-            return false;
-        };
-        let mut pieces = pieces.peekable();
+        covers(&self.0, name.as_str())
+    }
+}
+
+/// Tells whether a pattern covers the whole text.
+fn covers(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = text.strip_prefix(pieces.next().unwrap_or_default()) else {
+        return false;
+    };
+    let mut pieces = pieces.peekable();
+    if pieces.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(piece) = pieces.next() {
         if pieces.peek().is_none() {
-            return rest.is_empty();
+            return rest.ends_with(piece);
         }
-        while let Some(piece) = pieces.next() {
-            if pieces.peek().is_none() {
-                return rest.ends_with(piece);
-            }
-            match rest.find(piece) {
-                Some(found) => rest = &rest[found + piece.len()..],
-                None => return false,
-            }
+        match rest.find(piece) {
+            Some(found) => rest = &rest[found + piece.len()..],
+            None => return false,
         }
-        true
+    }
+    true
+}
+
+/// Longest name of a model, in bytes: as long as those of registries get, with their owner and their tag.
+pub const MAX_MODEL_BYTES: usize = 200;
+
+/// The name of a model in which `*` stands for any run of characters, such as `gpt-*`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ModelPattern(String);
+
+/// The text is not a pattern over models.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{found}` is not a pattern over models: expected 1 to {MAX_MODEL_BYTES} bytes without blanks, such as `gpt-*`"
+)]
+pub struct ModelPatternError {
+    found: String,
+}
+
+impl ModelPattern {
+    /// Tells whether the pattern covers the whole name.
+    pub fn matches(&self, model: &str) -> bool {
+        covers(&self.0, model)
+    }
+
+    /// The one name that it covers, where it covers no other.
+    pub fn name(&self) -> Option<&str> {
+        (!self.0.contains('*')).then_some(self.0.as_str())
+    }
+}
+
+impl FromStr for ModelPattern {
+    type Err = ModelPatternError;
+
+    fn from_str(text: &str) -> Result<Self, ModelPatternError> {
+        let is_strange = |character: char| character.is_whitespace() || character.is_control();
+        if text.is_empty() || text.len() > MAX_MODEL_BYTES || text.contains(is_strange) {
+            return Err(ModelPatternError { found: escape(text) });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for ModelPattern {
+    type Error = ModelPatternError;
+
+    fn try_from(text: String) -> Result<Self, ModelPatternError> {
+        text.parse()
+    }
+}
+
+impl From<ModelPattern> for String {
+    fn from(pattern: ModelPattern) -> Self {
+        pattern.0
+    }
+}
+
+impl fmt::Display for ModelPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -82,6 +148,17 @@ mod tests {
 
     fn covers(pattern: &str, name: &str) -> bool {
         pattern.parse::<NamePattern>().unwrap().matches(&name.parse().unwrap())
+    }
+
+    #[test]
+    fn models_have_slashes_colons_and_capitals() {
+        let pattern: ModelPattern = "hf.co/*:Q4_*".parse().unwrap();
+        assert!(pattern.matches("hf.co/Owner/Model-7B:Q4_K"));
+        assert!(!pattern.matches("hf.co/Owner/Model-7B:Q8_0"));
+        assert_eq!((pattern.name(), "gpt-4o".parse::<ModelPattern>().unwrap().name()), (None, Some("gpt-4o")));
+        for text in ["", "a b", "a\nb", &"m".repeat(MAX_MODEL_BYTES + 1)] {
+            assert!(text.parse::<ModelPattern>().is_err(), "{text}");
+        }
     }
 
     #[test]

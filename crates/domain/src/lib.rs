@@ -43,7 +43,7 @@ pub use chat::{Author, Conversation, MAX_MESSAGE_BYTES, Message, Origin, PostedF
 pub use code::{Code, ErrorKind};
 pub use data_id::{DataId, DataIdError};
 pub use digest::{Digest, DigestError};
-pub use glob::{NamePattern, PatternError};
+pub use glob::{MAX_MODEL_BYTES, ModelPattern, ModelPatternError, NamePattern, PatternError};
 pub use grant::{
     Access, Asked, Decision, Egress, FolderAccess, Grants, Named, NetworkGrant, PermissionUnit, Reach, Risk, Standing,
     UnitError, UnknownRisk, leaks,
@@ -53,10 +53,11 @@ pub use ids::{CallId, ConversationId, IdError, KeyId, MessageId, PluginId, Plugi
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub use manifest::{
-    Annotations, Command, ConfigFindings, ConfigSchema, DeclaredCode, FieldType, Growth, Health, Hook, HookName,
-    MAX_MANIFEST_BYTES, MAX_TOOL_MISTAKES, Manifest, ManifestError, NameTaken, OnFailure, PluginType, Priority,
-    PythonRequirement, Requested, Runtime, Secret, SecretPolicies, Tool, ToolNames, ToolPattern, ToolPatternError,
-    ToolSchema, Tools, VendorLock, VendoredPackage, fuzz_config, fuzz_manifest, is_for_callers, mcp_name, model_name,
+    Annotations, ChatHalf, ChatKind, ChatRole, Command, ConfigFindings, ConfigSchema, ContentKind, DeclaredCode,
+    Effect, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, MAX_MEMBER_MS, MAX_TOOL_MISTAKES, Manifest,
+    ManifestError, NameTaken, OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret,
+    SecretPolicies, Sees, Tool, ToolNames, ToolPattern, ToolPatternError, ToolSchema, Tools, VendorLock,
+    VendoredPackage, Window, fuzz_config, fuzz_manifest, is_for_callers, is_of_chat, mcp_name, model_name,
     operator_name, plugin_schema,
 };
 pub use name::{NameError, PluginName};

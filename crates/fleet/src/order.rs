@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plugbay_domain::{Manifest, ResourceLimits, ResourceRequest, Runtime, SessionId};
+use plugbay_domain::{ChatKind, Manifest, ResourceLimits, ResourceRequest, Runtime, SessionId};
 use plugbay_protocol::{Initialize, PluginIdentity};
 use plugbay_sandbox::{EntryPoint, Network, SandboxSpec};
 use plugbay_session::host::{Asker, Host, HostParts, Web};
@@ -125,12 +125,17 @@ fn entry_point(manifest: &Manifest) -> EntryPoint {
             arguments.extend(manifest.class.iter().flat_map(|class| flag("--class", class)));
             arguments.extend(hooks.flat_map(|hook| flag("--hook", &hook)));
             arguments.extend(manifest.commands.iter().flat_map(|command| flag("--command", &command.name)));
+            arguments.extend(manifest.chat.iter().flat_map(|chat| flag("--chat", chat.kind.as_str())));
             EntryPoint::Python { arguments }
         }
         Runtime::Stdio => EntryPoint::Stdio { program },
         Runtime::Exec => {
             let others = promised_methods(manifest).into_iter().filter(|method| method != "execute");
-            let methods = std::iter::once("execute".to_owned()).chain(others).collect();
+            let methods = std::iter::once("execute".to_owned()).chain(others);
+            // Middleware promises neither of its methods: a program is asked for both.
+            let is_middleware = manifest.chat.as_ref().is_some_and(|chat| chat.kind == ChatKind::Middleware);
+            let both = ChatKind::Middleware.methods().iter().filter(|_| is_middleware);
+            let methods = methods.chain(both.map(|method| (*method).to_owned())).collect();
             EntryPoint::Exec { program, methods }
         }
     }
@@ -143,6 +148,7 @@ fn promised_methods(manifest: &Manifest) -> Vec<String> {
         methods.push(COMMAND_HANDLER.to_owned());
     }
     methods.extend(manifest.tool_methods().map(ToOwned::to_owned));
+    methods.extend(manifest.chat.iter().flat_map(|chat| chat.kind.promised()).map(|method| (*method).to_owned()));
     methods
 }
 

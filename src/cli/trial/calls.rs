@@ -178,7 +178,7 @@ fn hook(name: &str, json: &str) -> Result<Said, Failure> {
             let content_base64 = content_base64.unwrap_or_else(|| BASE64.encode(content.as_bytes()));
             NewMessage { file: Some(NewFile { name, media_type, content_base64 }), user, channel, text: None }
         }
-        Some(HookName::OnCommand) | None => {
+        Some(_) | None => {
             let detail = format!("`{}` is no hook that --hook calls", escape(name));
             let how = "--hook on_message, --hook on_file_upload, or --command \"/name words\" for a command";
             return Err(Failure::local(Local::Usage, detail, how));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{MAX_MANIFEST_BYTES, PythonRequirement, Runtime, is_for_callers, text};
+use super::{ChatKind, MAX_MANIFEST_BYTES, PythonRequirement, Runtime, is_for_callers, text};
 use crate::FieldError;
 use crate::yaml::{self, Fields, Limits, Mistakes, Node, Place, Value};
 
@@ -23,6 +23,8 @@ pub struct DeclaredCode {
     pub tools: Vec<(String, String)>,
     /// Those of them whose tool has a schema of its result.
     pub with_output: Vec<String>,
+    /// Its place in the chat, which asks for methods.
+    pub chat: Option<ChatKind>,
     /// Whether there are commands.
     pub has_commands: bool,
     /// Whether there are packages to fetch.
@@ -50,6 +52,7 @@ impl DeclaredCode {
         let has = |key: &str| fields.get(key).is_some_and(|place| is_filled(place.node()));
         let (has_commands, has_dependencies) = (has("commands"), has("dependencies"));
         let (tools, with_output) = tools(&fields);
+        let chat = fields.get("chat").and_then(|place| place.some_fields()?.get("kind")?.word());
         let (hooks, python) = (hooks(&fields), fields.get("python").and_then(|place| place.parse()));
         drop(fields);
         drop(place);
@@ -61,6 +64,7 @@ impl DeclaredCode {
             hooks,
             tools,
             with_output,
+            chat,
             has_commands,
             has_dependencies,
             python,

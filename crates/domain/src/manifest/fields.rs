@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::chat::{ChatHalf, ChatKind, ContentKind, Effect, MAX_HOLD, MAX_WINDOW, Sees};
 use super::config;
 use super::kind::{FieldType, HookName, OnFailure, PluginType, Priority, Runtime};
-use crate::{Permission, Word};
+use crate::{MAX_MEMBER_MS, MAX_MODEL_BYTES, Permission, Word};
 
 /// One key.
 pub(super) struct Field {
@@ -30,6 +31,10 @@ pub(super) fn names(table: &'static [Field]) -> impl Iterator<Item = &'static st
 
 fn words<T: Word>() -> Value {
     json!({ "enum": T::ALL.iter().map(|word| word.as_str()).collect::<Vec<_>>() })
+}
+
+fn some_words<T: Word>() -> Value {
+    json!({ "type": "array", "items": words::<T>(), "uniqueItems": true })
 }
 
 fn line() -> Value {
@@ -135,6 +140,7 @@ pub(super) const ROOT: &[Field] = &[
         "What an operator can set: a field map, or a JSON Schema object (draft 2020-12).",
         super::schema::config,
     ),
+    field("chat", "Its place in what is said between people and models.", || super::schema::object(CHAT)),
     field("hooks", "Events of the chat that the plugin wants to see.", || {
         let name = words::<HookName>();
         json!({ "type": "array", "items": { "anyOf": [name, super::schema::object(HOOK)] } })
@@ -180,7 +186,59 @@ pub(super) const HOOK: &[Field] = &[
     required("name", "The event.", words::<HookName>),
     field("priority", "Where the answer stands among those of other plugins (default: NORMAL).", words::<Priority>),
     field("timeout_ms", "Longest time for the answer.", || at_least(1)),
-    field("on_failure", "What a failure does to the message (default: ignore).", words::<OnFailure>),
+    field("on_failure", "What a failure does (default: ignore, and block with `effect: decide`).", words::<OnFailure>),
+    field("effect", "What the answer does (default: observe); more only for messages and `on_request_start`.", || {
+        words::<Effect>()
+    }),
+];
+
+/// `chat`.
+pub(super) const CHAT: &[Field] = &[
+    required("kind", "What the plugin does with what is said.", words::<ChatKind>),
+    field("of", "Which messages a processor gets (default: request).", some_words::<ChatHalf>),
+    field("effect", "What the answer of a processor or of middleware does (default: transform).", words::<Effect>),
+    field("priority", "Where it stands among others of its kind (default: NORMAL).", words::<Priority>),
+    field(
+        "timeout_ms",
+        "Its own time in milliseconds; without it the member shares the chain's budget.",
+        || json!({ "type": "integer", "minimum": 1, "maximum": MAX_MEMBER_MS }),
+    ),
+    field("on_failure", "What a failure does (default: ignore, and block with `effect: decide`).", words::<OnFailure>),
+    field("sees", "How much of an answer it sees at a time (default: complete, and none for middleware).", || {
+        words::<Sees>()
+    }),
+    field("not", "Kinds of content of answers that a guard leaves out.", some_words::<ContentKind>),
+    field(
+        "max_hold",
+        "Characters that a filter of `deltas` may hold back (default: 64).",
+        || json!({ "type": "integer", "minimum": 0, "maximum": MAX_HOLD }),
+    ),
+    field("window", "The pieces of `sees: window` (default: 800 characters, 200 of them from the one before).", || {
+        super::schema::object(WINDOW)
+    }),
+    field(
+        "models",
+        "Models that a backend answers for, beside those that it lists; `*` stands for any characters.",
+        || {
+            let pattern =
+                json!({ "type": "string", "minLength": 1, "maxLength": MAX_MODEL_BYTES, "pattern": r"^\S+$" });
+            json!({ "type": "array", "items": pattern, "uniqueItems": true })
+        },
+    ),
+];
+
+/// `window` of `chat`.
+pub(super) const WINDOW: &[Field] = &[
+    required(
+        "characters",
+        "Characters of a piece.",
+        || json!({ "type": "integer", "minimum": 1, "maximum": MAX_WINDOW }),
+    ),
+    field(
+        "overlap",
+        "How many of them were in the piece before (default: 0).",
+        || json!({ "type": "integer", "minimum": 0, "maximum": MAX_WINDOW }),
+    ),
 ];
 
 /// One entry of `commands`.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Manifest, OnFailure};
+use super::{Effect, Manifest, OnFailure, chat};
 use crate::{NetworkRule, Permission};
 
 /// The difference between two manifests, in words for whoever decides.
@@ -54,6 +54,7 @@ fn beyond(manifest: &Manifest, base: &Manifest) -> Vec<String> {
     let edges = manifest.requires.keys().filter(|name| !base.requires.contains_key(name));
     found.extend(edges.map(|name| format!("requires {name}")));
     hooks_and_commands(manifest, base, &mut found);
+    chat::beyond(manifest.chat.as_ref(), base.chat.as_ref(), &mut found);
     if manifest.runtime != base.runtime {
         found.push(format!("runtime {}", manifest.runtime));
     }
@@ -94,10 +95,14 @@ fn hooks_and_commands(manifest: &Manifest, base: &Manifest, found: &mut Vec<Stri
     for hook in &manifest.hooks {
         match base.hooks.iter().find(|known| known.name == hook.name) {
             None => found.push(format!("hook {}", hook.name)),
-            Some(known) if hook.on_failure == OnFailure::Block && known.on_failure != OnFailure::Block => {
-                found.push(format!("hook {} that can block", hook.name));
+            Some(known) => {
+                if hook.on_failure == OnFailure::Block && known.on_failure != OnFailure::Block {
+                    found.push(format!("hook {} that can block", hook.name));
+                }
+                if hook.effect != known.effect && hook.effect != Effect::Observe {
+                    found.push(format!("hook {} with effect {}", hook.name, hook.effect));
+                }
             }
-            Some(_) => {}
         }
     }
     let known: BTreeSet<&str> = base.commands.iter().map(|command| command.name.as_str()).collect();

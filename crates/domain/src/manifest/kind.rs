@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::chat::Effect;
 use crate::words;
 
 words! {
@@ -51,6 +52,36 @@ words! {
         OnFileUpload = "on_file_upload",
         /// One of the plugin's commands was posted.
         OnCommand = "on_command",
+        /// The plugin's session has begun.
+        OnStartup = "on_startup",
+        /// The plugin's session is about to end.
+        OnShutdown = "on_shutdown",
+        /// Another plugin became active.
+        OnPluginLoad = "on_plugin_load",
+        /// Another plugin stopped.
+        OnPluginUnload = "on_plugin_unload",
+        /// An exchange begins.
+        OnRequestStart = "on_request_start",
+        /// An exchange was answered.
+        OnRequestComplete = "on_request_complete",
+        /// An exchange ended without an answer.
+        OnRequestError = "on_request_error",
+        /// The messages of a request, before processors see them.
+        OnBeforeMessage = "on_before_message",
+        /// Part of an answer.
+        OnStreamChunk = "on_stream_chunk",
+        /// The answer, after processors have seen it.
+        OnAfterMessage = "on_after_message",
+        /// A backend is about to be asked for another model.
+        OnBeforeModelLoad = "on_before_model_load",
+        /// A backend has answered for a model for the first time.
+        OnAfterModelLoad = "on_after_model_load",
+        /// Another backend or model is asked than before.
+        OnModelSwitch = "on_model_switch",
+        /// A backend is about to be asked again.
+        OnRetry = "on_retry",
+        /// Something was raised in a plugin.
+        OnError = "on_error",
     }
 }
 
@@ -98,6 +129,13 @@ words! {
     }
 }
 
+impl HookName {
+    /// Whether a plugin may change or refuse what it is told of, and not only look.
+    pub const fn may_intervene(self) -> bool {
+        matches!(self, Self::OnRequestStart | Self::OnBeforeMessage | Self::OnStreamChunk | Self::OnAfterMessage)
+    }
+}
+
 /// One event that the plugin wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Hook {
@@ -110,6 +148,14 @@ pub struct Hook {
     pub timeout_ms: Option<u64>,
     /// What a failure does.
     pub on_failure: OnFailure,
+    /// What the answer does.
+    #[serde(skip_serializing_if = "observes")]
+    pub effect: Effect,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn observes(effect: &Effect) -> bool {
+    *effect == Effect::Observe
 }
 
 /// One word that people type to call the plugin.

@@ -4,6 +4,7 @@
 //! says what the author wants. What is granted is decided elsewhere.
 
 mod ask;
+mod chat;
 mod config;
 mod declared;
 mod error;
@@ -24,6 +25,7 @@ use semver::{Version, VersionReq};
 use serde::Serialize;
 
 pub use ask::Requested;
+pub use chat::{ChatHalf, ChatKind, ChatRole, ContentKind, Effect, MAX_MEMBER_MS, Sees, Window};
 pub use config::{ConfigFindings, ConfigSchema, Secret, SecretPolicies};
 pub use declared::DeclaredCode;
 pub use error::ManifestError;
@@ -34,7 +36,7 @@ pub use text::PythonRequirement;
 pub use text::operator_name;
 pub use tool::{
     Annotations, MAX_TOOL_MISTAKES, NameTaken, Tool, ToolNames, ToolPattern, ToolPatternError, ToolSchema, Tools,
-    is_for_callers, mcp_name, model_name,
+    is_for_callers, is_of_chat, mcp_name, model_name,
 };
 pub use vendor::{VendorLock, VendoredPackage};
 
@@ -115,6 +117,9 @@ pub struct Manifest {
     /// What an operator can set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_schema: Option<ConfigSchema>,
+    /// Its place in what is said between people and models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chat: Option<ChatRole>,
     /// Chat events it wants to see.
     pub hooks: Vec<Hook>,
     /// Words that people type to call it.
@@ -200,7 +205,7 @@ impl Manifest {
 
     /// Whether it listens to the chat, so that it may have no `execute`.
     pub fn listens(&self) -> bool {
-        !self.hooks.is_empty() || !self.commands.is_empty()
+        self.chat.is_some() || !self.hooks.is_empty() || !self.commands.is_empty()
     }
 
     /// Tells whether the manifest lists the permission, required or optional.

@@ -8,7 +8,7 @@ use semver::{Version, VersionReq};
 
 use super::fields::{self, COMMAND, HEALTH, HOOK, MOST, MOST_CPUS, NETWORK, RESERVED, RESOURCES, ROOT};
 use super::kind::{Command, Health, Hook, OnFailure, PluginType, Priority, Runtime};
-use super::{MAX_MANIFEST_BYTES, Manifest, ManifestError, Origin, config, text, tool};
+use super::{Effect, MAX_MANIFEST_BYTES, Manifest, ManifestError, Origin, chat, config, text, tool};
 use crate::permission::hint;
 use crate::yaml::{self, Fields, Limits, Mistakes, Place};
 use crate::{Code, NameError, NetworkRule, Permission, PluginName, Refusal, ResourceRequest, Word, escape};
@@ -50,6 +50,9 @@ fn read_root(fields: &Fields<'_>, mistakes: &Mistakes, origin: Origin) -> Option
     }
     let declared: Vec<Permission> = permissions.iter().chain(&optional_permissions).map(|found| found.0).collect();
     let runtime = read_runtime(fields, main.as_deref());
+    let required: Vec<Permission> = permissions.iter().map(|found| found.0).collect();
+    let chat = chat::read(fields, &required);
+    let kind = fields.get("type").and_then(|place| place.word());
     let manifest = Manifest {
         description: fields.get("description").and_then(|place| place.text().map(ToOwned::to_owned)),
         author: line("author"),
@@ -62,7 +65,7 @@ fn read_root(fields: &Fields<'_>, mistakes: &Mistakes, origin: Origin) -> Option
         capabilities: read_lines(fields, "capabilities", |text| Ok(text.to_owned())),
         plugbay: fields.get("plugbay").and_then(|place| read_range(&place)),
         python: fields.get("python").and_then(|place| place.parse()),
-        kind: fields.get("type").and_then(|place| place.word()).unwrap_or(PluginType::Extension),
+        kind: kind.or(chat.as_ref().map(|chat| chat.kind.plugin_type())).unwrap_or(PluginType::Extension),
         class: by("class", text::class_name),
         image: by("image", text::operator_name),
         build: line("build"),
@@ -72,6 +75,7 @@ fn read_root(fields: &Fields<'_>, mistakes: &Mistakes, origin: Origin) -> Option
         access: read_access(fields, &declared),
         resources: fields.get("resources").map(|place| read_resources(&place)).unwrap_or_default(),
         config_schema: fields.get("config_schema").and_then(|place| config::read(&place, mistakes, origin)),
+        chat,
         hooks: read_hooks(fields),
         commands: read_commands(fields),
         health: fields.get("health").and_then(|place| read_health(&place)),
@@ -256,8 +260,13 @@ fn read_hooks(fields: &Fields<'_>) -> Vec<Hook> {
 }
 
 fn read_hook(place: &Place<'_>) -> Option<Hook> {
-    let mut hook =
-        Hook { name: Word::ALL[0], priority: Priority::Normal, timeout_ms: None, on_failure: OnFailure::Ignore };
+    let mut hook = Hook {
+        name: Word::ALL[0],
+        priority: Priority::Normal,
+        timeout_ms: None,
+        on_failure: OnFailure::Ignore,
+        effect: Effect::Observe,
+    };
     if matches!(place.node().value, yaml::Value::Scalar(_)) {
         hook.name = place.word()?;
         return Some(hook);
@@ -266,8 +275,14 @@ fn read_hook(place: &Place<'_>) -> Option<Hook> {
     let name = fields.required("name").and_then(|place| place.word());
     hook.priority = fields.get("priority").and_then(|place| place.word()).unwrap_or(hook.priority);
     hook.timeout_ms = fields.get("timeout_ms").and_then(|place| place.whole(1..=MOST));
-    hook.on_failure = fields.get("on_failure").and_then(|place| place.word()).unwrap_or(hook.on_failure);
+    let effect = fields.get("effect");
+    hook.effect = effect.as_ref().and_then(Place::word).unwrap_or(hook.effect);
+    let default = if hook.effect == Effect::Decide { OnFailure::Block } else { OnFailure::Ignore };
+    hook.on_failure = fields.get("on_failure").and_then(|place| place.word()).unwrap_or(default);
     hook.name = name?;
+    if let Some(place) = effect.filter(|_| hook.effect != Effect::Observe && !hook.name.may_intervene()) {
+        place.fail(format!("`{}` only tells; expected `observe`", hook.name));
+    }
     Some(hook)
 }
 

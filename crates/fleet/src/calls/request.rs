@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use plugbay_domain::{Code, HookName, Origin, Plugin, PluginName, PluginRef, Word as _, escape};
+use plugbay_domain::{Code, Origin, Plugin, PluginName, PluginRef, escape, is_of_chat};
 use plugbay_protocol::{HygieneError, Payload};
 use plugbay_registry::Caller;
 use plugbay_session::Delivery;
@@ -38,7 +38,7 @@ impl AskedBy<'_> {
 
     /// Whether it is the service that tells a plugin of something in the chat.
     pub(crate) fn may_call_handler(self, method: &str) -> bool {
-        matches!(self, Self::Fleet) && HookName::ALL.iter().any(|hook| hook.as_str() == method)
+        matches!(self, Self::Fleet) && is_of_chat(method)
     }
 }
 

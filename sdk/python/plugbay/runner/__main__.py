@@ -1,12 +1,14 @@
 """Runs one plugin: what the service starts inside the sandbox.
 
     python3 -I -B /…/plugbay/runner --main main.py [--class MyPlugin] [--hook on_message]… [--command /hello]…
+        [--chat message_processor]
     python3 -m plugbay.runner --main main.py …
 
 - fd 3 is a connected stream socket to the service. `hello` was said already; the runner begins by reading.
 - The current folder is the package folder, and `PLUGIN_DIR` says the same where it is set.
-- `--main`, `--class`, `--hook`, `--command` are what plugin.yaml says; reading YAML is not the runner's business. What
-  `--hook` and `--command` name must be there, else the start fails.
+- `--main`, `--class`, `--hook`, `--command`, `--chat` are what plugin.yaml says; reading YAML is not the runner's
+  business. What `--hook` and `--command` name, and the methods of the kind that `--chat` names, must be there, else the
+  start fails.
 
 Prefer the first form, which needs an absolute path: with `-m` Python looks into the package folder before its own
 library, and a plugin's `logging.py` would be taken for Python's.
@@ -27,6 +29,7 @@ import os
 import socket
 import traceback
 
+from plugbay.runner.chat import METHODS
 from plugbay.runner.dispatch import Dispatcher
 from plugbay.runner.loading import Source
 from plugbay.runner.logs import install
@@ -42,9 +45,10 @@ def parse(arguments: list[str]) -> Source:
     parser.add_argument("--class", dest="class_name")
     parser.add_argument("--hook", action="append", default=[])
     parser.add_argument("--command", action="append", default=[])
+    parser.add_argument("--chat", choices=METHODS)
     found = parser.parse_args(arguments)
     root = os.path.abspath(os.environ.get("PLUGIN_DIR") or os.getcwd())
-    return Source(root, found.main, found.class_name, tuple(found.hook), tuple(found.command))
+    return Source(root, found.main, found.class_name, tuple(found.hook), tuple(found.command), found.chat)
 
 
 async def serve(source: Source, connection: socket.socket) -> None:

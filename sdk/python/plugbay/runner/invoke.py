@@ -9,8 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, AsyncGenerator, Callable, Generator, cast
 
 from plugbay.call import CURRENT, Call
+from plugbay.runner.chat import METHODS
 from plugbay.runner.loading import COMMAND_HANDLER
 from plugbay.runner.outcome import INVALID_PARAMS, METHOD_NOT_FOUND, Outlet, Refused, notification
+
+# They take all of the parameters.
+_CHAT = frozenset(name for names in METHODS.values() for name in names)
 
 # Results that need no second look, which saves a few tests per call.
 _PLAIN = frozenset((dict, list, str, int, float, bool, type(None)))
@@ -148,7 +152,7 @@ def _arguments(method: str, params: dict[str, Any]) -> tuple[Any, ...]:
         if not isinstance(command, str) or not isinstance(arguments, list):
             raise Refused(INVALID_PARAMS, "on_command: expected {command: string, args: array}")
         return (command, arguments)
-    if method.startswith("on_"):
+    if method.startswith("on_") or method in _CHAT:
         return (params,)
     if "context" not in params:
         raise Refused(INVALID_PARAMS, f"{method}: expected {{context: …}}")

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any, Callable
 
 from plugbay.plugin import OFFERED
+from plugbay.runner.chat import METHODS, PROMISED, adapt
 
-HOOKS = ("on_message", "on_file_upload")
 COMMAND_HANDLER = "on_command"
 # A caller must not run these: they belong to the service.
 LIFECYCLE = ("initialize", "cleanup", "health_check", "configure")
@@ -32,6 +32,7 @@ class Source:
     class_name: str | None = None
     hooks: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    chat: str | None = None
 
     def load(self) -> Entry:
         """Imports `main` and finds the class."""
@@ -45,7 +46,8 @@ class Source:
             if os.path.isdir(folder):
                 sys.path.insert(0, folder)
         module = _import(path, self.main)
-        return Entry(find_class(module, self.main, self.class_name), module, self.hooks, self.commands)
+        plugin = find_class(module, self.main, self.class_name, METHODS.get(self.chat or "", ()))
+        return Entry(plugin, module, self.hooks, self.commands, self.chat)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Entry:
     module: ModuleType | None = None
     hooks: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    chat: str | None = None
 
     def create(self, config: dict[str, Any], host: Any, log: Any) -> Any:
         """An instance, which has `host` and `log` before `__init__` runs."""
@@ -92,6 +95,9 @@ class Entry:
             value = getattr(self.plugin, name)
             if callable(value) and (name == "execute" or name.startswith("on_") or getattr(value, OFFERED, False)):
                 found[name] = getattr(instance, name)
+        for name in METHODS.get(self.chat or "", ()):
+            if callable(getattr(self.plugin, name, None)):
+                found[name] = adapt(name, getattr(instance, name))
         self._check(found)
         return found
 
@@ -103,10 +109,21 @@ class Entry:
         if self.commands and COMMAND_HANDLER not in found:
             listed = ", ".join(f"`{command}`" for command in self.commands)
             raise LoadError(f"plugin.yaml declares {listed}, but `{main}` has no function or method `on_command`")
+        if self.chat is not None:
+            self._check_chat(found, self.chat)
+
+    def _check_chat(self, found: dict[str, Callable[..., Any]], kind: str) -> None:
+        where = f"plugin.yaml says `chat.kind: {kind}`, but `{self.plugin.__name__}` has"
+        for name in PROMISED.get(kind, ()):
+            if name not in found:
+                raise LoadError(f"{where} no method `{name}`")
+        if not any(name in found for name in METHODS.get(kind, ())):
+            listed = " nor ".join(f"`{name}`" for name in METHODS.get(kind, ()))
+            raise LoadError(f"{where} neither {listed}")
 
 
-def find_class(module: ModuleType, main: str, name: str | None) -> type:
-    """The class by its name, or the only one the module defines that has `execute`."""
+def find_class(module: ModuleType, main: str, name: str | None, others: tuple[str, ...] = ()) -> type:
+    """The class by its name, or the only one the module defines that has `execute` or one of `others`."""
     if name is not None:
         found = getattr(module, name, None)
         if not isinstance(found, type):
@@ -115,12 +132,15 @@ def find_class(module: ModuleType, main: str, name: str | None) -> type:
     classes = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and value.__module__ == module.__name__ and callable(getattr(value, "execute", None))
+        if isinstance(value, type)
+        and value.__module__ == module.__name__
+        and any(callable(getattr(value, method, None)) for method in ("execute", *others))
     ]
     if len(classes) == 1:
         return classes[0]
     if not classes:
-        raise LoadError(f"`{main}` defines no class with a method `execute`")
+        wanted = " or ".join(f"`{method}`" for method in (others or ("execute",)))
+        raise LoadError(f"`{main}` defines no class with a method {wanted}")
     listed = ", ".join(sorted(f"`{cls.__name__}`" for cls in classes))
     raise LoadError(f"`{main}` defines several classes with `execute`: {listed}; say which by `class` in plugin.yaml")
 

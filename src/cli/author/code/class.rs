@@ -5,13 +5,20 @@ use std::collections::BTreeSet;
 
 use super::{Look, hint};
 use crate::analyze::{Analysis, Class, Function, Module};
-use crate::domain::{FieldError, escape};
+use crate::domain::{ChatKind, FieldError, HookName, Word as _, escape};
 
 /// What the service calls on its own.
 const OWN: [&str; 5] = ["execute", "initialize", "cleanup", "health_check", "configure"];
 
-/// Hooks, and what commands call.
-const HANDLERS: [&str; 3] = ["on_message", "on_file_upload", "on_command"];
+/// Hooks, what commands call, and what the chat calls.
+fn is_handler(name: &str) -> bool {
+    handlers().any(|known| known == name)
+}
+
+fn handlers() -> impl Iterator<Item = &'static str> + Clone {
+    let of_kinds = ChatKind::ALL.iter().flat_map(|kind| kind.methods()).copied();
+    HookName::ALL.iter().map(|hook| hook.as_str()).chain(of_kinds)
+}
 
 /// Bases of which is known what they have: nothing, or the methods of the SDK's class.
 const EMPTY_BASES: [&str; 5] = ["builtins.object", "object", "abc.ABC", "typing.Generic", "typing.Protocol"];
@@ -67,6 +74,24 @@ pub(super) fn has(
     there
 }
 
+/// Whether the class or one above it has one of these names.
+fn has_one(analysis: &Analysis, module: &Module, class: &Class, names: &[&str]) -> There {
+    let mut unknown = false;
+    for name in names {
+        match has(analysis, module, class, name, &mut BTreeSet::new()) {
+            There::Yes => return There::Yes,
+            There::Unknown => unknown = true,
+            There::No => {}
+        }
+    }
+    if unknown { There::Unknown } else { There::No }
+}
+
+/// Whether it is a method of a place in the chat: those are looked for in the class alone.
+fn name_is_of_chat(name: &str) -> bool {
+    ChatKind::ALL.iter().any(|kind| kind.methods().contains(&name))
+}
+
 /// The class of a dotted name: of the same file, or of another one of the package.
 pub(super) fn find<'a>(analysis: &'a Analysis, module: &'a Module, name: &str) -> Option<(&'a Module, &'a Class)> {
     let Some((path, class)) = name.rsplit_once('.') else { return Some((module, module.class(name)?)) };
@@ -108,12 +133,14 @@ impl Look<'_> {
         None
     }
 
-    /// The only class with `execute`, which is taken where `class` is not given.
+    /// The only class with `execute` or a method of the plugin's place in the chat, which is taken where `class` is not
+    /// given.
     fn only_class(&mut self, main: &Module) -> Option<Class> {
+        let of_chat = self.code.declared.chat.map_or(&[][..], ChatKind::methods);
+        let wanted: Vec<&str> = std::iter::once("execute").chain(of_chat.iter().copied()).collect();
         let names: BTreeSet<&str> = main.classes.iter().map(|class| class.name.as_str()).collect();
         let classes = names.iter().filter_map(|name| main.class(name));
-        let judged: Vec<_> =
-            classes.map(|class| (class, has(&self.analysis, main, class, "execute", &mut BTreeSet::new()))).collect();
+        let judged: Vec<_> = classes.map(|class| (class, has_one(&self.analysis, main, class, &wanted))).collect();
         if main.makes_names || judged.iter().any(|(_, there)| *there == There::Unknown) {
             return None;
         }
@@ -124,8 +151,10 @@ impl Look<'_> {
             // Something that is assigned may be a class.
             [] if main.assigned.iter().all(|name| main.constants.contains_key(name)) => {
                 let methods = main.classes.iter().flat_map(|class| &class.methods).map(|method| method.name.as_str());
-                let hint = hint("execute", methods);
-                let message = format!("`{}` defines no class with a method `execute`{hint}", main.path);
+                let (first, more) = (of_chat.first().unwrap_or(&"execute"), of_chat.get(1));
+                let or = more.map(|other| format!(" or `{other}`")).unwrap_or_default();
+                let hint = hint(first, methods);
+                let message = format!("`{}` defines no class with a method `{first}`{or}{hint}", main.path);
                 self.in_manifest("/main", message);
             }
             [] => {}
@@ -147,9 +176,12 @@ impl Look<'_> {
         if self.code.declared.has_commands {
             wanted.push(("on_command".to_owned(), "/commands".to_owned()));
         }
+        let promised = self.code.declared.chat.map_or(&[][..], ChatKind::promised);
+        wanted.extend(promised.iter().map(|method| ((*method).to_owned(), "/chat/kind".to_owned())));
         for (name, pointer) in wanted {
             // Names that plugin.yaml may not have are told by its reader.
-            if !HANDLERS.contains(&name.as_str()) || main.makes_names || main.bound.contains(&name) {
+            let is_bound = !name_is_of_chat(&name) && main.bound.contains(&name);
+            if !is_handler(&name) || main.makes_names || is_bound {
                 continue;
             }
             let Some(class) = class else { continue };
@@ -177,7 +209,7 @@ impl Look<'_> {
         let mut told = Vec::new();
         for function in main.functions.iter().filter(|function| function.name.starts_with("on_")).chain(methods) {
             let name = function.name.as_str();
-            let known = OWN.iter().chain(&HANDLERS).copied();
+            let known = OWN.iter().copied().chain(handlers());
             if !is_offered(&function) || known.clone().any(|word| word == name) {
                 continue;
             }

@@ -131,12 +131,7 @@ impl Source<'_> {
         let mut blocks = Vec::new();
         for hook in &self.manifest.hooks {
             blocks.push(Block::Heading(vec![code(hook.name.as_str())]));
-            let when = match hook.name {
-                HookName::OnMessage => "Called for each message of the chat.",
-                HookName::OnFileUpload => "Called for each file of the chat.",
-                HookName::OnCommand => "Called for each of its commands.",
-            };
-            let mut told = vec![when.to_owned()];
+            let mut told = vec![when(hook.name).to_owned()];
             if hook.priority != Priority::Normal {
                 told.push(format!("Its priority is {}.", hook.priority.as_str()));
             }
@@ -183,4 +178,28 @@ fn signature(method: &Function) -> String {
     let returns = method.returns.as_ref().map(|hint| format!(" -> {hint}")).unwrap_or_default();
     let line = format!("{}({parameters}){returns}", method.name);
     crate::domain::printable(&line).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// When a hook is called.
+fn when(hook: HookName) -> &'static str {
+    match hook {
+        HookName::OnMessage => "Called for each message of the chat.",
+        HookName::OnFileUpload => "Called for each file of the chat.",
+        HookName::OnCommand => "Called for each of its commands.",
+        HookName::OnStartup => "Called when its session has begun.",
+        HookName::OnShutdown => "Called before its session ends.",
+        HookName::OnPluginLoad => "Called when another plugin became active.",
+        HookName::OnPluginUnload => "Called when another plugin stopped.",
+        HookName::OnRequestStart => "Called when an exchange begins.",
+        HookName::OnRequestComplete => "Called when an exchange was answered.",
+        HookName::OnRequestError => "Called when an exchange ended without an answer.",
+        HookName::OnBeforeMessage => "Called with the messages of a request before processors see them.",
+        HookName::OnStreamChunk => "Called for each part of an answer.",
+        HookName::OnAfterMessage => "Called with the answer after processors have seen it.",
+        HookName::OnBeforeModelLoad => "Called before another model is asked.",
+        HookName::OnAfterModelLoad => "Called after the first answer of a model.",
+        HookName::OnModelSwitch => "Called when another backend or model is asked than before.",
+        HookName::OnRetry => "Called before a backend is asked again.",
+        HookName::OnError => "Called when something was raised in a plugin.",
+    }
 }

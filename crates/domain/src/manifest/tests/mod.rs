@@ -1,12 +1,24 @@
 //! What plugin.yaml may say, and what is said about the rest.
 
 mod ask;
+mod chat;
 mod cost;
 mod refused;
 mod schema;
 
 use super::*;
 use crate::{Code, Refusal};
+
+/// Asserts one mistake, by pointer and a piece of its message.
+#[track_caller]
+fn assert_mistake(extra: &str, pointer: &str, message: &str) {
+    let error = refused(with(extra));
+    let [field] = error.fields() else { panic!("{extra}: {:#?}", error.fields()) };
+    assert_eq!(field.pointer, pointer, "{extra}");
+    assert!(field.message.contains(message), "{extra}: {}", field.message);
+    assert!(field.line.is_some() && field.column.is_some(), "{extra}");
+    assert_eq!(error.code(), Code::ManifestInvalid);
+}
 
 /// Every key of plugin.yaml once.
 const FULL: &str = r#"

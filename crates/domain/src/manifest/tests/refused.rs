@@ -2,17 +2,6 @@
 
 use super::*;
 
-/// Asserts one mistake, by pointer and a piece of its message.
-#[track_caller]
-fn assert_mistake(extra: &str, pointer: &str, message: &str) {
-    let error = refused(with(extra));
-    let [field] = error.fields() else { panic!("{extra}: {:#?}", error.fields()) };
-    assert_eq!(field.pointer, pointer, "{extra}");
-    assert!(field.message.contains(message), "{extra}: {}", field.message);
-    assert!(field.line.is_some() && field.column.is_some(), "{extra}");
-    assert_eq!(error.code(), Code::ManifestInvalid);
-}
-
 #[test]
 fn all_mistakes_are_told_at_once() {
     let error =

@@ -17,7 +17,8 @@ pub use pattern::{ToolPattern, ToolPatternError};
 pub(super) use read::read;
 pub use schema::{MAX_TOOL_MISTAKES, ToolSchema};
 
-use super::Manifest;
+use super::{ChatKind, HookName, Manifest};
+use crate::Word as _;
 
 /// The method that every plugin can have without naming it.
 const EXECUTE: &str = "execute";
@@ -25,12 +26,18 @@ const EXECUTE: &str = "execute";
 /// Names that are the service's own business.
 const LIFECYCLE: [&str; 6] = ["initialize", "cleanup", "health_check", "health", "configure", "shutdown"];
 
-/// What the chat calls, with what was written there, and no caller.
-const HANDLERS: [&str; 3] = ["on_message", "on_file_upload", "on_command"];
+/// What events call, and no caller.
+const EVENT_HANDLER: &str = "on_event";
 
 /// Tells whether a method can be one for callers, by its name.
 pub fn is_for_callers(method: &str) -> bool {
-    !method.starts_with('_') && !LIFECYCLE.contains(&method) && !HANDLERS.contains(&method)
+    !method.starts_with('_') && !LIFECYCLE.contains(&method) && method != EVENT_HANDLER && !is_of_chat(method)
+}
+
+/// Tells whether a method is one that the chat calls: a hook, or of a plugin's place in the chat.
+pub fn is_of_chat(method: &str) -> bool {
+    HookName::ALL.iter().any(|hook| hook.as_str() == method)
+        || ChatKind::ALL.iter().any(|kind| kind.methods().contains(&method))
 }
 
 /// One tool.
