@@ -41,7 +41,7 @@ def install(bench: Bench, folder: Path, target: str) -> None:
     copy = folder / NAME
     shutil.copytree(ROOT / "benches" / "plugins" / "asking", copy)
     manifest = copy / "plugin.yaml"
-    manifest.write_text(manifest.read_text().replace("127.0.0.1:PORT", target))
+    manifest.write_text(manifest.read_text().replace("host.plugbay.internal:PORT", target))
     bench.install(copy)
     bench.ask(200, "POST", f"/api/plugins/{NAME}/permissions/approve", {"grant": ["network_access"]})
     bench.enable(NAME)
@@ -102,8 +102,10 @@ def measure(folder: Path) -> Report:
     bridge = build_bridge(share)
     path = share / "bare.sock"
     with Bench(folder) as bench:
-        target = "127.0.0.1:" + begin(bench, bridge, "tcp:0", f"zeros:{DOWNLOAD}")
-        begin(bench, bridge, f"unix:{path}", f"tcp:{target.rpartition(':')[2]}")
+        port = begin(bench, bridge, "tcp:0", f"zeros:{DOWNLOAD}")
+        # As plugins call the machine that the service runs on.
+        target = f"host.plugbay.internal:{port}"
+        begin(bench, bridge, f"unix:{path}", f"tcp:{port}")
         path.chmod(0o666)
         with bench.service.config.open("a") as config:
             config.write(f'egress: {{ allow_private: ["{target}"] }}\n')

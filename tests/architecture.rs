@@ -19,13 +19,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// What each crate may use of the others.
 const CRATES: &[(&str, &[&str])] = &[
     ("analyze", &["domain"]),
-    ("api", &["chat", "config", "domain", "fleet", "operations", "registry", "runtime", "wire"]),
+    ("api", &["chat", "config", "dialects", "domain", "fleet", "operations", "registry", "runtime", "wire"]),
     ("backup", &["domain"]),
-    ("chat", &["domain", "fleet", "operations", "registry", "store"]),
+    ("chat", &["dialects", "domain", "fleet", "operations", "registry", "runtime", "store"]),
     ("config", &["domain"]),
     ("confine", &[]),
     ("data-dir", &["domain"]),
     ("databases", &["config", "confine", "domain", "runtime"]),
+    ("dialects", &[]),
     ("domain", &["suffixes"]),
     ("egress", &["config", "domain", "runtime"]),
     (

@@ -106,6 +106,11 @@ fn helper(text: &str) -> &str {
     greeter(text.split_once("## Chat\n").unwrap().1)
 }
 
+/// The plugin that answers for a model, whose source the page shows.
+fn parrot(text: &str) -> &str {
+    greeter(text.split_once("## Models\n").unwrap().1)
+}
+
 /// The schema that the page shows.
 fn schema(text: &str) -> &str {
     let (_, rest) = text.split_once("```yaml\n").unwrap();
@@ -143,6 +148,13 @@ fn files(author: &Author, text: &str) -> HashMap<String, Vec<u8>> {
     let helper = pack(&[("plugin.yaml", helper_manifest.as_bytes()), ("main.py", helper(text).as_bytes())]);
     files.insert("acme-helper-1.0.0.tar.gz.minisig".to_owned(), author.sign(&helper).into_bytes());
     files.insert("acme-helper-1.0.0.tar.gz".to_owned(), helper);
+    let parrot_manifest = format!(
+        "{}permissions: [chat_access]\nchat: {{ kind: backend_provider }}\n",
+        manifest_of("acme-parrot", "1.0.0")
+    );
+    let parrot = pack(&[("plugin.yaml", parrot_manifest.as_bytes()), ("main.py", parrot(text).as_bytes())]);
+    files.insert("acme-parrot-1.0.0.tar.gz.minisig".to_owned(), author.sign(&parrot).into_bytes());
+    files.insert("acme-parrot-1.0.0.tar.gz".to_owned(), parrot);
     let signature = author.sign(&greeter).into_bytes();
     files.insert("greeter-1.0.0.tar.gz.minisig".to_owned(), signature);
     files.insert("greeter-1.0.0.tar.gz".to_owned(), greeter);

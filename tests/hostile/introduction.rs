@@ -18,7 +18,7 @@ use plugbay::denials::Denials;
 use plugbay::domain::{
     DataId, Grants, Isolation, PluginConfig, PluginName, ResourceLimits, SessionId, SystemClock, Tools,
 };
-use plugbay::egress::{Egress, Exit, SystemResolver};
+use plugbay::egress::{Egress, Exit, MostOut, SystemResolver};
 use plugbay::host::{Asker, Host, HostParts, Rush, Uplink, Web};
 use plugbay::protocol::{Initialize, PluginIdentity};
 use plugbay::sandbox::{
@@ -171,7 +171,7 @@ async fn refusal(guest: Guest, uid: u32, pid: i32) -> (&'static str, String) {
         Egress::new(config.egress.clone(), Arc::new(SystemResolver::default()), denials.clone(), shutdown.clone())
             .unwrap();
     let (name, grants): (PluginName, Arc<ArcSwap<Grants>>) = ("introduced".parse().unwrap(), Arc::default());
-    let exit = Arc::new(Exit::new(id, name.clone(), grants.clone(), 1));
+    let exit = Arc::new(Exit::new(id, name.clone(), grants.clone(), MostOut { tunnels: 1, relays: 1 }));
     let data = DataId { plugin: id, generation: 0 };
     let asker = Asker { id, name, grants, secrets: Arc::default(), exit, data };
     let (uplink, _requests) = Uplink::channel();

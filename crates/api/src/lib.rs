@@ -9,6 +9,7 @@ mod config;
 mod connections;
 mod docs;
 mod execute;
+mod fronts;
 mod host;
 mod install;
 mod keys;

@@ -11,8 +11,8 @@ use utoipa::openapi::{
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::{
-    audit, chat, config, execute, install, keys, metrics, permissions, plugins, problems, running, scans, system,
-    tokens, tools, update, vocabulary,
+    audit, chat, config, execute, fronts, install, keys, metrics, permissions, plugins, problems, running, scans,
+    system, tokens, tools, update, vocabulary,
 };
 
 #[derive(OpenApi)]
@@ -36,6 +36,8 @@ use super::{
         config::show, config::replace, config::unset, config::validate,
         scans::show, scans::again, scans::import, permissions::show, permissions::approve, permissions::revoke,
         chat::conversations, chat::begin, chat::messages, chat::post,
+        fronts::chat::chat, fronts::openai::complete, fronts::openai::models, fronts::openai::model,
+        fronts::chat::exchanges, fronts::chat::exchange,
         keys::list, keys::add, keys::revoke,
         tokens::list, tokens::create, tokens::revoke, tools::list,
         audit::list, audit::verify,
@@ -47,6 +49,7 @@ use super::{
         (name = "configuration", description = "What operators set for plugins"),
         (name = "permissions", description = "What plugins may do to others, and who decided it"),
         (name = "chat", description = "Messages, and what plugins say about them"),
+        (name = "models", description = "Models, asked by way of plugins"),
         (name = "keys", description = "Signing keys the operator trusts"),
         (name = "tools", description = "What models and other programs may call"),
         (name = "tokens", description = "Who may call"),

@@ -41,7 +41,7 @@ macro_rules! needs {
     )* };
 }
 
-needs! { Execute Operate Install Approve Trust Audit Admin }
+needs! { Execute Chat Operate Install Approve Trust Audit Admin }
 
 /// Needs the scope `read`, and calls no plugin.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Errors as RFC 9457 problems: the one place that knows HTTP status codes.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER};
@@ -69,6 +70,22 @@ impl Problem {
     /// Single values are wrong.
     pub(crate) fn fields(errors: Vec<FieldError>) -> Self {
         Self { errors, ..Self::new(Code::FieldInvalid, "the request has values that are not accepted") }
+    }
+
+    /// The same about one value.
+    pub(super) fn about(mut self, error: FieldError) -> Self {
+        self.errors.push(error);
+        self
+    }
+
+    /// The same with when to try again, where that is known.
+    pub(super) fn retry_after(mut self, wait: Option<Duration>) -> Self {
+        if let Some(wait) = wait {
+            self.retry_after = Some(wait.as_secs().max(RETRY_SECONDS));
+        } else if self.code.kind() == ErrorKind::Unavailable {
+            self.retry_after = Some(RETRY_SECONDS);
+        }
+        self
     }
 
     /// Its code.

@@ -19,7 +19,7 @@ use tracing::{Instrument, debug, info_span};
 use super::connections::Connection;
 use super::problem::Problem;
 use super::request_id::{REQUEST_ID, RequestId};
-use super::{App, body};
+use super::{App, body, fronts};
 
 /// Tells every client that the service runs with `--insecure-dev`.
 const INSECURE_DEV: HeaderName = HeaderName::from_static(plugbay_wire::INSECURE_DEV_HEADER);
@@ -65,6 +65,9 @@ pub(super) async fn surround<B: MessageBody + 'static>(
         }
         if let Some(trace) = trace {
             headers.insert(TRACEPARENT, trace);
+        }
+        if fronts::errors::is_openai(response.request().path()) {
+            response = fronts::errors::reshape(response);
         }
         if let Some(app) = &app {
             count(app, &response);

@@ -6,8 +6,8 @@ use plugbay_runtime::metrics::HttpMeters;
 
 use super::problem::Problem;
 use super::{
-    audit, called, chat, config, docs, execute, install, keys, metrics, pages, permissions, plugins, problems, running,
-    scans, system, tokens, tools, update,
+    audit, called, chat, config, docs, execute, fronts, install, keys, metrics, pages, permissions, plugins, problems,
+    running, scans, system, tokens, tools, update,
 };
 
 /// The address that nearly all requests are for.
@@ -46,6 +46,7 @@ pub(super) fn configure(config: &mut ServiceConfig, meters: &HttpMeters) {
                 .route(look().to(chat::messages))
                 .route(post().to(chat::post)),
         )
+        .configure(|config| of_models(config, meters))
         .service(at("/api/keys", "GET, HEAD, POST").route(look().to(keys::list)).route(post().to(keys::add)))
         .service(at("/api/keys/{key_id}", "DELETE").route(delete().to(keys::revoke)))
         .service(at("/api/advisories", "POST").route(post().to(scans::import)))
@@ -60,6 +61,18 @@ pub(super) fn configure(config: &mut ServiceConfig, meters: &HttpMeters) {
         .service(at("/docs/{file}", "GET, HEAD").route(look().to(docs::file)))
         .service(web::redirect("/docs", "/docs/"))
         .default_service(web::to(nothing_here));
+}
+
+/// Adds the routes by which models are asked.
+fn of_models(config: &mut ServiceConfig, meters: &HttpMeters) {
+    let at = |path, allow| at(path, allow).app_data(meters.route(path));
+    config
+        .service(at("/chat", "POST").route(post().to(fronts::chat::chat)))
+        .service(at("/v1/chat/completions", "POST").route(post().to(fronts::openai::complete)))
+        .service(at("/v1/models", "GET, HEAD").route(look().to(fronts::openai::models)))
+        .service(at("/v1/models/{id:.+}", "GET, HEAD").route(look().to(fronts::openai::model)))
+        .service(at("/api/chat/exchanges", "GET, HEAD").route(look().to(fronts::chat::exchanges)))
+        .service(at("/api/chat/exchanges/{id}", "GET, HEAD").route(look().to(fronts::chat::exchange)));
 }
 
 /// Adds the routes of plugins.

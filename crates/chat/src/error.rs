@@ -3,7 +3,7 @@
 use plugbay_domain::{Code, Refusal};
 use plugbay_operations::ServiceError;
 
-use super::split::SplitError;
+use crate::conversation::SplitError;
 
 /// Why the chat did not do as asked.
 #[derive(Debug, thiserror::Error)]

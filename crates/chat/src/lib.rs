@@ -1,101 +1,84 @@
-//! The chat: conversations and messages, and which plugins hear of them. A message goes to the hooks of all plugins that
-//! may hear it, or, when it is a command, to the one plugin that has the command.
+//! The chat: what people, plugins and models say to each other.
+//!
+//! Conversations hold messages that plugins hear of (`conversation`). An exchange is one request to a model and its answer:
+//! it passes middleware, hooks, processors and extensions on its way to a backend, and again on its way back (`exchange`).
+//! There is one way, whatever form a request comes in: forms are codecs at the edge.
 //!
 //! A token for some plugins sees what everybody outside writes, and of what plugins write and answer only those of its
 //! own. Hooks of the others run all the same: whoever may post must not choose which of them look at it.
 
+mod after;
+mod ask;
+mod backend;
+mod before;
+mod budget;
+mod conversation;
+mod course;
 mod error;
+mod exchange;
 mod hooks;
-mod post;
-mod split;
+mod member;
+mod message;
+mod models;
+mod observers;
+mod record;
+mod roster;
+mod said;
+mod state;
 
 use std::sync::Arc;
 
-use plugbay_domain::{Conversation, ConversationId, Message};
+use plugbay_domain::{ExchangeId, PluginName};
 use plugbay_operations::{Service, ServiceError};
 use plugbay_registry::Caller;
-use plugbay_store::chat;
-use plugbay_store::chat::Placed;
 
+pub use conversation::{HookAnswer, HookFailure, MAX_FILE_BYTES, NewPost, Part, Posted, Written};
 pub use error::ChatError;
-pub use hooks::{HookAnswer, HookFailure};
-pub use post::{NewPost, Posted, Written};
+pub use exchange::{Exchange, Head, NewExchange, Unanswered};
+pub use member::Stage;
+pub use models::ModelView;
+pub use record::{Ending, Outcome, Record, Step};
 
-/// Bytes of a file that is posted. Stops a post from holding more memory than a call may.
-pub const MAX_FILE_BYTES: usize = 2 * 1024 * 1024;
+use state::State;
 
 /// What the routes of the chat do. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Chat {
     service: Arc<Service>,
-}
-
-/// Some elements of a long list.
-#[derive(Debug)]
-pub struct Part<T> {
-    /// The elements.
-    pub found: Vec<T>,
-    /// Where the next part begins, if there is one.
-    pub next: Option<i64>,
-}
-
-impl<T> Part<T> {
-    /// Takes a list apart of which one element more was asked for than `limit`.
-    fn new(mut placed: Vec<Placed<T>>, limit: usize) -> Self {
-        let more = placed.len() > limit;
-        placed.truncate(limit);
-        let next = placed.last().filter(|_| more).map(|last| last.seq);
-        Self { found: placed.into_iter().map(|placed| placed.value).collect(), next }
-    }
-}
-
-fn one_more(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1)
+    state: Arc<State>,
 }
 
 impl Chat {
     /// With the plugins of a service.
     pub fn new(service: Arc<Service>) -> Self {
-        Self { service }
+        Self { state: Arc::new(State::new(Arc::clone(&service))), service }
     }
 
-    /// Begins a conversation.
-    pub async fn create(&self, title: Option<String>) -> Result<Conversation, ChatError> {
-        let conversation = Conversation { id: ConversationId::generate(), title, created_at: self.service.now() };
-        let mut tx = self.service.store().begin().await.map_err(ServiceError::from)?;
-        chat::insert_conversation(&mut tx, &conversation).await.map_err(ServiceError::from)?;
-        tx.commit().await.map_err(ServiceError::from)?;
-        Ok(conversation)
+    /// Begins an exchange.
+    pub async fn exchange(&self, new: NewExchange) -> Result<Exchange, ServiceError> {
+        exchange::begin(&self.state, new).await
     }
 
-    /// Conversations, newest first.
-    pub async fn conversations(&self, before: Option<i64>, limit: usize) -> Result<Part<Conversation>, ChatError> {
-        let mut reader = self.service.store().reader().await.map_err(ServiceError::from)?;
-        let placed = chat::list_conversations(&mut reader, before, one_more(limit)).await;
-        Ok(Part::new(placed.map_err(ServiceError::from)?, limit))
+    /// Every model that the caller may ask for.
+    pub async fn models(&self, caller: &Caller) -> Result<Vec<ModelView>, ServiceError> {
+        let roster = self.state.rosters.now(&self.service).await?;
+        Ok(self.state.catalog.list(&self.service, &roster, caller).await)
     }
 
-    /// Messages of a conversation, oldest first; of plugins only those that the caller may see.
-    pub async fn messages(
-        &self,
-        caller: &Caller,
-        wanted: &str,
-        after: Option<i64>,
-        limit: usize,
-    ) -> Result<Part<Message>, ChatError> {
-        let conversation = self.find(wanted).await?;
-        let mut reader = self.service.store().reader().await.map_err(ServiceError::from)?;
-        let placed = chat::list_messages(&mut reader, conversation, after, one_more(limit)).await;
-        let mut part = Part::new(placed.map_err(ServiceError::from)?, limit);
-        part.found.retain(|message| message.author.plugin().is_none_or(|name| caller.may_see(name)));
-        Ok(part)
+    /// The backend that has a model, if the caller may ask for it.
+    pub async fn model(&self, caller: &Caller, wanted: &str) -> Result<Option<PluginName>, ServiceError> {
+        let roster = self.state.rosters.now(&self.service).await?;
+        let found = self.state.catalog.resolve(&self.service, &roster, (caller, wanted)).await;
+        Ok(found.ok().and_then(|candidates| Some(candidates.into_iter().next()?.backend.name)))
     }
 
-    async fn find(&self, wanted: &str) -> Result<ConversationId, ChatError> {
-        let unknown = || ChatError::ConversationUnknown { wanted: plugbay_domain::escape(wanted) };
-        let id: ConversationId = wanted.parse().map_err(|_not_an_id| unknown())?;
-        let mut reader = self.service.store().reader().await.map_err(ServiceError::from)?;
-        let is_there = chat::has_conversation(&mut reader, id).await.map_err(ServiceError::from)?;
-        if is_there { Ok(id) } else { Err(unknown()) }
+    /// An exchange that is remembered.
+    pub fn record(&self, id: ExchangeId) -> Option<Arc<Record>> {
+        self.state.ring.find(id)
+    }
+
+    /// The last exchanges, newest first.
+    pub fn records(&self, wanted: impl Fn(&Record) -> bool, limit: usize) -> Vec<Arc<Record>> {
+        self.state.ring.list(wanted, limit)
     }
 }

@@ -41,3 +41,13 @@ words! {
         Text = "text",
     }
 }
+
+words! {
+    /// What is kept of what was said in the chat.
+    ChatRecord {
+        /// Nothing.
+        None = "none",
+        /// The texts, as long as the exchange is kept.
+        Text = "text",
+    }
+}

@@ -21,14 +21,15 @@ mod values;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-pub use choices::{EngineChoice, LogFormat, LogLevel};
+pub use choices::{ChatRecord, EngineChoice, LogFormat, LogLevel};
 pub use docs::{config_schema, configuration_page};
 pub use environment::Environment;
 pub use error::ConfigError;
 pub use sections::{
-    ApiConfig, BreakerConfig, CallLimits, Config, DatabaseConfig, DatabaseLimits, EgressConfig, ExternalScanner,
-    FolderConfig, HealthConfig, ImagesConfig, InstallConfig, LoggingConfig, MinIsolation, ProcessConfig,
-    ResourcesConfig, SandboxConfig, ScanConfig, SecurityConfig, ServerConfig, StorageConfig, UpdateConfig,
+    ApiConfig, BreakerConfig, CallLimits, ChatBudget, ChatConfig, Config, DatabaseConfig, DatabaseLimits, EgressConfig,
+    ExternalScanner, FolderConfig, HealthConfig, ImagesConfig, InstallConfig, LoggingConfig, MinIsolation,
+    ProcessConfig, ResourcesConfig, SandboxConfig, ScanConfig, SecurityConfig, ServerConfig, StorageConfig,
+    UpdateConfig,
 };
 
 /// What the flags of `serve` say.

@@ -188,6 +188,14 @@ codes! {
     // Chat, and plugins that call each other.
     ConversationUnknown "conversation-unknown" NotFound "There is no such conversation" "GET /api/chat/conversations lists them; the least recently used ones are dropped";
     ConversationOutOfReach "conversation-out-of-reach" Refused "The plugin may not use this conversation" "use the conversation of the message, file or command that is being handled";
+    ContentBlocked "content-blocked" Refused "A plugin refused what was said" "change what the reason names";
+    ModelUnknown "model-unknown" NotFound "There is no such model" "GET /v1/models lists the models; plugbay list shows which backends run";
+    GuardUnavailable "guard-unavailable" Unavailable "A plugin that must look at every message could not" "plugbay show NAME tells why; without it nothing is answered";
+    BackendFailed "backend-failed" BadGateway "The backend did not answer" "GET /api/chat/exchanges/{id} tells what happened; plugbay logs NAME shows what the backend says";
+    BackendBusy "backend-busy" Unavailable "The backend has too much to do" "wait as long as Retry-After says";
+    BackendRefused "backend-refused" Refused "The backend does not accept the request" "change what its message names";
+    BackendTimeout "backend-timeout" GatewayTimeout "The backend did not answer in time" "try again, or raise `chat.first_token_seconds` and `chat.idle_seconds`";
+    ExchangeUnknown "exchange-unknown" NotFound "There is no such exchange" "the last ones are kept, as many as `chat.exchanges` says, until the service stops";
     HookBlocked "hook-blocked" Conflict "A plugin refused the message" "change the message, or disable the plugin that refuses it";
     ToolNameTaken "tool-name-taken" Conflict "Models could not tell two tools apart" "plugbay disable the other plugin, or rename the tool in plugin.yaml";
     ToolArgumentsInvalid "tool-arguments-invalid" Refused "The arguments do not fit the tool" "send what the tool's schema in GET /api/tools asks for";

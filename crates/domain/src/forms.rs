@@ -103,6 +103,16 @@ impl Forms {
         all
     }
 
+    /// How many bytes at the end may be the beginning of a form that goes on.
+    pub(super) fn begins_in(&self, bytes: &[u8]) -> usize {
+        let from = bytes.len().saturating_sub(self.longest().saturating_sub(1));
+        let may_go_on = |at: &usize| {
+            let rest = &bytes[*at..];
+            self.all.iter().any(|form| form.len() > rest.len() && form[0] == rest[0] && form.starts_with(rest))
+        };
+        (from..bytes.len()).find(may_go_on).map_or(0, |at| bytes.len() - at)
+    }
+
     /// The length of the longest form that these bytes begin with.
     fn form_at(&self, bytes: &[u8]) -> Option<usize> {
         let first = first_bytes(bytes);

@@ -74,6 +74,7 @@ prefixed_uuid!(SessionId, "session_", "One running instance of a plugin.");
 prefixed_uuid!(CallId, "call_", "One call of a plugin.");
 prefixed_uuid!(ConversationId, "conversation_", "One conversation of the chat.");
 prefixed_uuid!(MessageId, "message_", "One message of a conversation.");
+prefixed_uuid!(ExchangeId, "exchange_", "One request to the chat and its answer.");
 prefixed_uuid!(TokenId, "token_", "A token, without its secret.");
 
 /// What a caller may write to address a plugin: its id or its name.

@@ -14,6 +14,7 @@ mod ids;
 mod key;
 mod limits;
 mod manifest;
+mod masker;
 mod name;
 mod network;
 mod operation;
@@ -49,7 +50,7 @@ pub use grant::{
     UnitError, UnknownRisk, leaks,
 };
 pub use host_function::{HostFunction, HostNeed};
-pub use ids::{CallId, ConversationId, IdError, KeyId, MessageId, PluginId, PluginRef, SessionId, TokenId};
+pub use ids::{CallId, ConversationId, ExchangeId, IdError, KeyId, MessageId, PluginId, PluginRef, SessionId, TokenId};
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub use manifest::{
@@ -60,6 +61,7 @@ pub use manifest::{
     VendoredPackage, Window, fuzz_config, fuzz_manifest, is_for_callers, is_of_chat, mcp_name, model_name,
     operator_name, plugin_schema,
 };
+pub use masker::Masker;
 pub use name::{NameError, PluginName};
 pub use network::{NetworkError, NetworkHost, NetworkRule, NetworkScheme, canonical_name};
 pub use operation::{ApiPath, HttpMethod, MethodError, Operation, OperationError, PathError};

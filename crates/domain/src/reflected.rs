@@ -60,6 +60,11 @@ impl Reflected {
         self.forms.is_empty()
     }
 
+    /// How many bytes at the end of a text may be the beginning of something that is looked for.
+    pub(super) fn begins_in(&self, text: &str) -> usize {
+        self.forms.begins_in(text.as_bytes())
+    }
+
     /// The same bytes without the secrets.
     pub fn mask(&self, bytes: Vec<u8>) -> Vec<u8> {
         self.forms.mask_with(&self.in_lines, &bytes).unwrap_or(bytes)

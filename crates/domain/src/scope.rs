@@ -15,6 +15,8 @@ pub enum Scope {
     Read,
     /// Call plugins.
     Execute,
+    /// Ask models by way of the chat.
+    Chat,
     /// Enable, disable, configure.
     Operate,
     /// Install, update, uninstall.
@@ -31,21 +33,33 @@ pub enum Scope {
 
 /// The text is not a scope.
 #[derive(Debug, thiserror::Error)]
-#[error("`{found}` is not a scope: expected one of read, execute, operate, install, approve, trust, audit, admin")]
+#[error(
+    "`{found}` is not a scope: expected one of read, execute, chat, operate, install, approve, trust, audit, admin"
+)]
 pub struct ScopeError {
     found: String,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 8] =
-        [Self::Read, Self::Execute, Self::Operate, Self::Install, Self::Approve, Self::Trust, Self::Audit, Self::Admin];
+    pub const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Execute,
+        Self::Chat,
+        Self::Operate,
+        Self::Install,
+        Self::Approve,
+        Self::Trust,
+        Self::Audit,
+        Self::Admin,
+    ];
 
     /// The scope as callers write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Execute => "execute",
+            Self::Chat => "chat",
             Self::Operate => "operate",
             Self::Install => "install",
             Self::Approve => "approve",

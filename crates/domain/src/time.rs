@@ -25,6 +25,11 @@ pub struct TimeError {
 }
 
 impl Timestamp {
+    /// Seconds since 1970.
+    pub fn unix_seconds(self) -> i64 {
+        self.0.unix_timestamp()
+    }
+
     /// Milliseconds since 1970, as stored.
     pub fn as_millis(self) -> i64 {
         i64::try_from(self.0.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)

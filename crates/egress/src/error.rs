@@ -70,6 +70,12 @@ pub enum EgressError {
         /// `egress.max_tunnels`.
         most: usize,
     },
+    /// More answers are handed on than allowed.
+    #[error("more than {most} answers are handed on at one time")]
+    TooManyRelays {
+        /// `egress.max_relays`.
+        most: usize,
+    },
     /// The name has no address, or nobody said.
     #[error("`{name}` could not be resolved")]
     Unresolved {
@@ -175,7 +181,8 @@ impl EgressError {
             | Self::PrivateAddress { .. }
             | Self::Tls { .. }
             | Self::Http { .. }
-            | Self::TooMany { .. } => true,
+            | Self::TooMany { .. }
+            | Self::TooManyRelays { .. } => true,
             Self::Unresolved { .. }
             | Self::ResolveTimeout { .. }
             | Self::StillSilent { .. }
@@ -207,6 +214,7 @@ impl EgressError {
             Self::Tls { .. } => "server-name",
             Self::Http { .. } => "request",
             Self::TooMany { .. } => "max-tunnels",
+            Self::TooManyRelays { .. } => "max-relays",
             Self::Unresolved { .. } => "unresolved",
             Self::ResolveTimeout { .. } | Self::StillSilent { .. } => "resolve-timeout",
             Self::Unreachable { .. } => "unreachable",
@@ -244,6 +252,7 @@ impl EgressError {
             }
             Self::Http { .. } => "send one plain HTTP/1.1 request whose Host is the host that is asked for".to_owned(),
             Self::TooMany { .. } => "close connections, or raise egress.max_tunnels in plugbay.yaml".to_owned(),
+            Self::TooManyRelays { .. } => "wait for others to end, or raise egress.max_relays in plugbay.yaml".to_owned(),
             Self::Unresolved { .. } | Self::ResolveTimeout { .. } | Self::StillSilent { .. } => {
                 "check the name, and the name servers of the machine plugbay runs on".to_owned()
             }
@@ -269,7 +278,7 @@ impl EgressError {
             Self::NotGranted { .. } | Self::PrivateAddress { .. } | Self::Tls { .. } | Self::Redirect { .. } => {
                 "403 Forbidden"
             }
-            Self::TooMany { .. } => "503 Service Unavailable",
+            Self::TooMany { .. } | Self::TooManyRelays { .. } => "503 Service Unavailable",
             Self::Unreachable { .. } | Self::Certificate { .. } | Self::Answer { .. } | Self::AnswerTooLong { .. } => {
                 "502 Bad Gateway"
             }

@@ -8,6 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::decision::decide;
 use super::{EgressError, Spoken, Target};
+use crate::kept::Kept;
+use plugbay_config::EgressConfig;
 use plugbay_domain::{Grants, PluginId, PluginName};
 
 /// One plugin as egress knows it; it outlives its sessions.
@@ -19,7 +21,30 @@ pub struct Exit {
     changes: watch::Sender<()>,
     /// Places for connections.
     pub(super) places: Arc<Semaphore>,
+    /// Places for answers that the service hands on as they come.
+    relays: Arc<Semaphore>,
+    /// Connections that wait for a further request of the service's. They are of these grants.
+    pub(super) kept: Kept,
     meter: Arc<Meter>,
+}
+
+/// What a plugin may have at one time.
+#[derive(Clone, Copy, Debug)]
+pub struct MostOut {
+    /// Connections of its own.
+    pub tunnels: usize,
+    /// Answers that the service hands on for it.
+    pub relays: usize,
+}
+
+impl MostOut {
+    /// Nothing at all.
+    pub const NONE: Self = Self { tunnels: 0, relays: 0 };
+
+    /// As the operator has set it.
+    pub const fn of(config: &EgressConfig) -> Self {
+        Self { tunnels: config.max_tunnels, relays: config.max_relays }
+    }
 }
 
 /// One of a plugin's places for connections. Also held by the lookup of the connection's name, which may last longer.
@@ -40,13 +65,15 @@ struct Meter {
 
 impl Exit {
     /// The way out of a plugin. `grants` is read again for every connection.
-    pub fn new(plugin: PluginId, name: PluginName, grants: Arc<ArcSwap<Grants>>, max_tunnels: usize) -> Self {
+    pub fn new(plugin: PluginId, name: PluginName, grants: Arc<ArcSwap<Grants>>, most: MostOut) -> Self {
         Self {
             plugin,
             name,
             grants,
             changes: watch::Sender::new(()),
-            places: Arc::new(Semaphore::new(max_tunnels)),
+            places: Arc::new(Semaphore::new(most.tunnels)),
+            relays: Arc::new(Semaphore::new(most.relays)),
+            kept: Kept::default(),
             meter: Arc::default(),
         }
     }
@@ -60,12 +87,15 @@ impl Exit {
             grants,
             changes: watch::Sender::new(()),
             places: Arc::clone(&self.places),
+            relays: Arc::clone(&self.relays),
+            kept: Kept::default(),
             meter: Arc::clone(&self.meter),
         }
     }
 
     /// To be called after the grants were changed: connections that are not granted any more end.
     pub fn grants_changed(&self) {
+        self.kept.clear();
         self.changes.send_replace(());
     }
 
@@ -97,6 +127,11 @@ impl Exit {
     /// One more place for a connection, if there is one.
     pub(super) fn place(&self) -> Option<Place> {
         Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| Place { _permit: Arc::new(permit) })
+    }
+
+    /// One more place for an answer that is handed on, if there is one.
+    pub(super) fn relay_place(&self) -> Option<Place> {
+        Arc::clone(&self.relays).try_acquire_owned().ok().map(|permit| Place { _permit: Arc::new(permit) })
     }
 
     pub(super) fn count_opened(&self) {

@@ -31,6 +31,7 @@ mod error;
 mod exit;
 mod head;
 mod incoming;
+mod kept;
 mod lookups;
 mod names;
 mod own;
@@ -51,10 +52,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use client::{TrustError, WebAddress, WebAnswer, WebRequest};
+pub use client::{TrustError, WebAddress, WebAnswer, WebBody, WebHead, WebRequest, stream};
 pub use decision::Spoken;
 pub use error::EgressError;
-pub use exit::Exit;
+pub use exit::{Exit, MostOut};
 pub use resolver::{Resolver, SystemResolver};
 pub use target::{Target, TargetHost};
 

@@ -53,6 +53,16 @@ pub enum FleetError {
     },
 }
 
+impl FleetError {
+    /// What is wrong with the plugin, where it is the plugin that is at fault.
+    pub fn plugin(&self) -> Option<&PluginProblem> {
+        match self {
+            Self::Plugin(problem) => Some(problem),
+            _ => None,
+        }
+    }
+}
+
 impl From<PluginProblem> for FleetError {
     fn from(problem: PluginProblem) -> Self {
         Self::Plugin(Box::new(problem))

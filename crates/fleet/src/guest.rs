@@ -9,6 +9,7 @@ use plugbay_config::ExternalScanner;
 use plugbay_domain::{
     CallId, Chain, DataId, Origin, PluginConfig, PluginId, PluginName, ResourceLimits, SessionId, Tools,
 };
+use plugbay_egress::MostOut;
 use plugbay_protocol::{Initialize, Payload, PluginIdentity};
 use plugbay_sandbox::{EntryPoint, Network, SandboxSpec};
 use plugbay_session::host::{Asker, Host};
@@ -142,7 +143,7 @@ fn launch_order(fleet: &Fleet, program: &ExternalScanner, package: &Path) -> Lau
 
 fn surroundings(fleet: &Fleet, log: &Arc<PluginLog>) -> Surroundings {
     let (id, name) = (PluginId::generate(), name());
-    let reach = Reach::new(id, name.clone(), 0);
+    let reach = Reach::new(id, name.clone(), MostOut::NONE);
     let asker = Asker {
         id,
         name,

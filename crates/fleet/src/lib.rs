@@ -47,7 +47,7 @@ use plugbay_config::Config;
 use plugbay_data_dir::DataDir;
 use plugbay_databases::Databases;
 use plugbay_domain::{Clock, PluginId, PluginName, PluginRef, SessionId, Timestamp};
-use plugbay_egress::Egress;
+use plugbay_egress::{Egress, MostOut};
 use plugbay_registry::Registry;
 use plugbay_runtime::denials::Denials;
 use plugbay_runtime::metrics::HostMeters;
@@ -284,8 +284,8 @@ impl Fleet {
 
     fn new_member(&self, id: PluginId, name: &PluginName) -> Member {
         let log = PluginLog::new(self.data.log(id), Arc::clone(&self.clock));
-        let (max_tunnels, breaker) = (self.config.egress.max_tunnels, self.config.breaker);
-        Member::new(id, name.clone(), log, max_tunnels, breaker, Arc::clone(&self.clock), self.events.clone())
+        let (most, breaker) = (MostOut::of(&self.config.egress), self.config.breaker);
+        Member::new(id, name.clone(), log, most, breaker, Arc::clone(&self.clock), self.events.clone())
     }
 
     /// The plugin, if this process has had anything to do with it.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use plugbay_config::BreakerConfig;
 use plugbay_domain::{Clock, PluginConfig, PluginId, PluginName, PluginState, Timestamp};
+use plugbay_egress::MostOut;
 use plugbay_runtime::metrics::Counter;
 use plugbay_session::{PluginLog, Session};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch};
@@ -140,12 +141,12 @@ impl Member {
         id: PluginId,
         name: PluginName,
         log: PluginLog,
-        max_tunnels: usize,
+        most: MostOut,
         breaker: BreakerConfig,
         clock: Arc<dyn Clock>,
         events: broadcast::Sender<StateEvent>,
     ) -> Self {
-        let reach = ArcSwap::from_pointee(Reach::new(id, name.clone(), max_tunnels));
+        let reach = ArcSwap::from_pointee(Reach::new(id, name.clone(), most));
         Self {
             id,
             name,

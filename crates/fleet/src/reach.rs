@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use plugbay_domain::{Grants, PluginConfig, PluginId, PluginName, Secrets};
-use plugbay_egress::Exit;
+use plugbay_egress::{Exit, MostOut};
 
 /// What a version of a plugin may do to others, now. While another version takes over, each has its own.
 #[derive(Debug)]
@@ -18,9 +18,9 @@ pub struct Reach {
 }
 
 impl Reach {
-    pub(crate) fn new(id: PluginId, name: PluginName, max_tunnels: usize) -> Self {
+    pub(crate) fn new(id: PluginId, name: PluginName, most: MostOut) -> Self {
         let grants = Arc::<ArcSwap<Grants>>::default();
-        let exit = Arc::new(Exit::new(id, name, Arc::clone(&grants), max_tunnels));
+        let exit = Arc::new(Exit::new(id, name, Arc::clone(&grants), most));
         Self { grants, secrets: Arc::default(), exit }
     }
 

@@ -69,7 +69,9 @@ pub use plugbay_analyze::{Hit, Place as HitPlace, Scan};
 pub use plugbay_package::Upload;
 pub use plugbay_sandbox::{DataQuota, EngineInfo, MissingLibraries, SandboxSpec, Usage};
 pub use plugbay_session::host::{NotedRequest, StandIn as HostStandIn};
-pub use plugbay_session::{Delivery, HealthReport, LogLine, StreamEvent};
+pub use plugbay_session::{
+    Delivery, HealthReport, LogLine, RelayAnswer, RelayBody, RelayError, RelayRequest, StreamEvent,
+};
 pub use plugbay_store::audit::{Entry as AuditEntry, Filter as AuditFilter};
 pub use plugbay_store::grants::{AcceptedRisk, GrantRecord};
 pub use plugbay_store::idempotency::IdempotencyKey;
@@ -184,6 +186,11 @@ impl Service {
     /// The file with the first token, if it was made at this start.
     pub fn first_token(&self) -> Option<std::path::PathBuf> {
         self.is_new.load(Ordering::Acquire).then(|| self.data.admin_token())
+    }
+
+    /// What is installed, decided and configured.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// What runs.

@@ -33,7 +33,9 @@ impl Registry {
     ) -> Result<(), StoreError> {
         // Last, as the row proves what the registry is after the change.
         audit::append(&mut tx, &self.audit_key, &self.entry(by.into(), action, plugin, detail)).await?;
-        tx.commit().await
+        tx.commit().await?;
+        self.changed();
+        Ok(())
     }
 
     /// Writes a row that reports no change of the registry.

@@ -72,6 +72,7 @@ impl PluginChange<'_> {
     pub async fn commit_unreported(&mut self, mut tx: WriteTransaction) -> Result<(), StoreError> {
         self.save(&mut tx).await?;
         tx.commit().await?;
+        self.registry.changed();
         self.before = self.plugin.clone();
         Ok(())
     }

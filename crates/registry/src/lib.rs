@@ -13,6 +13,7 @@ mod snapshot;
 mod target;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use plugbay_domain::{Clock, PluginName};
 use plugbay_store::Store;
@@ -34,18 +35,37 @@ pub struct Registry {
     clock: Arc<dyn Clock>,
     audit_key: AuditKey,
     names: NameLocks,
+    /// Counts changes, for those who keep what they have made of the registry.
+    revision: AtomicU64,
     manifests: Arc<Manifests>,
 }
 
 impl Registry {
     /// The registry that this database holds.
     pub fn new(store: Store, clock: Arc<dyn Clock>, audit_key: AuditKey) -> Self {
-        Self { store, clock, audit_key, names: NameLocks::default(), manifests: Arc::default() }
+        Self {
+            store,
+            clock,
+            audit_key,
+            names: NameLocks::default(),
+            revision: AtomicU64::new(0),
+            manifests: Arc::default(),
+        }
     }
 
     /// What the rows of the audit log are chained with.
     pub fn audit_key(&self) -> &AuditKey {
         &self.audit_key
+    }
+
+    /// Counts the changes that were kept. What was made of the registry at one number is true for as long as it stays.
+    pub fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
+    }
+
+    /// Takes note of a change that was kept.
+    fn changed(&self) {
+        self.revision.fetch_add(1, Ordering::Release);
     }
 
     /// Waits until no other change of the plugin is under way.

@@ -205,6 +205,7 @@ impl Starting {
             report: hello.report,
             ready,
             tools: self.order.tools.clone(),
+            host: self.around.host.clone(),
             started_at: self.around.clock.now(),
             outbound,
             calls,

@@ -43,6 +43,7 @@ pub use answered::{CallError, CallOutcome, Delivery};
 pub use chunks::StreamEvent;
 pub use ended::{EndCause, SessionEnd};
 pub use examine::Unfit;
+pub use host::relay::{RelayAnswer, RelayBody, RelayError, RelayRequest};
 pub use instance_dir::remove_left_over_dirs;
 pub use launch::{LaunchOrder, SessionLimits, launch};
 pub use plugin_log::{LogLine, PluginLog};
@@ -110,6 +111,7 @@ struct Inner {
     report: Value,
     ready: Ready,
     tools: Tools,
+    host: host::Host,
     started_at: Timestamp,
     outbound: Arc<outbound::Outbound>,
     calls: Arc<calls::Calls>,
@@ -220,6 +222,12 @@ impl Session {
             running.inner.outbound.flush();
         }
         Ok(running)
+    }
+
+    /// Makes a request that the plugin wants to be made, where the plugin may go itself, and hands on its answer. Dropped,
+    /// also before the answer has begun, it closes the connection.
+    pub async fn relay(&self, request: RelayRequest) -> Result<RelayAnswer, RelayError> {
+        host::relay::relay(&self.0.host, request).await
     }
 
     /// Tells that the engine has frozen it, or lets it go on: what rests is asked for nothing.

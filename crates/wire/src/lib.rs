@@ -3,6 +3,7 @@
 mod audit;
 mod chat;
 mod config;
+mod exchanges;
 mod figures;
 mod grants;
 mod keys;
@@ -27,6 +28,9 @@ pub use chat::{
     NewConversation, NewFile, NewMessage,
 };
 pub use config::{ConfigView, PendingConfig, SecretState};
+pub use exchanges::{
+    ChatMessageAnswer, ChatMessageRequest, ExchangeList, ExchangeView, PartCounts, PartView, SkippedView, StepView,
+};
 pub use figures::{FailureCount, PluginHealthView, PluginMetrics, SandboxPlan, SandboxView, Stats};
 pub use grants::GrantView;
 pub use keys::{KeyList, KeyView, NewKey};

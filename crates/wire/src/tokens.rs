@@ -10,7 +10,7 @@ pub struct NewToken {
     /// Your name for it.
     #[schema(example = "ci")]
     pub label: String,
-    /// What it allows: read, execute, operate, install, approve, trust, audit, admin.
+    /// What it allows: read, execute, chat, operate, install, approve, trust, audit, admin.
     #[schema(example = json!(["install"]))]
     pub scopes: Vec<String>,
     /// The plugins it is for; all when absent.

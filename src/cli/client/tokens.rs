@@ -25,7 +25,7 @@ pub(in crate::cli) struct TokenArguments {
 enum TokenAction {
     /// Make a token; its secret is shown once
     Create {
-        /// What it allows: read, execute, operate, install, approve, trust, audit, admin
+        /// What it allows: read, execute, chat, operate, install, approve, trust, audit, admin
         #[arg(long, value_name = "SCOPE", num_args = 1.., value_delimiter = ',', required = true)]
         scopes: Vec<String>,
         /// Your name for it

@@ -33,6 +33,12 @@ section! {
             read: size,
             doc: "Connections of one plugin at one time. More are refused: 503 `max-tunnels` from the proxy, a reset otherwise.",
         }
+        "max_relays" => max_relays: usize {
+            kind: Kind::Whole(1, 65_536),
+            default: 512,
+            read: size,
+            doc: "Answers of model servers that the service hands on for one plugin at one time. More are refused: `max-relays`.",
+        }
         "connect_timeout_seconds" => connect_timeout: Duration {
             kind: Kind::Whole(1, 60),
             default: 5,

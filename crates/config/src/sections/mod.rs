@@ -1,6 +1,7 @@
 //! One file for each section of the configuration, in which each key stands once.
 
 mod breaker;
+mod chat;
 mod databases;
 mod egress;
 mod health;
@@ -15,6 +16,7 @@ mod storage;
 mod update;
 
 pub use breaker::BreakerConfig;
+pub use chat::{ChatBudget, ChatConfig};
 pub use databases::DatabaseLimits;
 pub use egress::EgressConfig;
 pub use health::HealthConfig;
@@ -64,6 +66,8 @@ section! {
             storage: StorageConfig,
             /// What is logged.
             logging: LoggingConfig,
+            /// What passes between people and models.
+            chat: ChatConfig,
             /// What a statement may take from the operator's databases.
             databases: DatabaseLimits,
         }

@@ -1,6 +1,7 @@
 //! A connection that counts its bytes and ends when there are too many.
 
 use std::io;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -11,15 +12,15 @@ use super::super::Exit;
 
 /// The bytes of one connection, as they pass on the wire.
 #[derive(Debug)]
-pub(super) struct Metered<'a> {
+pub(super) struct Metered<E> {
     stream: TcpStream,
     /// Whose bytes they are; none for what the operator pays for.
-    exit: Option<&'a Exit>,
+    exit: Option<E>,
     left: u64,
 }
 
-impl<'a> Metered<'a> {
-    pub(super) const fn new(stream: TcpStream, exit: Option<&'a Exit>, most: u64) -> Self {
+impl<E: Deref<Target = Exit>> Metered<E> {
+    pub(super) const fn new(stream: TcpStream, exit: Option<E>, most: u64) -> Self {
         Self { stream, exit, left: most }
     }
 
@@ -30,7 +31,7 @@ impl<'a> Metered<'a> {
     }
 }
 
-impl AsyncRead for Metered<'_> {
+impl<E: Deref<Target = Exit> + Unpin> AsyncRead for Metered<E> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -39,17 +40,17 @@ impl AsyncRead for Metered<'_> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         let count = buffer.filled().len() - before;
-        if let Some(exit) = self.exit {
+        if let Some(exit) = &self.exit {
             exit.count_received(count);
         }
         Poll::Ready(self.count(count))
     }
 }
 
-impl AsyncWrite for Metered<'_> {
+impl<E: Deref<Target = Exit> + Unpin> AsyncWrite for Metered<E> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_write(context, bytes))?;
-        if let Some(exit) = self.exit {
+        if let Some(exit) = &self.exit {
             exit.count_sent(count);
         }
         Poll::Ready(self.count(count).map(|()| count))

@@ -5,6 +5,7 @@
 
 mod address;
 mod metered;
+mod streamed;
 mod trust;
 
 use std::convert::Infallible;
@@ -20,9 +21,11 @@ use rustls::pki_types::{IpAddr as PkiAddress, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 pub use address::WebAddress;
 use metered::Metered;
+pub use streamed::{WebBody, WebHead, stream};
 pub(super) use trust::Trust;
 pub use trust::TrustError;
 
@@ -42,7 +45,7 @@ const MAX_HEADERS: usize = 100;
 const OVERHEAD_BYTES: u64 = 1 << 20;
 
 /// One request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WebRequest {
     /// Its method.
     pub method: HttpMethod,
@@ -118,25 +121,37 @@ impl Egress {
         let target = upstream.target.to_string();
         let ended = |limit| EgressError::Ended { target: target.clone(), limit };
         let exchange = async {
-            if !request.address.is_tls() {
-                return self.exchange(stream, request).await;
-            }
-            let name = match request.address.target().host() {
-                TargetHost::Name(name) => ServerName::try_from(name.clone()),
-                TargetHost::Address(address) => Ok(ServerName::IpAddress(PkiAddress::from(*address))),
-            };
-            let unbelieved = |source| EgressError::Certificate { target: target.clone(), source };
-            let name = name.map_err(|error| unbelieved(io::Error::other(error)))?;
-            let limit = self.config.connect_timeout;
-            let connector = TlsConnector::from(self.trust.config());
-            match timeout(limit, connector.connect(name, stream)).await {
-                Ok(Ok(stream)) => self.exchange(stream, request).await,
-                Ok(Err(source)) => Err(unbelieved(source)),
-                Err(_elapsed) => Err(EgressError::ConnectTimeout { target: target.clone(), limit }),
+            if request.address.is_tls() {
+                let stream = self.tls(&request.address, stream).await?;
+                self.exchange(stream, request).await
+            } else {
+                self.exchange(stream, request).await
             }
         };
         let over = timeout(self.config.tunnel_time, exchange).await;
         over.unwrap_or_else(|_elapsed| Err(ended("egress.tunnel_seconds are over")))
+    }
+
+    /// The same connection with TLS, if the host proves who it is.
+    async fn tls<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        address: &WebAddress,
+        stream: S,
+    ) -> Result<TlsStream<S>, EgressError> {
+        let target = address.target().to_string();
+        let name = match address.target().host() {
+            TargetHost::Name(name) => ServerName::try_from(name.clone()),
+            TargetHost::Address(address) => Ok(ServerName::IpAddress(PkiAddress::from(*address))),
+        };
+        let unbelieved = |source| EgressError::Certificate { target: target.clone(), source };
+        let name = name.map_err(|error| unbelieved(io::Error::other(error)))?;
+        let limit = self.config.connect_timeout;
+        let connector = TlsConnector::from(self.trust.config());
+        match timeout(limit, connector.connect(name, stream)).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(source)) => Err(unbelieved(source)),
+            Err(_elapsed) => Err(EgressError::ConnectTimeout { target: target.clone(), limit }),
+        }
     }
 
     /// One request and its answer over a connection.
@@ -145,19 +160,10 @@ impl Egress {
         stream: impl AsyncRead + AsyncWrite + Unpin + Send,
         request: WebRequest,
     ) -> Result<WebAnswer, EgressError> {
-        let WebRequest { method, address, mut headers, body } = request;
-        let target = address.target().to_string();
+        let (method, target) = (request.method, request.address.target().to_string());
         let strange = |problem: String| EgressError::Answer { target: target.clone(), problem };
         let broken = |error: hyper::Error| strange(format!("could not be read: {}", plugbay_domain::Chain(&error)));
-        let host = HeaderValue::from_str(&address.host()).expect("a host is ASCII");
-        headers.insert(HOST, host);
-        let mut sent = Request::new(Full::<Bytes>::new(body));
-        *sent.method_mut() = method.as_str().parse().expect("every method is one of HTTP's");
-        *sent.uri_mut() = address.path().parse().map_err(|_not_one| EgressError::BadAddress {
-            found: plugbay_domain::escape(address.path().split('?').next().unwrap_or_default()),
-            problem: "has a path that HTTP cannot carry; percent-encode what is special in it",
-        })?;
-        *sent.headers_mut() = headers;
+        let sent = as_sent(request)?;
         let mut builder = http1::Builder::new();
         builder.max_headers(MAX_HEADERS).max_buf_size(MAX_HEAD_BYTES);
         let (mut sender, connection) =
@@ -198,6 +204,21 @@ impl Egress {
             never = moving => match never {},
         }
     }
+}
+
+/// A request as it goes over a connection.
+fn as_sent(request: WebRequest) -> Result<Request<Full<Bytes>>, EgressError> {
+    let WebRequest { method, address, mut headers, body } = request;
+    let host = HeaderValue::from_str(&address.host()).expect("a host is ASCII");
+    headers.insert(HOST, host);
+    let mut sent = Request::new(Full::<Bytes>::new(body));
+    *sent.method_mut() = method.as_str().parse().expect("every method is one of HTTP's");
+    *sent.uri_mut() = address.path().parse().map_err(|_not_one| EgressError::BadAddress {
+        found: plugbay_domain::escape(address.path().split('?').next().unwrap_or_default()),
+        problem: "has a path that HTTP cannot carry; percent-encode what is special in it",
+    })?;
+    *sent.headers_mut() = headers;
+    Ok(sent)
 }
 
 /// What the plugin may speak with the host of the address, if that is what the address asks for.

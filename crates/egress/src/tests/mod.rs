@@ -95,11 +95,11 @@ impl Rig {
         let mut config = Config::for_testing(folder.path()).egress;
         config.allow_private = private.iter().map(|host| host.parse().unwrap()).collect();
         change(&mut config);
-        let (resolver, max_tunnels) = (Arc::<Script>::default(), config.max_tunnels);
+        let (resolver, most) = (Arc::<Script>::default(), MostOut::of(&config));
         let (denials, reports) = Denials::new();
         let egress = Egress::new(config, resolver.clone(), denials, Shutdown::default()).unwrap();
         let grants = Arc::new(ArcSwap::from_pointee(grants(rules)));
-        let exit = Exit::new(PluginId::generate(), "weather".parse().unwrap(), Arc::clone(&grants), max_tunnels);
+        let exit = Exit::new(PluginId::generate(), "weather".parse().unwrap(), Arc::clone(&grants), most);
         let exit = Arc::new(exit);
         let socket = folder.path().join("egress.sock");
         let listener = UnixListener::bind(&socket).unwrap();

@@ -29,6 +29,8 @@ pub(crate) struct Admission {
     began: Instant,
     pass: Pass,
     verdict: Verdict,
+    /// Whether an exception counts against the plugin.
+    blames: bool,
     sent: Option<Sent>,
     /// Dropped without an answer, it was cancelled.
     outcome: Outcome,
@@ -46,7 +48,7 @@ impl Admission {
     pub(crate) fn new(
         fleet: &Arc<Fleet>,
         member: &Arc<Member>,
-        (method, began): (&str, Instant),
+        (method, began, blames): (&str, Instant, bool),
         in_flight: InFlightPlace,
     ) -> Result<Self, FleetError> {
         let pass = member.admit().map_err(|wait| breaker_problem(member, wait))?;
@@ -58,6 +60,7 @@ impl Admission {
             began,
             pass,
             verdict: Verdict::None,
+            blames,
             sent: None,
             outcome: Outcome::Cancelled,
             _in_flight: in_flight,
@@ -89,7 +92,7 @@ impl Admission {
             }
             CallOutcome::Raised(RemoteError { message, data, .. }) => {
                 self.outcome = Outcome::Raised;
-                self.verdict = Verdict::Bad;
+                self.verdict = if self.blames { Verdict::Bad } else { Verdict::Good };
                 let message = self.member.log.mask(&message);
                 self.fail("raised", &message);
                 if let Some(trace) = data.trace.filter(|trace| !trace.is_empty()) {

@@ -85,7 +85,8 @@ impl Executing {
 
 /// Sends a call to a plugin, as soon as the plugin is ready and has a place for it.
 pub async fn call(fleet: &Arc<Fleet>, request: CallRequest<'_>) -> Result<Executing, FleetError> {
-    let CallRequest { by, wanted, method, params: (parameter, payload), deadline, origin, trace, delivery } = request;
+    let CallRequest { by, wanted, method, params: (parameter, payload), deadline, origin, trace, delivery, blames } =
+        request;
     let reference = PluginRef::parse(wanted);
     let member = reference.as_ref().and_then(|reference| fleet.find(reference));
     let Some(member) = member.filter(|member| by.may_call(&member.name)) else {
@@ -100,7 +101,7 @@ pub async fn call(fleet: &Arc<Fleet>, request: CallRequest<'_>) -> Result<Execut
     let mut waiting = Waiting::new(fleet, by, wanted, &member, began);
     // A plugin that takes no calls at all says why; only then it matters how earlier ones ended.
     waiting.until_up(deadline.longest(began)).await?;
-    let mut admission = Admission::new(fleet, &member, (method, began), in_flight)?;
+    let mut admission = Admission::new(fleet, &member, (method, began, blames), in_flight)?;
     loop {
         let up = waiting.until_up(deadline.longest(began)).await?;
         let timeout = deadline.timeout(&member, began, up.timeout)?;

@@ -91,6 +91,9 @@ pub struct CallRequest<'a> {
     pub(crate) origin: Origin,
     pub(crate) trace: Option<&'a str>,
     pub(crate) delivery: Delivery,
+    /// Whether an exception counts against the plugin. One that callers provoke by what they write must not open the
+    /// breaker of what stands in the way of all.
+    pub(crate) blames: bool,
 }
 
 impl<'a> CallRequest<'a> {
@@ -134,7 +137,17 @@ impl<'a> CallRequest<'a> {
         params: (&'static str, Payload),
         deadline: Deadline,
     ) -> Self {
-        Self { by, wanted, method, params, deadline, origin: Origin::default(), trace: None, delivery: Delivery::Whole }
+        Self {
+            by,
+            wanted,
+            method,
+            params,
+            deadline,
+            origin: Origin::default(),
+            trace: None,
+            delivery: Delivery::Whole,
+            blames: true,
+        }
     }
 
     /// The caller waits this long; more than the plugin's calls may take is refused.
@@ -153,6 +166,12 @@ impl<'a> CallRequest<'a> {
     #[must_use]
     pub fn with_trace(self, trace: Option<&'a str>) -> Self {
         Self { trace, ..self }
+    }
+
+    /// An exception in it counts nothing against the plugin.
+    #[must_use]
+    pub fn without_blame(self) -> Self {
+        Self { blames: false, ..self }
     }
 
     /// Whether chunks are wanted as they come.

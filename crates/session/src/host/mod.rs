@@ -15,6 +15,7 @@ mod kv;
 mod need;
 mod placeholder;
 mod plugins;
+pub(crate) mod relay;
 mod rush;
 mod stand_in;
 mod uplink;
@@ -45,6 +46,8 @@ use plugbay_config::Config;
 use plugbay_databases::Databases;
 use plugbay_domain::{CallId, Clock, DataId, Grants, HostFunction, Origin, PluginId, PluginName, Secrets, escape};
 use plugbay_egress::Exit;
+#[cfg(test)]
+use plugbay_egress::MostOut;
 use plugbay_runtime::denials::Denials;
 use plugbay_runtime::metrics::{HostMeters, HostOutcome};
 use plugbay_store::{PluginStore, Store};
@@ -132,7 +135,7 @@ impl Asker {
     pub(crate) fn for_testing(name: &str) -> Self {
         let (id, name): (_, PluginName) = (PluginId::generate(), name.parse().unwrap());
         let grants = Arc::<ArcSwap<Grants>>::default();
-        let exit = Arc::new(Exit::new(id, name.clone(), Arc::clone(&grants), 4));
+        let exit = Arc::new(Exit::new(id, name.clone(), Arc::clone(&grants), MostOut { tunnels: 4, relays: 4 }));
         Self { id, name, grants, secrets: Arc::default(), exit, data: DataId { plugin: id, generation: 0 } }
     }
 }

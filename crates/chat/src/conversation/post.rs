@@ -9,7 +9,8 @@ use plugbay_store::{StoreError, chat};
 use sha2::{Digest as _, Sha256};
 
 use super::hooks::{Outcome, Round};
-use super::{Chat, ChatError, HookAnswer, HookFailure};
+use super::{HookAnswer, HookFailure};
+use crate::{Chat, ChatError};
 
 /// What was written.
 #[derive(Debug)]

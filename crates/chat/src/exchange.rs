@@ -1,0 +1,348 @@
+//! One request to the chat and its answer, whatever form it came in. It runs in a task of its own, which ends when its
+//! caller has gone: everything that it has begun ends with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plugbay_dialects::{Answer, ChatRequest, Collector, Event, Finish, UpstreamFailure};
+use plugbay_domain::{Code, ConversationId, ExchangeId, PluginName, Refusal};
+use plugbay_operations::ServiceError;
+use plugbay_registry::Caller;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::course::{Course, Stopped};
+use crate::member::Stage;
+use crate::record::{Ending, Step};
+use crate::state::State;
+use crate::{after, ask, backend, before, observers};
+
+/// Batches of events that wait for the caller. Beyond them the backend waits.
+const WAITING: usize = 4;
+
+/// A request to the chat.
+#[derive(Debug)]
+pub struct NewExchange {
+    /// The route by which it came.
+    pub front: &'static str,
+    /// Whose it is.
+    pub caller: Caller,
+    /// The caller's traceparent.
+    pub trace: Option<String>,
+    /// The conversation that it belongs to.
+    pub conversation: Option<ConversationId>,
+    /// What is asked for.
+    pub request: ChatRequest,
+}
+
+/// What is known of an exchange once its answer begins.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Its id.
+    pub exchange: ExchangeId,
+    /// The plugin that answers.
+    pub backend: Option<PluginName>,
+    /// How often a backend was asked.
+    pub attempts: u32,
+    /// What its members did so far.
+    pub steps: Vec<Step>,
+    /// What plugbay and its plugins took until now, without the backend.
+    pub overhead: Duration,
+}
+
+/// Why an exchange was not answered.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Unanswered {
+    /// What is known of the exchange.
+    pub head: Head,
+    /// The code.
+    pub code: Code,
+    /// The same for people. It names the plugin, and of a guard nothing else.
+    pub text: String,
+    /// More of it, for those who may look at plugins.
+    pub cause: Option<String>,
+    /// The plugin that refused it.
+    pub plugin: Option<PluginName>,
+    /// What the backend said.
+    pub failure: Option<UpstreamFailure>,
+    /// When to ask again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Refusal for Unanswered {
+    fn code(&self) -> Code {
+        self.code
+    }
+}
+
+/// What the caller gets of an exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    head: Option<oneshot::Receiver<Result<Head, Box<Unanswered>>>>,
+    events: mpsc::Receiver<Vec<Event>>,
+}
+
+impl Exchange {
+    /// Completes when the first part of the answer is there, or when there will be none. It may be waited for again.
+    pub async fn head(&mut self) -> Result<Head, Box<Unanswered>> {
+        let Some(head) = &mut self.head else { return Err(Box::new(Unanswered::gone())) };
+        let found = head.await.unwrap_or_else(|_gone| Err(Box::new(Unanswered::gone())));
+        self.head = None;
+        found
+    }
+
+    /// What comes next, everything that is there at once; nothing after the end.
+    pub async fn next(&mut self) -> Option<Vec<Event>> {
+        self.events.recv().await
+    }
+
+    /// The whole answer, or what went wrong in the middle of it.
+    pub async fn answer(mut self, most: usize) -> Result<Answer, UpstreamFailure> {
+        let mut collector = Collector::new(most);
+        while let Some(events) = self.next().await {
+            for event in events {
+                if let Event::Failed(failure) = event {
+                    return Err(failure);
+                }
+                collector.push(&event).map_err(|_too_long| too_long(most))?;
+            }
+        }
+        Ok(collector.finish())
+    }
+}
+
+impl Unanswered {
+    /// The task is gone: the service is being stopped.
+    fn gone() -> Self {
+        let head = Head {
+            exchange: ExchangeId::generate(),
+            backend: None,
+            attempts: 0,
+            steps: Vec::new(),
+            overhead: Duration::ZERO,
+        };
+        Self {
+            head,
+            code: Code::PluginStopping,
+            text: "the service is being stopped".to_owned(),
+            cause: None,
+            plugin: None,
+            failure: None,
+            retry_after: None,
+        }
+    }
+
+    fn of(course: &Course, stopped: Stopped) -> Self {
+        let code = ask::code_of(&stopped);
+        let (text, cause, plugin, failure, retry_after) = match stopped {
+            Stopped::Blocked { plugin, reason } => (format!("`{plugin}`: {reason}"), None, Some(plugin), None, None),
+            Stopped::Guard { plugin, code, text } => {
+                let told = format!("`{plugin}` must look at every message, and could not");
+                (told, Some(format!("{code}: {text}")), Some(plugin), None, None)
+            }
+            Stopped::Model { text } => (text, None, None, None, None),
+            Stopped::TooLarge { bytes, most } => (
+                format!("a message has {bytes} bytes; at most {most} fit a message to a plugin"),
+                None,
+                None,
+                None,
+                None,
+            ),
+            Stopped::Backend { plugin, failure, retry_after, .. } => {
+                (format!("`{plugin}`: {}", failure.message), None, Some(plugin), Some(failure), retry_after)
+            }
+        };
+        Self { head: head_of(course), code, text, cause, plugin, failure, retry_after }
+    }
+}
+
+fn head_of(course: &Course) -> Head {
+    Head {
+        exchange: course.id,
+        backend: course.backend.clone(),
+        attempts: course.attempts,
+        steps: course.steps.clone(),
+        overhead: course.overhead(),
+    }
+}
+
+/// Begins an exchange.
+pub(crate) async fn begin(state: &Arc<State>, new: NewExchange) -> Result<Exchange, ServiceError> {
+    let NewExchange { front, caller, trace, conversation, request } = new;
+    let roster = state.rosters.now(&state.service).await?;
+    let mut course = Course::begin(Arc::clone(state), roster, (front, caller, trace), conversation, request);
+    let (head, heads) = oneshot::channel();
+    let (events, receiver) = mpsc::channel(WAITING);
+    state.service.shutdown().spawn("chat.exchange", |stop| async move {
+        let mut outlet = Outlet { head: Some(head), events, usage: None, has_sent: false };
+        let gone = outlet.events.clone();
+        let ending = tokio::select! {
+            ending = run(&mut course, &mut outlet) => ending,
+            () = gone.closed() => Ending::Cancelled,
+            () = stop.cancelled() => Ending::Cancelled,
+        };
+        finish(&course, ending, outlet.usage);
+    });
+    Ok(Exchange { head: Some(heads), events: receiver })
+}
+
+/// Where the answer goes.
+struct Outlet {
+    head: Option<oneshot::Sender<Result<Head, Box<Unanswered>>>>,
+    events: mpsc::Sender<Vec<Event>>,
+    usage: Option<(u64, u64)>,
+    has_sent: bool,
+}
+
+impl Outlet {
+    /// Sends a part of the answer, and what is known of the exchange before the first one.
+    async fn send(&mut self, course: &Course, events: Vec<Event>) {
+        for event in &events {
+            if let Event::Usage(usage) = event {
+                self.usage = Some((usage.prompt, usage.completion));
+            }
+        }
+        if let Some(head) = self.head.take() {
+            head.send(Ok(head_of(course))).ok();
+        }
+        self.has_sent = true;
+        // A caller that has gone is noticed where the task waits for it.
+        self.events.send(events).await.ok();
+    }
+}
+
+async fn run(course: &mut Course, outlet: &mut Outlet) -> Ending {
+    match answer(course, outlet).await {
+        Ok(ending) => ending,
+        Err(stopped) => {
+            let ending = stopped.ending();
+            if let Some(head) = outlet.head.take() {
+                head.send(Err(Box::new(Unanswered::of(course, stopped)))).ok();
+                ending
+            } else {
+                outlet.send(course, last_words(&stopped)).await;
+                Ending::Partial
+            }
+        }
+    }
+}
+
+/// How an answer ends of which a part was sent.
+fn last_words(stopped: &Stopped) -> Vec<Event> {
+    match stopped {
+        Stopped::Blocked { .. } => vec![Event::Finish { choice: 0, reason: Finish::ContentFilter }, Event::End],
+        other => {
+            let code = ask::code_of(other);
+            let message = match other {
+                Stopped::Guard { plugin, .. } => format!("`{plugin}` must look at every message, and could not"),
+                _ => code.title().to_owned(),
+            };
+            let class = plugbay_dialects::FailureClass::Other;
+            vec![Event::Failed(UpstreamFailure { status: None, class, message, code: Some(code.as_str().to_owned()) })]
+        }
+    }
+}
+
+async fn answer(course: &mut Course, outlet: &mut Outlet) -> Result<Ending, Stopped> {
+    if let Some(message) = before::run(course).await? {
+        let mut answer = Answer::of_message(course.request.model.clone(), message);
+        after::run(course, &mut answer, false).await?;
+        outlet.send(course, answer.events()).await;
+        return Ok(Ending::Answered);
+    }
+    let mut upstream = backend::ask(course).await?;
+    let most = course.state.service.config().chat.answer_bytes;
+    if after::needs_whole(course) {
+        let mut answer = whole(&mut upstream, most).await.map_err(|failure| failed(&upstream, failure))?;
+        after::run(course, &mut answer, false).await?;
+        outlet.send(course, answer.events()).await;
+        return Ok(Ending::Answered);
+    }
+    live(course, outlet, &mut upstream, most).await
+}
+
+/// An answer that nothing may be shown of before its end.
+async fn whole(upstream: &mut backend::Upstream, most: usize) -> Result<Answer, UpstreamFailure> {
+    let mut collector = Collector::new(most);
+    while let Some(events) = upstream.next().await {
+        for event in events {
+            if let Event::Failed(failure) = event {
+                return Err(failure);
+            }
+            collector.push(&event).map_err(|_too_long| too_long(most))?;
+        }
+    }
+    Ok(collector.finish())
+}
+
+fn failed(upstream: &backend::Upstream, failure: UpstreamFailure) -> Stopped {
+    Stopped::Backend { plugin: upstream.backend.clone(), failure, timed_out: false, retry_after: None }
+}
+
+fn too_long(most: usize) -> UpstreamFailure {
+    UpstreamFailure {
+        status: None,
+        class: plugbay_dialects::FailureClass::Other,
+        message: format!("the answer is longer than {most} bytes, which is `chat.answer_mb`"),
+        code: None,
+    }
+}
+
+/// An answer that is shown as it comes. Its last part waits until those have seen it who see answers as a whole.
+async fn live(
+    course: &mut Course,
+    outlet: &mut Outlet,
+    upstream: &mut backend::Upstream,
+    most: usize,
+) -> Result<Ending, Stopped> {
+    let mut copy = after::needs_copy(course).then(|| Collector::new(most));
+    let mut held = Vec::new();
+    while let Some(events) = upstream.next().await {
+        let mut shown = Vec::with_capacity(events.len());
+        for event in events {
+            if let Some(collector) = &mut copy
+                && collector.push(&event).is_err()
+            {
+                return Err(failed(upstream, too_long(most)));
+            }
+            match event {
+                Event::Failed(failure) => {
+                    let mut failure = failure;
+                    failure.code.get_or_insert_with(|| Code::BackendFailed.as_str().to_owned());
+                    outlet.send(course, vec![Event::Failed(failure)]).await;
+                    return Ok(Ending::Partial);
+                }
+                Event::Finish { .. } | Event::Usage(_) | Event::End if copy.is_some() => held.push(event),
+                event => shown.push(event),
+            }
+        }
+        if !shown.is_empty() {
+            outlet.send(course, shown).await;
+        }
+    }
+    if let Some(collector) = copy {
+        let mut answer = collector.finish();
+        after::run(course, &mut answer, outlet.has_sent).await?;
+        outlet.send(course, held).await;
+    }
+    Ok(Ending::Answered)
+}
+
+/// Remembers how it ended, and tells the hooks that want to know.
+fn finish(course: &Course, ending: Ending, usage: Option<(u64, u64)>) {
+    let told = || {
+        let took = u64::try_from(course.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let usage = usage.map(|(prompt, completion)| json!({"prompt_tokens": prompt, "completion_tokens": completion}));
+        observers::members(json!({
+            "ending": ending, "backend": course.backend, "attempts": course.attempts, "took_ms": took, "usage": usage,
+        }))
+    };
+    match ending {
+        Ending::Answered => observers::tell(course, Stage::RequestComplete, told),
+        Ending::Blocked | Ending::Refused | Ending::Failed | Ending::Partial | Ending::Cancelled => {
+            observers::tell(course, Stage::RequestError, told);
+        }
+    }
+    course.state.ring.keep(course.record(ending, usage));
+}

@@ -1,0 +1,199 @@
+//! Who takes part in an exchange, and in which order. Pure: it is made of what is installed and granted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plugbay_domain::{
+    ChatHalf, ChatKind, ContentKind, Effect, Hook, HookName, Manifest, OnFailure, PluginId, PluginName, Priority, Sees,
+    words,
+};
+
+words! {
+    /// A place in the order of an exchange.
+    Stage {
+        /// Middleware, on the way to the backend.
+        ProcessRequest = "process_request",
+        /// Hooks, when an exchange begins.
+        RequestStart = "on_request_start",
+        /// Hooks, with the messages of the request.
+        BeforeMessage = "on_before_message",
+        /// Processors of messages of the request.
+        Request = "request",
+        /// Extensions.
+        Extend = "extend",
+        /// Hooks, before another model is asked.
+        BeforeModelLoad = "on_before_model_load",
+        /// Hooks, when another backend or model is asked than before.
+        ModelSwitch = "on_model_switch",
+        /// Hooks, after the first answer of a model.
+        AfterModelLoad = "on_after_model_load",
+        /// Hooks, before a backend is asked again.
+        Retry = "on_retry",
+        /// The backend.
+        Backend = "backend",
+        /// Hooks, with each part of the answer.
+        StreamChunk = "on_stream_chunk",
+        /// Processors of the answer.
+        Response = "response",
+        /// Hooks, with the answer.
+        AfterMessage = "on_after_message",
+        /// Middleware, on the way back.
+        ProcessResponse = "process_response",
+        /// Hooks, when an exchange was answered.
+        RequestComplete = "on_request_complete",
+        /// Hooks, when an exchange ended without an answer.
+        RequestError = "on_request_error",
+        /// Hooks, with what was raised in a plugin.
+        Error = "on_error",
+    }
+}
+
+impl Stage {
+    /// The stage of a hook, if an exchange calls it.
+    fn of_hook(hook: HookName) -> Option<Self> {
+        Some(match hook {
+            HookName::OnRequestStart => Self::RequestStart,
+            HookName::OnBeforeMessage => Self::BeforeMessage,
+            HookName::OnBeforeModelLoad => Self::BeforeModelLoad,
+            HookName::OnModelSwitch => Self::ModelSwitch,
+            HookName::OnAfterModelLoad => Self::AfterModelLoad,
+            HookName::OnRetry => Self::Retry,
+            HookName::OnStreamChunk => Self::StreamChunk,
+            HookName::OnAfterMessage => Self::AfterMessage,
+            HookName::OnRequestComplete => Self::RequestComplete,
+            HookName::OnRequestError => Self::RequestError,
+            HookName::OnError => Self::Error,
+            HookName::OnMessage
+            | HookName::OnFileUpload
+            | HookName::OnCommand
+            | HookName::OnStartup
+            | HookName::OnShutdown
+            | HookName::OnPluginLoad
+            | HookName::OnPluginUnload => return None,
+        })
+    }
+}
+
+/// Why a member is not asked. That is a failure like any other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Off {
+    /// An administrator disabled it.
+    Disabled,
+    /// It holds no `chat_access` now.
+    NotPermitted,
+}
+
+/// A plugin at one place.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    pub(crate) id: PluginId,
+    pub(crate) plugin: PluginName,
+    pub(crate) stage: Stage,
+    pub(crate) method: &'static str,
+    pub(crate) effect: Effect,
+    pub(crate) priority: Priority,
+    /// Its own time; without it the member shares the chain's.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) sees: Sees,
+    /// Kinds of content that it is not shown.
+    pub(crate) not: Vec<ContentKind>,
+    pub(crate) off: Option<Off>,
+}
+
+impl Member {
+    /// Whether nothing may pass that it has not allowed.
+    pub(crate) fn is_guard(&self) -> bool {
+        self.effect == Effect::Decide || self.on_failure == OnFailure::Block
+    }
+
+    /// Whether it is shown content of this kind. What is no guard gets what is said and nothing else.
+    pub(crate) fn is_shown(&self, kind: ContentKind) -> bool {
+        if self.is_guard() { !self.not.contains(&kind) } else { kind == ContentKind::Content }
+    }
+}
+
+/// A plugin as far as the chat is concerned.
+#[derive(Clone, Debug)]
+pub(crate) struct Participant {
+    pub(crate) id: PluginId,
+    pub(crate) name: PluginName,
+    pub(crate) manifest: Arc<Manifest>,
+    pub(crate) off: Option<Off>,
+}
+
+/// All members, by stage and in their order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    members: Vec<Arc<Member>>,
+}
+
+impl Plan {
+    /// The order of these plugins: by priority, then by name; on the way back the other way round.
+    pub(crate) fn of(participants: &[Participant]) -> Self {
+        let mut members: Vec<Member> = participants.iter().flat_map(members_of).collect();
+        members.sort_by(|left, right| {
+            let order = (left.priority, &left.plugin).cmp(&(right.priority, &right.plugin));
+            let order = if left.stage == Stage::ProcessResponse { order.reverse() } else { order };
+            left.stage.cmp(&right.stage).then(order)
+        });
+        Self { members: members.into_iter().map(Arc::new).collect() }
+    }
+
+    /// The members of a stage, in their order.
+    pub(crate) fn at(&self, stage: Stage) -> &[Arc<Member>] {
+        let begin = self.members.partition_point(|member| member.stage < stage);
+        let end = self.members.partition_point(|member| member.stage <= stage);
+        &self.members[begin..end]
+    }
+}
+
+/// The places of one plugin.
+fn members_of(participant: &Participant) -> Vec<Member> {
+    let manifest = &participant.manifest;
+    let mut found: Vec<Member> = manifest.hooks.iter().filter_map(|hook| of_hook(participant, hook)).collect();
+    let Some(role) = &manifest.chat else { return found };
+    let stages: &[(Stage, &'static str)] = match role.kind {
+        ChatKind::MessageProcessor => &[(Stage::Request, "process_message"), (Stage::Response, "process_message")],
+        ChatKind::FeatureExtension => &[(Stage::Extend, "extend")],
+        ChatKind::Middleware => {
+            &[(Stage::ProcessRequest, "process_request"), (Stage::ProcessResponse, "process_response")]
+        }
+        ChatKind::BackendProvider => &[],
+    };
+    let takes = |stage: Stage| match stage {
+        Stage::Request => role.is_of(ChatHalf::Request),
+        Stage::Response => role.is_of(ChatHalf::Response),
+        _ => true,
+    };
+    found.extend(stages.iter().filter(|(stage, _)| takes(*stage)).map(|(stage, method)| Member {
+        id: participant.id,
+        plugin: participant.name.clone(),
+        stage: *stage,
+        method,
+        effect: role.effect,
+        priority: role.priority,
+        timeout: role.timeout_ms.map(Duration::from_millis),
+        on_failure: role.on_failure,
+        sees: role.sees,
+        not: role.not.clone(),
+        off: participant.off,
+    }));
+    found
+}
+
+fn of_hook(participant: &Participant, hook: &Hook) -> Option<Member> {
+    Some(Member {
+        id: participant.id,
+        plugin: participant.name.clone(),
+        stage: Stage::of_hook(hook.name)?,
+        method: hook.name.as_str(),
+        effect: hook.effect,
+        priority: hook.priority,
+        timeout: hook.timeout_ms.map(Duration::from_millis),
+        on_failure: hook.on_failure,
+        sees: Sees::Complete,
+        not: Vec::new(),
+        off: participant.off,
+    })
+}

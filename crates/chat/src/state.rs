@@ -1,0 +1,31 @@
+//! What all exchanges share.
+
+use std::sync::Arc;
+
+use plugbay_operations::Service;
+use tokio::sync::Semaphore;
+
+use crate::models::Catalog;
+use crate::record::Ring;
+use crate::roster::Rosters;
+
+/// Observers that are told at one time. Stops a slow one from keeping what everybody has said.
+const MAX_OBSERVERS: usize = 256;
+
+/// One per service.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) service: Arc<Service>,
+    pub(crate) rosters: Rosters,
+    pub(crate) catalog: Catalog,
+    pub(crate) ring: Ring,
+    pub(crate) observers: Arc<Semaphore>,
+}
+
+impl State {
+    pub(crate) fn new(service: Arc<Service>) -> Self {
+        let ring = Ring::new(service.config().chat.exchanges);
+        let observers = Arc::new(Semaphore::new(MAX_OBSERVERS));
+        Self { service, rosters: Rosters::default(), catalog: Catalog::default(), ring, observers }
+    }
+}

@@ -1,0 +1,148 @@
+//! Requests to models by way of the chat, and what is remembered of them.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A message to a model.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChatMessageRequest {
+    /// What is said.
+    #[schema(example = "Hello!")]
+    pub message: String,
+    /// The model that is asked.
+    #[schema(example = "llama3.2")]
+    pub model: String,
+    /// The conversation that it belongs to; what was said in it before is sent along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<String>,
+    /// Who says it, as plugins are told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// How freely the model answers, 0 to 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// The longest answer, in tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+    /// Whether the answer is wanted as it comes, as server-sent events.
+    #[serde(default)]
+    pub stream: bool,
+}
+
+/// What a model answered.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ChatMessageAnswer {
+    /// The text.
+    pub response: String,
+    /// The message, with calls of tools and what was thought, where there is any.
+    #[schema(value_type = Object)]
+    pub message: Value,
+    /// The model that was asked.
+    pub model: String,
+    /// The plugin that answered.
+    pub backend: Option<String>,
+    /// The conversation.
+    pub conversation: Option<String>,
+    /// Tokens: `prompt_tokens`, `completion_tokens`, `total_tokens`.
+    #[schema(value_type = Object)]
+    pub usage: Value,
+    /// How many plugins took part, and how many of them failed and were left out.
+    pub counts: PartCounts,
+    /// The plugins that took part, in order; for tokens with the scope `read`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugins: Option<Vec<PartView>>,
+    /// The plugins that were left out; for tokens with the scope `read`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<Vec<SkippedView>>,
+}
+
+/// How many plugins took part in an exchange.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PartCounts {
+    /// Plugins that were asked.
+    pub plugins: usize,
+    /// Those that failed and were left out.
+    pub skipped: usize,
+}
+
+/// A plugin that took part in an exchange.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PartView {
+    /// Its name.
+    pub name: String,
+    /// At which place.
+    #[schema(example = "request")]
+    pub stage: String,
+    /// What came of it.
+    #[schema(example = "unchanged")]
+    pub outcome: String,
+    /// Milliseconds that it took.
+    pub took_ms: f64,
+}
+
+/// A plugin that was left out.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SkippedView {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+/// One exchange, as it is remembered.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExchangeView {
+    /// Its id.
+    pub id: String,
+    /// When it began.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// The token that it came by.
+    pub token: String,
+    /// The route that it came by.
+    pub front: String,
+    /// The model that was asked for.
+    pub model: String,
+    /// The plugin that answered.
+    pub backend: Option<String>,
+    /// How often a backend was asked.
+    pub attempts: u32,
+    /// How it ended: `answered`, `blocked`, `refused`, `failed`, `partial`, `cancelled`.
+    pub outcome: String,
+    /// Milliseconds that it took in all.
+    pub took_ms: f64,
+    /// Tokens of the question.
+    pub prompt_tokens: Option<u64>,
+    /// Tokens of the answer.
+    pub completion_tokens: Option<u64>,
+    /// What each member did, in order.
+    pub steps: Vec<StepView>,
+}
+
+/// What one member of an exchange did.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct StepView {
+    /// The plugin.
+    pub plugin: String,
+    /// At which place.
+    pub stage: String,
+    /// What came of it.
+    pub outcome: String,
+    /// Milliseconds that it took.
+    pub took_ms: f64,
+    /// Which parts it changed.
+    pub parts: Vec<String>,
+    /// A code for what went wrong, or for why it refused.
+    pub code: Option<String>,
+    /// The same for people.
+    pub reason: Option<String>,
+}
+
+/// The last exchanges.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ExchangeList {
+    /// The newest first.
+    pub exchanges: Vec<ExchangeView>,
+}
