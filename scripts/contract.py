@@ -48,10 +48,10 @@ def run(*line: object, cwd: Path, more: dict[str, str] | None = None, says: str 
 
 def stamped(folder: Path, *sources: str) -> bool:
     """Whether a folder was made completely from the same sources."""
-    return (folder / "made-from").exists() and (folder / "made-from").read_text() == _stamp(*sources)
+    return (folder / "made-from").exists() and (folder / "made-from").read_text() == stamp(*sources)
 
 
-def _stamp(*sources: str) -> str:
+def stamp(*sources: str) -> str:
     return hashlib.sha256("\0".join(sources).encode()).hexdigest()
 
 
@@ -71,7 +71,7 @@ class Tools:
             pip = [self.venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
             run(*pip, "--requirement", HERE / "requirements.txt", *([] if node else [NODE]), cwd=ROOT, says="pip")
             # Last, so that an interrupted installation is done again.
-            (self.venv / "made-from").write_text(_stamp(wanted, node or NODE))
+            (self.venv / "made-from").write_text(stamp(wanted, node or NODE))
         self.node = [node] if node else [self._own_node("bin/node")]
         lock = (HERE / "package-lock.json").read_text()
         if not stamped(self.modules, lock):
@@ -82,7 +82,7 @@ class Tools:
             # No script of a package runs: none of these needs one.
             npm = ["npm"] if node else [*self.node, self._own_node("lib/node_modules/npm/bin/npm-cli.js")]
             run(*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=self.modules, says="npm")
-            (self.modules / "made-from").write_text(_stamp(lock))
+            (self.modules / "made-from").write_text(stamp(lock))
 
     @staticmethod
     def _find_node() -> str | None:

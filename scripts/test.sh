@@ -34,12 +34,12 @@ USAGE
 
 budget=5400
 steps=(fmt shell house clippy queries build test xtask docker hostile process mutation doc template sdk plugins fixtures schemathesis quickstart
-    without_docker readme chaos uptime wheels proxies contract)
+    without_docker readme chaos uptime wheels proxies contract clients)
 quick_steps=(fmt shell house build test template sdk plugins fixtures)
 # What makes no sense without a binary.
-after_build=" test xtask docker hostile process mutation plugins schemathesis quickstart without_docker readme chaos uptime wheels proxies contract "
+after_build=" test xtask docker hostile process mutation plugins schemathesis quickstart without_docker readme chaos uptime wheels proxies contract clients "
 # What starts sandboxes.
-with_docker=" docker hostile quickstart readme uptime wheels proxies contract "
+with_docker=" docker hostile quickstart readme uptime wheels proxies contract clients "
 bin=${CARGO_TARGET_DIR:-target}/debug/plugbay
 work=target/test
 
@@ -114,6 +114,7 @@ step_chaos() { PLUGBAY_BIN=$bin scripts/chaos.sh install 20; }
 step_uptime() { PLUGBAY_BIN=$bin scripts/chaos.sh calls 20; }
 step_proxies() { PLUGBAY_BIN=$bin python3 -B scripts/proxies.py; }
 step_contract() { PLUGBAY_BIN=$bin python3 -B scripts/contract.py; }
+step_clients() { PLUGBAY_BIN=$bin python3 -B scripts/clients.py; }
 # All ten are a campaign.
 step_wheels() { PLUGBAY_BIN=$bin python3 -B scripts/wheels.py orjson numpy; }
 

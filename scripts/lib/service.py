@@ -143,13 +143,13 @@ class Service:
             process.wait()
             raise ServiceError(f"the service did not end within {seconds:.0f} s of {how.name}") from None
 
-    def request(self, method: str, path: str, body: Any = None) -> Answer:
+    def request(self, method: str, path: str, body: Any = None, more: dict[str, str] | None = None) -> Answer:
         """Sends JSON, or nothing, as the administrator."""
         headers = self._authorization()
         if body is not None:
             headers = self.headers()
             body = json.dumps(body).encode()
-        return self._exchange(method, path, body, headers)
+        return self._exchange(method, path, body, {**headers, **(more or {})})
 
     def upload(self, path: str, archive: Path) -> Answer:
         """Sends an archive with the signature beside it, in pieces."""

@@ -4,9 +4,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::chat::Hears;
 use super::client::fixture;
 use super::served::Served;
-use super::support::app::{Answer, send};
+use super::support::app::{Answer, send, until};
 
 /// A plugin that takes part: its name, its mood, and its `chat` section.
 type Part<'a> = (&'a str, &'a str, &'a str);
@@ -151,7 +152,9 @@ async fn a_guard_that_cannot_look_refuses_and_a_filter_that_cannot_is_left_out_v
     served.complete(&forged).await.expect(400);
 
     // One on which a guard raises is refused alone, and opens no breaker.
-    for (mood, rest) in [("raise", "a plain text"), ("nonsense", "a plain text"), ("sleep", "a plain text")] {
+    for (mood, rest) in
+        [("raise", "a plain text"), ("nonsense", "a plain text"), ("sleep", "a plain text"), ("die", "a plain text")]
+    {
         let name = format!("guard-{mood}");
         served.take_part((&name, mood, decide)).await;
         let text =
@@ -160,7 +163,7 @@ async fn a_guard_that_cannot_look_refuses_and_a_filter_that_cannot_is_left_out_v
         for _ in 0..6 {
             served.chat(rest).await.expect_problem(503, "guard-unavailable");
         }
-        if mood != "sleep" {
+        if matches!(mood, "raise" | "nonsense") {
             let shown = served.get(&format!("/api/plugins/{name}")).await.expect(200);
             assert_eq!(shown["breaker"]["state"], "closed", "{mood}");
         }
@@ -172,7 +175,7 @@ async fn a_guard_that_cannot_look_refuses_and_a_filter_that_cannot_is_left_out_v
     }
 
     // The same failures of one that may fail let everything pass, and can be seen.
-    for mood in ["raise", "nonsense", "sleep"] {
+    for mood in ["raise", "nonsense", "sleep", "die"] {
         let name = format!("filter-{mood}");
         served.take_part((&name, mood, "{ kind: message_processor, timeout_ms: 400 }")).await;
         let answer = served.chat("hello").await;
@@ -270,5 +273,45 @@ async fn models_are_found_and_backends_that_fail_are_told_in_the_form_of_the_fro
     assert_eq!(served.get("/v1/nothing").await.expect(404)["error"]["type"], "invalid_request_error");
     // What the chat calls is not for callers.
     served.call("parrot-backend", "chat", json!({})).await.expect_problem(422, "method-not-offered");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conversation_is_sent_along_as_it_passed_and_hooks_hear_of_it() {
+    let Some(served) = Served::start().await else { return };
+    served.take_part(PARROT).await;
+    served.take_part(("shouts", "shout", "{ kind: message_processor }")).await;
+    served.listen(Hears { name: "hears", mood: "hear", extra: "hooks: [on_message]" }).await;
+    let here = served.conversation().await;
+    let say = async |text: &str| {
+        let body = json!({"message": text, "model": "parrot", "conversation": here, "user": "ada"});
+        served.post("/chat", &body).await.expect(200)
+    };
+    let first = say("my name is ada").await;
+    assert_eq!((&first["response"], &first["conversation"]), (&json!("you said: MY NAME IS ADA "), &json!(here)));
+    say("and again").await;
+    let seen = served.shown_to("parrot-backend").await;
+    let messages = seen[1]["messages"].as_array().unwrap().clone();
+    let said: Vec<(&str, &str)> = messages
+        .iter()
+        .map(|message| (message["role"].as_str().unwrap(), message["content"].as_str().unwrap()))
+        .collect();
+    let passed = [("user", "MY NAME IS ADA"), ("assistant", "you said: MY NAME IS ADA "), ("user", "AND AGAIN")];
+    assert_eq!(said, passed);
+    // What passed before is not processed again.
+    assert_eq!(served.shown_to("shouts").await.as_array().unwrap().len(), 2);
+    let kept = served.said(&here).await;
+    let kept: Vec<(&str, &str)> = kept.iter().map(|(by, text)| (by.as_str(), text.as_str())).collect();
+    assert_eq!(
+        kept[..3],
+        [("user", "MY NAME IS ADA"), ("parrot-backend", "you said: MY NAME IS ADA "), ("user", "AND AGAIN")]
+    );
+    until("the hook has heard both", async || {
+        let calls = served.get("/api/plugins/hears/calls").await.expect(200);
+        calls["calls"].as_array().unwrap().iter().filter(|call| call["method"] == "on_message").count() == 2
+    })
+    .await;
+    let nowhere = json!({"message": "x", "model": "parrot", "conversation": "conversation_1"});
+    served.post("/chat", &nowhere).await.expect_problem(404, "conversation-unknown");
     served.end().await;
 }

@@ -27,9 +27,10 @@ pub(crate) fn needs_whole(course: &Course) -> bool {
 
 /// Whether a copy of the answer is needed at its end.
 pub(crate) fn needs_copy(course: &Course) -> bool {
-    [Stage::Response, Stage::StreamChunk, Stage::AfterMessage, Stage::ProcessResponse, Stage::RequestComplete]
-        .into_iter()
-        .any(|stage| !course.roster.plan.at(stage).is_empty())
+    course.conversation.is_some()
+        || [Stage::Response, Stage::StreamChunk, Stage::AfterMessage, Stage::ProcessResponse, Stage::RequestComplete]
+            .into_iter()
+            .any(|stage| !course.roster.plan.at(stage).is_empty())
 }
 
 /// Everything after a backend has answered. What was sent already cannot be changed any more.
@@ -291,7 +292,7 @@ fn kept_of(choice: &Choice, index: usize) -> Kept {
         tool_call_id: None,
         extra: Map::new(),
     };
-    Kept { id: format!("r{index}"), message, metadata: Map::new() }
+    Kept { id: format!("r{index}"), message, metadata: Map::new(), is_past: false }
 }
 
 fn put_back(choice: &mut Choice, message: ChatMessage) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugbay_dialects::{ChatRequest, UpstreamFailure};
+use plugbay_dialects::{ChatMessage, ChatRequest, UpstreamFailure};
 use plugbay_domain::{ConversationId, ExchangeId, Origin, PluginName, Timestamp};
 use plugbay_registry::Caller;
 use serde_json::{Map, Value, json};
@@ -104,12 +104,18 @@ impl Course {
         state: Arc<State>,
         roster: Arc<Roster>,
         (front, caller, trace): (&'static str, Caller, Option<String>),
-        conversation: Option<ConversationId>,
+        (conversation, history): (Option<ConversationId>, Vec<ChatMessage>),
         mut request: ChatRequest,
     ) -> Self {
         let id = ExchangeId::generate();
-        let messages = std::mem::take(&mut request.messages).into_iter().enumerate();
-        let messages = messages.map(|(index, message)| Kept { id: format!("m{index}"), message, metadata: Map::new() });
+        let past = history.len();
+        let messages = history.into_iter().chain(std::mem::take(&mut request.messages)).enumerate();
+        let messages = messages.map(|(index, message)| Kept {
+            id: format!("m{index}"),
+            message,
+            metadata: Map::new(),
+            is_past: index < past,
+        });
         let mut metadata = Map::from_iter([("exchange".to_owned(), json!(id)), ("front".to_owned(), front.into())]);
         if let Some(conversation) = conversation {
             metadata.insert("conversation".to_owned(), json!(conversation));

@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::course::{Course, Stopped};
 use crate::member::Stage;
-use crate::record::{Ending, Step};
+use crate::record::{Ending, Outcome, Step};
 use crate::state::State;
-use crate::{after, ask, backend, before, observers};
+use crate::{after, ask, backend, before, history, observers};
 
 /// Batches of events that wait for the caller. Beyond them the backend waits.
 const WAITING: usize = 4;
@@ -171,7 +171,12 @@ fn head_of(course: &Course) -> Head {
 pub(crate) async fn begin(state: &Arc<State>, new: NewExchange) -> Result<Exchange, ServiceError> {
     let NewExchange { front, caller, trace, conversation, request } = new;
     let roster = state.rosters.now(&state.service).await?;
-    let mut course = Course::begin(Arc::clone(state), roster, (front, caller, trace), conversation, request);
+    let history = match conversation {
+        Some(conversation) => history::load(&state.service, &caller, conversation).await?,
+        None => Vec::new(),
+    };
+    let told = (front, caller, trace);
+    let mut course = Course::begin(Arc::clone(state), roster, told, (conversation, history), request);
     let (head, heads) = oneshot::channel();
     let (events, receiver) = mpsc::channel(WAITING);
     state.service.shutdown().spawn("chat.exchange", |stop| async move {
@@ -247,19 +252,23 @@ fn last_words(stopped: &Stopped) -> Vec<Event> {
 async fn answer(course: &mut Course, outlet: &mut Outlet) -> Result<Ending, Stopped> {
     if let Some(message) = before::run(course).await? {
         let mut answer = Answer::of_message(course.request.model.clone(), message);
-        after::run(course, &mut answer, false).await?;
-        outlet.send(course, answer.events()).await;
-        return Ok(Ending::Answered);
+        return deliver(course, outlet, &mut answer).await;
     }
     let mut upstream = backend::ask(course).await?;
     let most = course.state.service.config().chat.answer_bytes;
     if after::needs_whole(course) {
         let mut answer = whole(&mut upstream, most).await.map_err(|failure| failed(&upstream, failure))?;
-        after::run(course, &mut answer, false).await?;
-        outlet.send(course, answer.events()).await;
-        return Ok(Ending::Answered);
+        return deliver(course, outlet, &mut answer).await;
     }
     live(course, outlet, &mut upstream, most).await
+}
+
+/// Lets a whole answer pass, and sends what is left of it.
+async fn deliver(course: &mut Course, outlet: &mut Outlet, answer: &mut Answer) -> Result<Ending, Stopped> {
+    after::run(course, answer, false).await?;
+    history::keep(course, answer).await;
+    outlet.send(course, answer.events()).await;
+    Ok(Ending::Answered)
 }
 
 /// An answer that nothing may be shown of before its end.
@@ -310,6 +319,8 @@ async fn live(
                 Event::Failed(failure) => {
                     let mut failure = failure;
                     failure.code.get_or_insert_with(|| Code::BackendFailed.as_str().to_owned());
+                    let step = Step::new(upstream.backend.clone(), Stage::Backend, Outcome::Skipped, upstream.took());
+                    course.steps.push(step.why("backend-failed", &failure.message));
                     outlet.send(course, vec![Event::Failed(failure)]).await;
                     return Ok(Ending::Partial);
                 }
@@ -324,6 +335,7 @@ async fn live(
     if let Some(collector) = copy {
         let mut answer = collector.finish();
         after::run(course, &mut answer, outlet.has_sent).await?;
+        history::keep(course, &answer).await;
         outlet.send(course, held).await;
     }
     Ok(Ending::Answered)

@@ -16,6 +16,7 @@ mod conversation;
 mod course;
 mod error;
 mod exchange;
+mod history;
 mod hooks;
 mod member;
 mod message;

@@ -45,6 +45,8 @@ words! {
         RequestError = "on_request_error",
         /// Hooks, with what was raised in a plugin.
         Error = "on_error",
+        /// Hooks that hear what people say, by whatever way.
+        Message = "on_message",
     }
 }
 
@@ -63,8 +65,8 @@ impl Stage {
             HookName::OnRequestComplete => Self::RequestComplete,
             HookName::OnRequestError => Self::RequestError,
             HookName::OnError => Self::Error,
-            HookName::OnMessage
-            | HookName::OnFileUpload
+            HookName::OnMessage => Self::Message,
+            HookName::OnFileUpload
             | HookName::OnCommand
             | HookName::OnStartup
             | HookName::OnShutdown

@@ -59,8 +59,8 @@ fn media_type(text: &str) -> Option<&str> {
 }
 
 /// Whether processors get a message: guards get those too that a caller may have put into another's mouth.
-pub(crate) fn is_for_processor(message: &ChatMessage, is_guard: bool) -> bool {
-    is_guard || matches!(message.role, Role::User | Role::Tool | Role::Function)
+pub(crate) fn is_for_processor(kept: &Kept, is_guard: bool) -> bool {
+    !kept.is_past && (is_guard || matches!(kept.message.role, Role::User | Role::Tool | Role::Function))
 }
 
 /// One message of an exchange, with what plugins have noted about it.
@@ -69,6 +69,8 @@ pub(crate) struct Kept {
     pub(crate) id: String,
     pub(crate) message: ChatMessage,
     pub(crate) metadata: Map<String, Value>,
+    /// It was said before in the conversation, and passed then.
+    pub(crate) is_past: bool,
 }
 
 impl Kept {
@@ -214,6 +216,7 @@ pub(crate) fn made_by_plugin(value: Value, parts: &Parts) -> Result<(ChatMessage
             extra: Map::new(),
         },
         metadata: Map::new(),
+        is_past: false,
     };
     for (name, value) in members {
         match name.as_str() {

@@ -34,6 +34,13 @@ pub(crate) fn tell(course: &Course, stage: Stage, more: impl FnOnce() -> Map<Str
     }
 }
 
+/// The same with what they are told and nothing beside it. Here they all only look.
+pub(crate) fn tell_plainly(course: &Course, stage: Stage, told: &Value) {
+    for member in course.members(stage) {
+        observe(course, member, told.clone());
+    }
+}
+
 /// Asks a member that only looks, beside the flow. Of too many at once, the latest are left out.
 pub(crate) fn observe(course: &Course, member: Arc<Member>, params: Value) {
     let Ok(place) = Arc::clone(&course.state.observers).try_acquire_owned() else {

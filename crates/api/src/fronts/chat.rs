@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use plugbay_chat::{Outcome, Record, Step};
 use plugbay_dialects::{Answer, ChatMessage, ChatRequest, Collector, Content, Event, Kind, Role};
-use plugbay_domain::{Code, ExchangeId, FieldError, Scope, escape};
+use plugbay_domain::{Code, ConversationId, ExchangeId, FieldError, Scope, escape};
 use plugbay_registry::Caller;
 use plugbay_wire::{
     ChatMessageAnswer, ChatMessageRequest, ExchangeList, ExchangeView, PartCounts, PartView, SkippedView, StepView,
@@ -41,9 +41,13 @@ pub(crate) async fn chat(
 ) -> Result<HttpResponse, Problem> {
     let config = app.service.config();
     let asked: ChatMessageRequest = body::json_up_to(&http, payload, config, config.chat.request_bytes as u64).await?;
-    let request = request_of(asked)?;
+    let (request, conversation) = request_of(asked)?;
+    let conversation = match conversation {
+        Some(wanted) => Some(app.chat.conversation(&wanted).await?),
+        None => None,
+    };
     let (model, streamed) = (request.model.clone(), request.stream);
-    let asked = Asked { front: FRONT, caller: permit.0, conversation: None, request };
+    let asked = Asked { front: FRONT, caller: permit.0, conversation, request };
     let begun = match begin(&app, &http, asked).await {
         Ok(begun) => begun,
         Err(no_answer) => return Ok(refuse(no_answer)),
@@ -52,7 +56,7 @@ pub(crate) async fn chat(
         return Ok(response(events(begun, model, config.chat.answer_bytes)));
     }
     let mut answer = HttpResponse::Ok();
-    let Begun { exchange, head, caller, connection } = begun;
+    let Begun { exchange, head, caller, connection, .. } = begun;
     let answered = tokio::select! {
         answered = exchange.answer(config.chat.answer_bytes) => answered,
         () = gone(connection) => return Err(Problem::new(Code::BadRequest, "the caller has gone")),
@@ -62,12 +66,15 @@ pub(crate) async fn chat(
         add_head(&mut answer, head, &caller);
     }
     match answered {
-        Ok(found) => Ok(answer.json(view(&found, &model, head.and_then(|head| head.backend), &steps, &caller))),
+        Ok(found) => {
+            Ok(answer.json(view(&found, &model, head.and_then(|head| head.backend), &steps, (&caller, conversation))))
+        }
         Err(failure) => Ok(refuse(NoAnswer::Problem(Problem::new(Code::BackendFailed, failure.message)))),
     }
 }
 
-fn request_of(asked: ChatMessageRequest) -> Result<ChatRequest, Problem> {
+/// The request, and the conversation that it belongs to.
+fn request_of(asked: ChatMessageRequest) -> Result<(ChatRequest, Option<String>), Problem> {
     let ChatMessageRequest { message, model, conversation, user, temperature, max_tokens, stream } = asked;
     let mut wrong = Vec::new();
     if message.trim().is_empty() {
@@ -82,9 +89,6 @@ fn request_of(asked: ChatMessageRequest) -> Result<ChatRequest, Problem> {
     if max_tokens == Some(0) {
         wrong.push(FieldError::at("/max_tokens", "expected at least 1"));
     }
-    if conversation.is_some() {
-        wrong.push(FieldError::at("/conversation", "conversations with models are not built yet; leave it out"));
-    }
     if !wrong.is_empty() {
         return Err(Problem::fields(wrong));
     }
@@ -96,7 +100,7 @@ fn request_of(asked: ChatMessageRequest) -> Result<ChatRequest, Problem> {
         tool_call_id: None,
         extra: Map::new(),
     };
-    Ok(ChatRequest {
+    let request = ChatRequest {
         model,
         messages: vec![message],
         temperature,
@@ -106,7 +110,8 @@ fn request_of(asked: ChatMessageRequest) -> Result<ChatRequest, Problem> {
         tools: None,
         user,
         parameters: Map::new(),
-    })
+    };
+    Ok((request, conversation))
 }
 
 fn view(
@@ -114,7 +119,7 @@ fn view(
     model: &str,
     backend: Option<plugbay_domain::PluginName>,
     steps: &[Step],
-    caller: &Caller,
+    (caller, conversation): (&Caller, Option<ConversationId>),
 ) -> ChatMessageAnswer {
     let choice = answer.choices.first().cloned().unwrap_or_default();
     let usage = answer.usage.unwrap_or_default();
@@ -147,7 +152,7 @@ fn view(
         message,
         model: model.to_owned(),
         backend: backend.map(|name| name.to_string()),
-        conversation: None,
+        conversation: conversation.map(|id| id.to_string()),
         usage: json!({
             "prompt_tokens": usage.prompt, "completion_tokens": usage.completion,
             "total_tokens": usage.prompt.saturating_add(usage.completion),
@@ -202,7 +207,8 @@ fn events(begun: Begun, model: String, most: usize) -> impl futures_util::Stream
                     let head = begun.head.as_ref();
                     let steps = head.map(|head| head.steps.clone()).unwrap_or_default();
                     let backend = head.and_then(|head| head.backend.clone());
-                    let answer = view(&collector.finish(), &model, backend, &steps, &begun.caller);
+                    let answer =
+                        view(&collector.finish(), &model, backend, &steps, (&begun.caller, begun.conversation));
                     out.extend_from_slice(&event("result", &serde_json::to_string(&answer).unwrap_or_default()));
                     return Some((Bytes::from(out), None));
                 }

@@ -51,6 +51,7 @@ pub(super) struct Begun {
     /// Nothing when the answer took longer than a stream is silent.
     pub(super) head: Option<Head>,
     pub(super) caller: Caller,
+    pub(super) conversation: Option<ConversationId>,
     pub(super) connection: Option<Arc<Connection>>,
 }
 
@@ -83,7 +84,7 @@ pub(super) async fn begin(app: &App, http: &HttpRequest, asked: Asked) -> Result
         () = patience => None,
         () = gone(connection.clone()) => return Err(Problem::new(Code::BadRequest, "the caller has gone").into()),
     };
-    Ok(Begun { exchange, head, caller, connection })
+    Ok(Begun { exchange, head, caller, conversation, connection })
 }
 
 /// Completes when the client has gone.

@@ -66,7 +66,7 @@ pub(crate) async fn complete(
             .insert_header(ACCEL_BUFFERING)
             .streaming(futures_util::StreamExt::map(frames, Ok::<_, std::convert::Infallible>)));
     }
-    let Begun { exchange, head, caller, connection } = begun;
+    let Begun { exchange, head, caller, connection, .. } = begun;
     let most = app.service.config().chat.answer_bytes;
     let answered = tokio::select! {
         answered = exchange.answer(most) => answered,

@@ -55,10 +55,16 @@ pub(crate) struct Upstream {
     /// What has come and was not taken yet.
     queue: VecDeque<Event>,
     idle: Duration,
+    began: Instant,
     has_ended: bool,
 }
 
 impl Upstream {
+    /// How long it has answered until now.
+    pub(crate) fn took(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// What comes next, everything that is there at once. Nothing after the end.
     pub(crate) async fn next(&mut self) -> Option<Vec<Event>> {
         if !self.queue.is_empty() {
@@ -156,7 +162,8 @@ async fn try_one(course: &mut Course, candidate: &Candidate) -> Result<Upstream,
             Ok(source) => source?,
             Err(_silent) => return Err(Failed::silent(first)),
         };
-        let mut upstream = Upstream { backend: name.clone(), source, queue: VecDeque::new(), idle, has_ended: false };
+        let mut upstream =
+            Upstream { backend: name.clone(), source, queue: VecDeque::new(), idle, began, has_ended: false };
         upstream.gate(first.saturating_sub(began.elapsed())).await?;
         Ok(upstream)
     };

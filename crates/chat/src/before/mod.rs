@@ -31,7 +31,19 @@ pub(crate) async fn run(course: &mut Course) -> Result<Responded, Stopped> {
     }
     processors::run(course, None).await?;
     extensions::run(course).await?;
+    tell_of_message(course);
     Ok(None)
+}
+
+/// Tells the hooks that hear what people say, when it is a person who has the last word.
+fn tell_of_message(course: &Course) {
+    let Some(last) = course.messages.last().filter(|kept| kept.message.role == Role::User) else { return };
+    let text: String = last.message.content.texts().collect();
+    let told = json!({
+        "id": last.id, "text": text, "content": text, "role": "user", "user": course.request.user, "channel": null,
+        "conversation": course.conversation, "timestamp": course.at.to_string(),
+    });
+    observers::tell_plainly(course, Stage::Message, &told);
 }
 
 /// Hooks that get the last message of the user.
@@ -80,5 +92,5 @@ fn replace_messages(course: &mut Course, value: Value, by: &PluginName) -> Resul
 fn added(course: &mut Course, value: Value, by: &PluginName) -> Result<Kept, String> {
     let (message, mut metadata) = message::made_by_plugin(value, &course.parts)?;
     metadata.insert("origin".to_owned(), json!(by));
-    Ok(Kept { id: course.next_id(), message, metadata })
+    Ok(Kept { id: course.next_id(), message, metadata, is_past: false })
 }

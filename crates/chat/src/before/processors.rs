@@ -26,7 +26,7 @@ pub(super) async fn run(course: &mut Course, known: Option<&[String]>) -> Result
         let is_guard = group.iter().any(|member| member.is_guard());
         let is_new = |kept: &Kept| known.is_none_or(|known| !known.contains(&kept.id));
         let kept = course.messages.iter().enumerate();
-        let wanted = kept.filter(|(_, kept)| is_new(kept) && message::is_for_processor(&kept.message, is_guard));
+        let wanted = kept.filter(|(_, kept)| is_new(kept) && message::is_for_processor(kept, is_guard));
         let indices: Vec<usize> = wanted.map(|(index, _)| index).collect();
         for batch in batches(course, &indices)? {
             ask_about(course, group, &batch).await?;

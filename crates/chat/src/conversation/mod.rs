@@ -76,6 +76,11 @@ impl Chat {
         Ok(part)
     }
 
+    /// The conversation of this id.
+    pub async fn conversation(&self, wanted: &str) -> Result<ConversationId, ChatError> {
+        self.find(wanted).await
+    }
+
     async fn find(&self, wanted: &str) -> Result<ConversationId, ChatError> {
         let unknown = || ChatError::ConversationUnknown { wanted: plugbay_domain::escape(wanted) };
         let id: ConversationId = wanted.parse().map_err(|_not_an_id| unknown())?;
