@@ -18,6 +18,9 @@ impl Served {
     /// Runs a plugin that takes part in exchanges.
     pub(super) async fn take_part(&self, (name, mood, section): Part<'_>) {
         let folder = fixture("talker");
+        // A busy machine takes its time: only what is about time has a short one.
+        let is_timed = section.contains("timeout_ms") || section.contains("backend_provider");
+        let section = if is_timed { section.to_owned() } else { section.replace(" }", ", timeout_ms: 20000 }") };
         let manifest = std::fs::read_to_string(folder.join("plugin.yaml")).unwrap();
         let manifest = manifest
             .replace("name: talker", &format!("name: {name}"))
@@ -313,5 +316,42 @@ async fn a_conversation_is_sent_along_as_it_passed_and_hooks_hear_of_it() {
     .await;
     let nowhere = json!({"message": "x", "model": "parrot", "conversation": "conversation_1"});
     served.post("/chat", &nowhere).await.expect_problem(404, "conversation-unknown");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_much_at_once_and_too_much_at_a_time_are_refused() {
+    let Some(served) = Served::start_with(|config| config.chat.exchanges_at_once = 2).await else { return };
+    served.take_part(PARROT).await;
+    let long = "x".repeat(5 << 20);
+    // Without a filter it is the backend that cannot be shown it; with one the filter.
+    let refused = served.complete(&ask(&long)).await;
+    assert_eq!(refused.expect(400)["error"]["code"], "backend-refused");
+    served.take_part(("guard", "guard", "{ kind: message_processor, effect: decide }")).await;
+    assert_eq!(served.complete(&ask(&long)).await.expect(413)["error"]["code"], "body-too-large");
+    let too_long = served.complete(&ask(&"x".repeat(17 << 20))).await;
+    assert_eq!(too_long.expect(413)["error"]["type"], "invalid_request_error");
+    served.chat("hello").await.expect(200);
+
+    // A token has half of the places, and another one still finds its own.
+    served.take_part(("slow", "slow", "{ kind: backend_provider, models: [slow] }")).await;
+    let body = json!({"model": "slow", "messages": [{"role": "user", "content": "x"}]});
+    let asking = served.request(Method::POST, "/v1/chat/completions").json(&body).send();
+    let asking = tokio::runtime::Handle::current().spawn(asking);
+    until("the first is under way", async || {
+        served.get("/api/plugins/slow/metrics").await.expect(200)["in_flight"] == 1
+    })
+    .await;
+    let busy = served.complete(&ask("hello")).await;
+    assert_eq!(
+        (&busy.expect(503)["error"]["code"], &busy.headers["retry-after"]),
+        (&json!("chat-busy"), &"1".parse().unwrap())
+    );
+    let other = served.post("/api/tokens", &json!({"label": "o", "scopes": ["chat"]})).await.expect(201);
+    let request = served.bare(Method::POST, "/chat").bearer_auth(other["token"].as_str().unwrap());
+    send(request.json(&json!({"message": "hello", "model": "parrot"}))).await.expect(200);
+    asking.abort();
+    asking.await.unwrap_err();
+    until("its place is free", async || served.chat("hello").await.status == 200).await;
     served.end().await;
 }

@@ -216,7 +216,8 @@ pub(super) async fn json_up_to<T: DeserializeOwned>(
     parse(&bytes)
 }
 
-fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// Reads JSON.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
         let text = error.to_string();
         let code = if text.starts_with("unknown field") { Code::UnknownField } else { Code::BadRequest };

@@ -55,6 +55,7 @@ pub(crate) struct App {
     pub(crate) rates: Arc<rate::Rates>,
     pub(crate) meters: Arc<HttpMeters>,
     pub(crate) answers: Arc<answers::Answers>,
+    pub(crate) intake: Arc<fronts::intake::Intake>,
     /// Whether nobody but this machine can connect.
     pub(crate) is_local: bool,
 }

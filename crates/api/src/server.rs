@@ -17,6 +17,7 @@ use tokio::net::TcpSocket;
 
 use super::answers::Answers;
 use super::connections::Connections;
+use super::fronts::intake::Intake;
 use super::host::AllowedHosts;
 use super::rate::Rates;
 use super::{App, request, routes};
@@ -104,6 +105,7 @@ impl Bound {
             chat: Chat::new(Arc::clone(&service)),
             meters: Arc::default(),
             answers: Arc::new(Answers::new(config.calls.answer_bytes)),
+            intake: Arc::new(Intake::new(&config.chat)),
             is_local: self.address.ip().to_canonical().is_loopback(),
         });
         let workers = workers(config);

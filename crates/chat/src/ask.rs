@@ -87,6 +87,10 @@ async fn call(course: &Course, member: &Member, params: &Value, time: Duration) 
         .with_origin(course.origin())
         .with_trace(course.trace.as_deref())
         .without_blame();
+    if request.bytes() > course.state.most_bytes() {
+        let text = format!("what it is to be shown has {} bytes, which do not fit a message", request.bytes());
+        return Err(Trouble::new("too-large", text));
+    }
     let answered = async { calls::call(fleet, request).await?.answer().await };
     match answered.await {
         Ok(execution) if execution.answer.success => {

@@ -56,6 +56,10 @@ pub(crate) fn observe(course: &Course, member: Arc<Member>, params: Value) {
             .with_origin(origin)
             .with_trace(trace.as_deref())
             .without_blame();
+        if request.bytes() > state.most_bytes() {
+            tracing::debug!(plugin.name = %member.plugin, "What an observer was to be told does not fit a message");
+            return;
+        }
         let told = async { calls::call(state.service.fleet(), request).await?.answer().await };
         if let Some(Err(error)) = stop.run_until_cancelled(told).await {
             tracing::debug!(plugin.name = %member.plugin, %error, "An observer failed");

@@ -22,7 +22,15 @@ pub(crate) struct State {
     pub(crate) observers: Arc<Semaphore>,
 }
 
+/// Bytes of a message to a plugin beside what is said in it.
+const ROOM: usize = 16 * 1024;
+
 impl State {
+    /// Bytes of what a plugin is shown at once.
+    pub(crate) fn most_bytes(&self) -> usize {
+        self.service.config().calls.message_bytes.saturating_sub(ROOM)
+    }
+
     pub(crate) fn new(service: Arc<Service>) -> Self {
         let ring = Ring::new(service.config().chat.exchanges);
         let observers = Arc::new(Semaphore::new(MAX_OBSERVERS));

@@ -190,6 +190,7 @@ codes! {
     ConversationOutOfReach "conversation-out-of-reach" Refused "The plugin may not use this conversation" "use the conversation of the message, file or command that is being handled";
     ContentBlocked "content-blocked" Refused "A plugin refused what was said" "change what the reason names";
     ModelUnknown "model-unknown" NotFound "There is no such model" "GET /v1/models lists the models; plugbay list shows which backends run";
+    ChatBusy "chat-busy" Unavailable "Too many exchanges go on at once" "wait as long as Retry-After says, or raise `chat.exchanges_at_once` and `chat.held_mb`";
     GuardUnavailable "guard-unavailable" Unavailable "A plugin that must look at every message could not" "plugbay show NAME tells why; without it nothing is answered";
     BackendFailed "backend-failed" BadGateway "The backend did not answer" "GET /api/chat/exchanges/{id} tells what happened; plugbay logs NAME shows what the backend says";
     BackendBusy "backend-busy" Unavailable "The backend has too much to do" "wait as long as Retry-After says";

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::IntoParams;
 
-use super::{Asked, Begun, NoAnswer, PING, add_head, begin, gone, problem_of, refuse};
+use super::{Asked, Begun, NoAnswer, PING, add_head, begin, body_of, gone, problem_of, refuse};
 use crate::openapi::{LookProblems, RunProblems};
 use crate::paging::query;
 use crate::permit::{Chat, NoBody, Permit, Read};
@@ -40,14 +40,16 @@ pub(crate) async fn chat(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let config = app.service.config();
-    let asked: ChatMessageRequest = body::json_up_to(&http, payload, config, config.chat.request_bytes as u64).await?;
+    let (bytes, place) = body_of(&app, &http, &permit.0, payload).await?;
+    let asked: ChatMessageRequest = body::parse(&bytes)?;
+    drop(bytes);
     let (request, conversation) = request_of(asked)?;
     let conversation = match conversation {
         Some(wanted) => Some(app.chat.conversation(&wanted).await?),
         None => None,
     };
     let (model, streamed) = (request.model.clone(), request.stream);
-    let asked = Asked { front: FRONT, caller: permit.0, conversation, request };
+    let asked = Asked { front: FRONT, caller: permit.0, conversation, request, place };
     let begun = match begin(&app, &http, asked).await {
         Ok(begun) => begun,
         Err(no_answer) => return Ok(refuse(no_answer)),
@@ -56,7 +58,7 @@ pub(crate) async fn chat(
         return Ok(response(events(begun, model, config.chat.answer_bytes)));
     }
     let mut answer = HttpResponse::Ok();
-    let Begun { exchange, head, caller, connection, .. } = begun;
+    let Begun { exchange, head, caller, connection, place: _place, .. } = begun;
     let answered = tokio::select! {
         answered = exchange.answer(config.chat.answer_bytes) => answered,
         () = gone(connection) => return Err(Problem::new(Code::BadRequest, "the caller has gone")),

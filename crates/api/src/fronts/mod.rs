@@ -3,6 +3,7 @@
 
 pub(super) mod chat;
 pub(super) mod errors;
+pub(super) mod intake;
 pub(super) mod openai;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::HttpResponseBuilder;
 use actix_web::ResponseError as _;
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -21,6 +22,7 @@ use plugbay_dialects::ChatRequest;
 use plugbay_domain::{Code, ConversationId, Refusal as _, Scope, escape};
 use plugbay_registry::Caller;
 
+use self::intake::Admitted;
 use super::body::{self, BodyLimits, Paced};
 use super::connections::Connection;
 use super::problem::Problem;
@@ -43,6 +45,7 @@ pub(super) struct Asked {
     pub(super) caller: Caller,
     pub(super) conversation: Option<ConversationId>,
     pub(super) request: ChatRequest,
+    pub(super) place: Admitted,
 }
 
 /// An exchange whose answer has begun, or will.
@@ -53,6 +56,8 @@ pub(super) struct Begun {
     pub(super) caller: Caller,
     pub(super) conversation: Option<ConversationId>,
     pub(super) connection: Option<Arc<Connection>>,
+    /// Held until the last byte was sent.
+    pub(super) place: Admitted,
 }
 
 /// Why there is no answer.
@@ -71,7 +76,7 @@ impl From<Problem> for NoAnswer {
 
 /// Begins an exchange, and waits for its answer to begin: of one that is streamed only as long as a stream is silent.
 pub(super) async fn begin(app: &App, http: &HttpRequest, asked: Asked) -> Result<Begun, NoAnswer> {
-    let Asked { front, caller, conversation, request } = asked;
+    let Asked { front, caller, conversation, request, place } = asked;
     let connection = http.conn_data::<Arc<Connection>>().cloned();
     let streamed = request.stream;
     let trace = request::traceparent(http);
@@ -84,7 +89,7 @@ pub(super) async fn begin(app: &App, http: &HttpRequest, asked: Asked) -> Result
         () = patience => None,
         () = gone(connection.clone()) => return Err(Problem::new(Code::BadRequest, "the caller has gone").into()),
     };
-    Ok(Begun { exchange, head, caller, conversation, connection })
+    Ok(Begun { exchange, head, caller, conversation, connection, place })
 }
 
 /// Completes when the client has gone.
@@ -95,8 +100,14 @@ pub(super) async fn gone(connection: Option<Arc<Connection>>) {
     }
 }
 
-/// Reads the JSON body of a front as bytes: its format reads them.
-pub(super) async fn body_of(app: &App, http: &HttpRequest, payload: Payload) -> Result<Bytes, Problem> {
+/// Reads the JSON body of a front as bytes, which its format reads, and takes a place for the exchange before that: what is
+/// too much is refused before it is held.
+pub(super) async fn body_of(
+    app: &App,
+    http: &HttpRequest,
+    caller: &Caller,
+    payload: Payload,
+) -> Result<(Bytes, Admitted), Problem> {
     if body::is_empty(http.headers()) {
         return Err(Problem::new(Code::BadRequest, "this route needs a JSON body"));
     }
@@ -106,13 +117,16 @@ pub(super) async fn body_of(app: &App, http: &HttpRequest, payload: Payload) -> 
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
     let config = app.service.config();
-    let limits = BodyLimits::new(config, config.chat.request_bytes as u64);
+    let announced = http.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let most = config.chat.request_bytes;
+    let place = app.intake.admit(caller.token, announced.unwrap_or(most).min(most))?;
+    let limits = BodyLimits::new(config, most as u64);
     let mut stream = Paced::new(http, payload, limits)?;
     let mut bytes = BytesMut::new();
     while let Some(chunk) = stream.next().await {
         bytes.extend_from_slice(&chunk.map_err(|error| body::broken(&error, &limits))?);
     }
-    Ok(bytes.freeze())
+    Ok((bytes.freeze(), place))
 }
 
 /// Adds what every answer of the chat says in its head.

@@ -42,11 +42,11 @@ pub(crate) async fn complete(
     http: HttpRequest,
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
-    let bytes = body_of(&app, &http, payload).await?;
+    let (bytes, place) = body_of(&app, &http, &permit.0, payload).await?;
     let request = openai::parse(&bytes)?;
     drop(bytes);
     let (model, streamed, include_usage) = (request.model.clone(), request.stream, request.include_usage);
-    let asked = Asked { front: FRONT, caller: permit.0, conversation: None, request };
+    let asked = Asked { front: FRONT, caller: permit.0, conversation: None, request, place };
     let begun = match begin(&app, &http, asked).await {
         Ok(begun) => begun,
         Err(no_answer) => return Ok(refuse(no_answer)),
@@ -66,7 +66,7 @@ pub(crate) async fn complete(
             .insert_header(ACCEL_BUFFERING)
             .streaming(futures_util::StreamExt::map(frames, Ok::<_, std::convert::Infallible>)));
     }
-    let Begun { exchange, head, caller, connection, .. } = begun;
+    let Begun { exchange, head, caller, connection, place: _place, .. } = begun;
     let most = app.service.config().chat.answer_bytes;
     let answered = tokio::select! {
         answered = exchange.answer(most) => answered,

@@ -54,6 +54,10 @@ pub(crate) async fn open(course: &mut Course, candidate: &Candidate) -> Result<S
         .with_trace(course.trace.as_deref())
         .with_delivery(Delivery::Stream)
         .without_blame();
+    if request.bytes() > course.state.most_bytes() {
+        let text = format!("the request has {} bytes, which do not fit a message to a plugin", request.bytes());
+        return Err(Failed::new(FailureClass::Invalid, text));
+    }
     match calls::call(course.state.service.fleet(), request).await {
         Ok(executing) => {
             let mut parts = Parts { executing: Some(executing), first: None, tools: 0, has_finish: false };

@@ -16,9 +16,6 @@ use crate::observers;
 use crate::record::{Outcome, Step};
 use crate::said::{self, Said, Span};
 
-/// Bytes of a message to a plugin beside what is said in it.
-const ROOM: usize = 16 * 1024;
-
 /// Shows processors the messages; those that are not in `known`, where there is such a list.
 pub(super) async fn run(course: &mut Course, known: Option<&[String]>) -> Result<(), Stopped> {
     let all = course.members(Stage::Request);
@@ -37,7 +34,7 @@ pub(super) async fn run(course: &mut Course, known: Option<&[String]>) -> Result
 
 /// As many messages at a time as fit into one message to a plugin.
 fn batches(course: &Course, indices: &[usize]) -> Result<Vec<Vec<usize>>, Stopped> {
-    let most = course.state.service.config().calls.message_bytes.saturating_sub(ROOM);
+    let most = course.state.most_bytes();
     let mut found: Vec<Vec<usize>> = Vec::new();
     let mut bytes = 0;
     for index in indices {
@@ -106,7 +103,7 @@ async fn ask_about(course: &mut Course, group: &[Arc<Member>], indices: &[usize]
 }
 
 fn context_for(course: &mut Course, shown: &[Value], indices: &[usize]) -> Value {
-    let most = course.state.service.config().calls.message_bytes.saturating_sub(ROOM);
+    let most = course.state.most_bytes();
     let all: usize = course.messages.iter().map(|kept| weight(&kept.message)).sum();
     let own: usize = indices.iter().map(|index| weight(&course.messages[*index].message)).sum();
     let messages: Vec<Value> = if all + own <= most {

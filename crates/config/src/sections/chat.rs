@@ -17,6 +17,18 @@ section! {
             read: mib_size,
             doc: "MiB of one request to a model, with its pictures and its history. A longer one is refused (413).",
         }
+        "exchanges_at_once" => exchanges_at_once: usize {
+            kind: Kind::Whole(2, 100_000),
+            default: 1_024,
+            read: size,
+            doc: "Exchanges that go on at once; one token has half of them at most. More are refused: 503 `chat-busy`.",
+        }
+        "held_mb" => held_bytes: usize {
+            kind: Kind::Whole(2, 65_536),
+            default: 256,
+            read: mib_size,
+            doc: "MiB of requests that are held for the exchanges that go on, all together; one token has half of it at most.",
+        }
         "answer_mb" => answer_bytes: usize {
             kind: Kind::Whole(1, 1_024),
             default: 4,

@@ -168,6 +168,11 @@ impl<'a> CallRequest<'a> {
         Self { trace, ..self }
     }
 
+    /// Bytes of what is sent.
+    pub fn bytes(&self) -> usize {
+        self.params.1.as_str().len()
+    }
+
     /// An exception in it counts nothing against the plugin.
     #[must_use]
     pub fn without_blame(self) -> Self {
