@@ -236,7 +236,10 @@ fn what_cannot_be_made_is_told_and_changes_nothing() {
     refused(&["new-setting", "sandbox.images"], "`images` or its field `images` is there already");
     refused(&["new-setting", "storage.type_seconds"], "would be `type`");
     refused(&["new-setting", "sandbox.defaults.gpus"], "is one of the domain");
-    refused(&["new-setting", "weather.size"], "there is no section `weather`; expected one of breaker, chat, chat.budget_ms, databases");
+    refused(
+        &["new-setting", "weather.size"],
+        "there is no section `weather`; expected one of breaker, chat, chat.budget_ms, databases",
+    );
 
     // A place that was moved is named.
     let check = folder.path().join("crates/session/src/host/stand_in/check.rs");

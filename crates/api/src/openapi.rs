@@ -38,6 +38,7 @@ use super::{
         chat::conversations, chat::begin, chat::messages, chat::post,
         fronts::chat::chat, fronts::openai::complete, fronts::openai::models, fronts::openai::model,
         fronts::chat::exchanges, fronts::chat::exchange,
+        fronts::listed::plugins, fronts::listed::metrics,
         keys::list, keys::add, keys::revoke,
         tokens::list, tokens::create, tokens::revoke, tools::list,
         audit::list, audit::verify,

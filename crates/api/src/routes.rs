@@ -68,6 +68,8 @@ fn of_models(config: &mut ServiceConfig, meters: &HttpMeters) {
     let at = |path, allow| at(path, allow).app_data(meters.route(path));
     config
         .service(at("/chat", "POST").route(post().to(fronts::chat::chat)))
+        .service(at("/plugins", "GET, HEAD").route(look().to(fronts::listed::plugins)))
+        .service(at("/plugins/metrics", "GET, HEAD").route(look().to(fronts::listed::metrics)))
         .service(at("/v1/chat/completions", "POST").route(post().to(fronts::openai::complete)))
         .service(at("/v1/models", "GET, HEAD").route(look().to(fronts::openai::models)))
         .service(at("/v1/models/{id:.+}", "GET, HEAD").route(look().to(fronts::openai::model)))

@@ -58,7 +58,7 @@ pub use manifest::{
     Effect, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, MAX_MEMBER_MS, MAX_TOOL_MISTAKES, Manifest,
     ManifestError, NameTaken, OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret,
     SecretPolicies, Sees, Tool, ToolNames, ToolPattern, ToolPatternError, ToolSchema, Tools, VendorLock,
-    VendoredPackage, Window, fuzz_config, fuzz_manifest, is_for_callers, is_of_chat, mcp_name, model_name,
+    VendoredPackage, Window, chat_method, fuzz_config, fuzz_manifest, is_for_callers, is_of_chat, mcp_name, model_name,
     operator_name, plugin_schema,
 };
 pub use masker::Masker;

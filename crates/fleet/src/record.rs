@@ -1,11 +1,11 @@
 //! What happened to a plugin since this process began: calls, figures, failures. In memory only, without payloads.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use plugbay_domain::{CallId, Timestamp, words};
+use plugbay_domain::{CallId, Timestamp, chat_method, words};
 use plugbay_runtime::metrics::{Counters, Histogram};
 
 /// Calls that are remembered.
@@ -108,6 +108,17 @@ pub struct Metrics {
     pub last: Option<Timestamp>,
 }
 
+impl Metrics {
+    fn add(&mut self, call: &CallRecord) {
+        self.min = if self.invocations == 0 { call.duration } else { self.min.min(call.duration) };
+        self.max = self.max.max(call.duration);
+        self.invocations += 1;
+        self.total += call.duration;
+        self.last = Some(call.started_at);
+        *(if call.outcome.is_good() { &mut self.successes } else { &mut self.failures }) += 1;
+    }
+}
+
 /// Everything that is remembered of one plugin.
 #[derive(Debug)]
 pub struct Record {
@@ -128,6 +139,8 @@ impl Default for Record {
 struct Inner {
     calls: VecDeque<CallRecord>,
     metrics: Metrics,
+    /// The same of each method that the chat calls: there are few of these.
+    of_chat: BTreeMap<&'static str, Metrics>,
     failures: Vec<Failure>,
     last_failure: Option<LastFailure>,
     good_calls: u64,
@@ -147,13 +160,10 @@ impl Record {
         self.outcomes.of(call.outcome).add_one();
         self.durations.observe(call.duration);
         let mut inner = self.inner();
-        let Metrics { invocations, successes, failures, total, min, max, last } = &mut inner.metrics;
-        *min = if *invocations == 0 { call.duration } else { (*min).min(call.duration) };
-        *max = (*max).max(call.duration);
-        *invocations += 1;
-        *total += call.duration;
-        *last = Some(call.started_at);
-        *(if call.outcome.is_good() { successes } else { failures }) += 1;
+        inner.metrics.add(&call);
+        if let Some(method) = chat_method(&call.method) {
+            inner.of_chat.entry(method).or_default().add(&call);
+        }
         inner.good_calls += u64::from(call.outcome.is_good());
         inner.bad_calls += u64::from(call.outcome.is_bad());
         inner.unnoted = Some(call.started_at);
@@ -202,6 +212,11 @@ impl Record {
     /// Figures about its calls.
     pub fn metrics(&self) -> Metrics {
         self.inner().metrics
+    }
+
+    /// The same of each method that the chat has called.
+    pub fn metrics_of_chat(&self) -> Vec<(&'static str, Metrics)> {
+        self.inner().of_chat.iter().map(|(method, metrics)| (*method, *metrics)).collect()
     }
 
     /// The last failures, latest first.

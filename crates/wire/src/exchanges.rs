@@ -1,8 +1,12 @@
 //! Requests to models by way of the chat, and what is remembered of them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+
+use crate::{Breaker, PluginMetrics};
 
 /// A message to a model.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -145,4 +149,48 @@ pub struct StepView {
 pub struct ExchangeList {
     /// The newest first.
     pub exchanges: Vec<ExchangeView>,
+}
+
+/// Every plugin, by name, as chat applications show them.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ChatPlugins {
+    /// The plugins.
+    pub plugins: BTreeMap<String, ChatPluginView>,
+    /// How many there are.
+    pub total: usize,
+}
+
+/// One plugin, as chat applications show it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ChatPluginView {
+    /// Its name.
+    pub name: String,
+    /// The version that serves.
+    pub version: String,
+    /// What it is for.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What it is doing, in capitals.
+    #[schema(example = "ACTIVE")]
+    pub state: String,
+    /// Where it stands among others of its kind.
+    #[schema(example = "NORMAL")]
+    pub priority: String,
+    /// What it says of itself.
+    #[schema(value_type = Option<Object>)]
+    pub health: Option<Value>,
+    /// Whether calls are let through.
+    pub circuit_breaker: Breaker,
+    /// The hooks that it has.
+    pub hooks: Vec<String>,
+}
+
+/// Figures about one plugin, and about each method that the chat has called.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ChatPluginMetrics {
+    /// Those of all its calls.
+    #[serde(flatten)]
+    pub all: PluginMetrics,
+    /// Those of its hooks and of its place in the chat.
+    pub hooks: BTreeMap<String, PluginMetrics>,
 }

@@ -29,7 +29,8 @@ pub use chat::{
 };
 pub use config::{ConfigView, PendingConfig, SecretState};
 pub use exchanges::{
-    ChatMessageAnswer, ChatMessageRequest, ExchangeList, ExchangeView, PartCounts, PartView, SkippedView, StepView,
+    ChatMessageAnswer, ChatMessageRequest, ChatPluginMetrics, ChatPluginView, ChatPlugins, ExchangeList, ExchangeView,
+    PartCounts, PartView, SkippedView, StepView,
 };
 pub use figures::{FailureCount, PluginHealthView, PluginMetrics, SandboxPlan, SandboxView, Stats};
 pub use grants::GrantView;

@@ -4,6 +4,7 @@
 pub(super) mod chat;
 pub(super) mod errors;
 pub(super) mod intake;
+pub(super) mod listed;
 pub(super) mod openai;
 
 use std::sync::Arc;

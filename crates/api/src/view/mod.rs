@@ -17,7 +17,9 @@ use plugbay_wire as wire;
 pub(super) use chat::{conversation, message, posted};
 pub(super) use config::config;
 pub(super) use permissions::{decided, permissions_of};
-pub(super) use running::{call, execution, health, limits, metrics, sandbox, state_event, stats, word};
+pub(super) use running::{
+    breaker, call, execution, figures, health, limits, metrics, sandbox, state_event, stats, word,
+};
 pub(super) use scans::scan;
 pub(super) use tools::tool;
 

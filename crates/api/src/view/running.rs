@@ -1,7 +1,7 @@
 //! Running plugins, as they are shown.
 
 use plugbay_domain::Isolation;
-use plugbay_fleet::{BreakerView, CallRecord, Execution, LastFailure, StateEvent};
+use plugbay_fleet::{BreakerView, CallRecord, Execution, LastFailure, Metrics, StateEvent};
 use plugbay_operations::{HealthView, LimitsView, MetricsView, SandboxSpec, SandboxView, StatsView};
 use plugbay_wire as wire;
 use serde_json::{Map, Value, json};
@@ -105,7 +105,16 @@ pub(crate) fn stats(view: &StatsView) -> wire::Stats {
 }
 
 pub(crate) fn metrics(view: &MetricsView) -> wire::PluginMetrics {
-    let metrics = &view.metrics;
+    wire::PluginMetrics {
+        in_flight: view.in_flight as u64,
+        queued: view.queued as u64,
+        late_answers: view.late_answers,
+        ..figures(&view.metrics)
+    }
+}
+
+/// Figures about calls that have ended.
+pub(crate) fn figures(metrics: &Metrics) -> wire::PluginMetrics {
     let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1_000.0;
     #[expect(clippy::cast_precision_loss, reason = "a rate and a mean of counted calls")]
     let share = |part: f64| (metrics.invocations > 0).then(|| part / metrics.invocations as f64);
@@ -119,10 +128,8 @@ pub(crate) fn metrics(view: &MetricsView) -> wire::PluginMetrics {
         avg_execution_time_ms: share(ms(metrics.total)),
         min_execution_time_ms: share(0.0).map(|_| ms(metrics.min)),
         max_execution_time_ms: share(0.0).map(|_| ms(metrics.max)),
-        in_flight: view.in_flight as u64,
-        queued: view.queued as u64,
-        late_answers: view.late_answers,
         last_execution: metrics.last.map(|at| at.to_string()),
+        ..wire::PluginMetrics::default()
     }
 }
 

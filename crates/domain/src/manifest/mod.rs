@@ -36,7 +36,7 @@ pub use text::PythonRequirement;
 pub use text::operator_name;
 pub use tool::{
     Annotations, MAX_TOOL_MISTAKES, NameTaken, Tool, ToolNames, ToolPattern, ToolPatternError, ToolSchema, Tools,
-    is_for_callers, is_of_chat, mcp_name, model_name,
+    chat_method, is_for_callers, is_of_chat, mcp_name, model_name,
 };
 pub use vendor::{VendorLock, VendoredPackage};
 

@@ -36,8 +36,14 @@ pub fn is_for_callers(method: &str) -> bool {
 
 /// Tells whether a method is one that the chat calls: a hook, or of a plugin's place in the chat.
 pub fn is_of_chat(method: &str) -> bool {
-    HookName::ALL.iter().any(|hook| hook.as_str() == method)
-        || ChatKind::ALL.iter().any(|kind| kind.methods().contains(&method))
+    chat_method(method).is_some()
+}
+
+/// The method of the chat that has this name.
+pub fn chat_method(method: &str) -> Option<&'static str> {
+    let hooks = HookName::ALL.iter().map(|hook| hook.as_str());
+    let of_kinds = ChatKind::ALL.iter().flat_map(|kind| kind.methods()).copied();
+    hooks.chain(of_kinds).find(|known| *known == method)
 }
 
 /// One tool.
