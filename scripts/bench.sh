@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Measures plugbay on this machine and shows the numbers beside their goals.
 #
-#   scripts/bench.sh install|call|host|update|overload [--judge] [--record]
+#   scripts/bench.sh install|call|chat|host|update|overload [--judge] [--record]
 #
 #   install   large archives, the memory they take, the start of the service
 #   call      calls, starts and memory of running plugins beside their floors, and a column per engine; needs Docker
+#   chat      a real model server by way of plugbay and plugins, beside the same asked directly; needs Docker
 #   host      what plugins ask of the service, and downloads on their way out; needs Docker
 #   update    a plugin that is updated twenty times while it is called all the time; needs Docker
 #   overload  a plugin that gets ten times what it can take, and another one beside it; needs Docker
@@ -20,10 +21,10 @@ cd "$(dirname "$0")/.."
 
 what=${1:-}
 case $what in
-install | call | host | update | overload) shift ;;
--h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
+install | call | chat | host | update | overload) shift ;;
+-h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 0 ;;
 *)
-    echo "usage: scripts/bench.sh install|call|host|update|overload [--judge] [--record]" >&2
+    echo "usage: scripts/bench.sh install|call|chat|host|update|overload [--judge] [--record]" >&2
     exit 2
     ;;
 esac

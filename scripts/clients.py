@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Lets official clients talk to a real model server by way of plugbay.
 
-The server is llama.cpp's, with a model of random weights that is made here: real tokens, tools and schemas in no time. It
-and the clients come from the Python package index, in the versions of tests/parts/requirements.txt. Needs an engine. Uses
-target/debug/plugbay or target/release/plugbay, whichever is newer; PLUGBAY_BIN names another.
+The server is llama.cpp's, with a model of random weights that is made here: real tokens, tools and schemas in no time.
+It and the clients come from the Python package index, in the versions of tests/parts/requirements.txt. Needs an engine.
+Uses target/debug/plugbay or target/release/plugbay, whichever is newer; PLUGBAY_BIN names another.
 """
 
 from __future__ import annotations
@@ -70,46 +70,60 @@ class Llama:
                         return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
-        raise ServiceError(f"the model server does not answer; its log:\n{self.log.read_text(errors='replace')[-4000:]}")
+        log = self.log.read_text(errors="replace")[-4000:]
+        raise ServiceError(f"the model server does not answer; its log:\n{log}")
 
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
 
 
-def backend(binary: Path, service: Service, folder: Path, llama: Llama) -> None:
-    """Runs the plugin that asks the model server. A model of random weights calls tools, and comes to
-    an end, only if it is made to."""
-    force = {"tool_choice": "required", "logit_bias": {llama.tool_token: 50, "2": 100, QUOTE: 6}}
-    config = {"key": "any-key-will-do", "with_tools": force, "of_model": {"tiny-brief": {"logit_bias": {"2": 5}, "seed": 3}}}
+def prepare(folder: Path, llama: Llama) -> Path:
+    """The plugin that asks the model server."""
     copy = folder / "relaying"
     shutil.copytree(BACKEND, copy)
     for name in ("plugin.yaml", "main.py"):
         file = copy / name
-        file.write_text(file.read_text().replace("PORT", str(llama.port)).replace('models: ["*"]', "models: [tiny, tiny-brief]"))
-    run_client(binary, "pack", copy, "--output", folder / "relaying.tar.gz")
-    key = folder / "author"
-    run_client(binary, "keygen", "--no-password", "--output", key)
-    run_client(binary, "sign", folder / "relaying.tar.gz", "--key", f"{key}.key")
-    public = Path(f"{key}.pub").read_text().strip().splitlines()[-1]
-    service.expect(201, service.request("POST", "/api/keys", {"public_key": public, "label": "tests", "names": ["relaying"]}))
-    service.expect(201, service.upload("/api/plugins/install", folder / "relaying.tar.gz"))
-    at = "/api/plugins/relaying"
+        text = file.read_text().replace("PORT", str(llama.port))
+        file.write_text(text.replace('models: ["*"]', "models: [tiny, tiny-brief]"))
+    return copy
+
+
+def let_in(service: Service, llama: Llama) -> None:
+    """Lets it run. A model of random weights calls tools, and comes to an end, only if it is made to."""
+    force = {"tool_choice": "required", "logit_bias": {llama.tool_token: 50, "2": 100, QUOTE: 6}}
+    of_model = {"tiny-brief": {"logit_bias": {"2": 5}, "seed": 3}}
+    config = {"key": "any-key-will-do", "with_tools": force, "of_model": of_model}
+    at, grants = "/api/plugins/relaying", {"grant": ["chat_access", "network_access"]}
     service.expect(200, service.request("PUT", f"{at}/config", config, {"If-Match": "*"}))
-    grants = {"grant": ["chat_access", "network_access"]}
     service.expect(200, service.request("POST", f"{at}/permissions/approve", grants))
     service.expect(200, service.request("POST", f"{at}/enable"))
 
 
+def backend(binary: Path, service: Service, folder: Path, llama: Llama) -> None:
+    """Installs it, signed by an author of its own, and lets it run."""
+    archive, key = folder / "relaying.tar.gz", folder / "author"
+    run_client(binary, "pack", prepare(folder, llama), "--output", archive)
+    run_client(binary, "keygen", "--no-password", "--output", key)
+    run_client(binary, "sign", archive, "--key", f"{key}.key")
+    public = Path(f"{key}.pub").read_text().strip().splitlines()[-1]
+    trusted = {"public_key": public, "label": "tests", "names": ["relaying"]}
+    service.expect(201, service.request("POST", "/api/keys", trusted))
+    service.expect(201, service.upload("/api/plugins/install", archive))
+    let_in(service, llama)
+
+
 def comply(python: Path, service: Service, key: str, folder: Path) -> None:
-    """Compares answers with OpenAI's own schemas. The model sees no pictures, and what it says by chance is not looked at."""
+    """Compares answers with OpenAI's own schemas. The model sees no pictures."""
     base = f"http://127.0.0.1:{service.port}/v1"
-    line = [python.with_name("llm-comply"), "--format", "openai-chat", "-u", base, "-k", key, "-m", "tiny-brief", "--json"]
-    done = subprocess.run(list(map(str, line)), cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    line = [str(python.with_name("llm-comply")), "--format", "openai-chat", "--json", "-u", base]
+    line += ["-k", key, "-m", "tiny-brief"]
+    done = subprocess.run(line, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     try:
         results = json.loads(done.stdout)["results"]
     except (ValueError, KeyError):
-        raise ContractError(f"llm-comply ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}") from None
+        said = f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        raise ContractError(f"llm-comply ended with {done.returncode}: {said}") from None
     passed = [result for result in results if result["status"] == "passed"]
     failed = [f"{result['id']}: {result}" for result in results if result["status"] != "passed"]
     if len(passed) < COMPLIANT:
@@ -127,9 +141,8 @@ def main() -> int:
             llama = Llama(python, folder)
             try:
                 service = Service(binary, folder)
-                service.config.write_text(
-                    f'egress: {{ allow_private: ["host.plugbay.internal:{llama.port}"] }}\nserver: {{ requests_per_second: 0 }}\n'
-                )
+                allowed = f'"host.plugbay.internal:{llama.port}"'
+                service.config.write_text(f"egress: {{ allow_private: [{allowed}] }}\n")
                 service.start()
                 try:
                     llama.until_ready()

@@ -14,6 +14,7 @@ use flate2::read::GzDecoder;
 use plugbay::analyze::{fuzz_code, fuzz_scan};
 use plugbay::domain::{fuzz_config, fuzz_manifest};
 use plugbay::package::fuzzing::{fuzz_signature, fuzz_targz, fuzz_zip};
+use plugbay_dialects::fuzz_decode;
 
 /// One reader and how its inputs are opened up before they are changed. Its corpus is `fuzz/corpus/<name>`.
 struct Target {
@@ -31,6 +32,7 @@ const TARGETS: &[Target] = &[
     Target { name: "config", run: fuzz_config, open: |_| None },
     Target { name: "code", run: fuzz_code, open: |_| None },
     Target { name: "scan", run: fuzz_scan, open: |_| None },
+    Target { name: "decode", run: fuzz_decode, open: |_| None },
 ];
 
 /// Longest mutant. What is longer takes time and finds nothing more.

@@ -49,7 +49,8 @@ def whole_and_streamed():
     chunks = list(ask(stream=True))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == text
     assert chunks[0].choices[0].delta.role == "assistant" and all(chunk.usage is None for chunk in chunks)
-    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices[0].finish_reason] == [answer.choices[0].finish_reason]
+    ends = [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices[0].finish_reason]
+    assert ends == [answer.choices[0].finish_reason]
     chunks = list(ask(stream=True, stream_options={"include_usage": True}))
     assert chunks[-1].choices == [] and chunks[-1].usage.completion_tokens == answer.usage.completion_tokens
     assert len({chunk.id for chunk in chunks}) == 1
@@ -88,8 +89,9 @@ def tools():
 
 def structured():
     """An answer that fits a schema."""
-    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
-    answer = ask(response_format={"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}, max_tokens=60)
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    wanted = {"name": "s", "schema": {**schema, "additionalProperties": False}}
+    answer = ask(response_format={"type": "json_schema", "json_schema": wanted}, max_tokens=60)
     assert isinstance(json.loads(answer.choices[0].message.content)["n"], int), answer
 
 

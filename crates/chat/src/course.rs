@@ -120,12 +120,13 @@ impl Course {
         if let Some(conversation) = conversation {
             metadata.insert("conversation".to_owned(), json!(conversation));
         }
+        let most = state.service.config().chat.request_bytes;
         let budget = Budget::new(state.service.config().chat.budget.before);
         Self {
             at: state.service.now(),
             began: Instant::now(),
             messages: messages.collect(),
-            parts: Parts::default(),
+            parts: Parts::up_to(most),
             steps: Vec::new(),
             backend: None,
             attempts: 0,

@@ -199,3 +199,85 @@ fn of_hook(participant: &Participant, hook: &Hook) -> Option<Member> {
         off: participant.off,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use plugbay_domain::Word as _;
+
+    use super::*;
+
+    fn participant(name: &str, more: &str) -> Participant {
+        let text = format!("name: {name}\nversion: 1.0.0\nmain: main.py\npermissions: [chat_access]\n{more}");
+        let manifest = Manifest::parse(text.as_bytes()).unwrap();
+        let name = manifest.name.clone();
+        Participant { id: PluginId::generate(), name, manifest: Arc::new(manifest), off: None }
+    }
+
+    fn names(plan: &Plan, stage: Stage) -> Vec<&str> {
+        plan.at(stage).iter().map(|member| member.plugin.as_str()).collect()
+    }
+
+    #[test]
+    fn members_stand_by_priority_then_by_name_and_on_the_way_back_the_other_way_round() {
+        let participants: Vec<Participant> = Priority::ALL
+            .iter()
+            .rev()
+            .flat_map(|priority| {
+                ["b", "a"].map(|letter| {
+                    let name = format!("{letter}-{}", priority.as_str().to_ascii_lowercase());
+                    participant(&name, &format!("chat: {{ kind: middleware, priority: {priority} }}\n"))
+                })
+            })
+            .collect();
+        let plan = Plan::of(&participants);
+        let forth = [
+            "a-critical",
+            "b-critical",
+            "a-high",
+            "b-high",
+            "a-normal",
+            "b-normal",
+            "a-low",
+            "b-low",
+            "a-monitoring",
+            "b-monitoring",
+        ];
+        assert_eq!(names(&plan, Stage::ProcessRequest), forth);
+        assert_eq!(names(&plan, Stage::ProcessResponse), forth.into_iter().rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn every_hook_of_an_exchange_has_its_stage_at_every_priority() {
+        let of_exchange: Vec<HookName> =
+            HookName::ALL.iter().copied().filter(|hook| Stage::of_hook(*hook).is_some()).collect();
+        let participants: Vec<Participant> = Priority::ALL
+            .iter()
+            .map(|priority| {
+                let entry = |hook: &HookName| format!("{{ name: {hook}, priority: {priority} }}");
+                let hooks: Vec<String> = of_exchange.iter().map(entry).collect();
+                let name = priority.as_str().to_ascii_lowercase();
+                participant(&name, &format!("hooks: [{}]\n", hooks.join(", ")))
+            })
+            .collect();
+        let plan = Plan::of(&participants);
+        for hook in of_exchange {
+            let stage = Stage::of_hook(hook).unwrap();
+            assert_eq!(names(&plan, stage), ["critical", "high", "normal", "low", "monitoring"], "{hook}");
+            assert!(plan.at(stage).iter().all(|member| member.method == hook.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_processor_stands_where_it_is_of_and_guards_see_all_kinds_but_those_they_leave_out() {
+        let both = "chat: { kind: message_processor, of: [request, response], effect: decide, not: [tool] }\n";
+        let plan =
+            Plan::of(&[participant("guard", both), participant("filter", "chat: { kind: message_processor }\n")]);
+        assert_eq!(names(&plan, Stage::Request), ["filter", "guard"]);
+        assert_eq!(names(&plan, Stage::Response), ["guard"]);
+        let [filter, guard] = plan.at(Stage::Request) else { panic!("two") };
+        assert!(guard.is_guard() && !guard.is_shown(ContentKind::Tool) && guard.is_shown(ContentKind::Reasoning));
+        assert!(
+            !filter.is_guard() && !filter.is_shown(ContentKind::Reasoning) && filter.is_shown(ContentKind::Content)
+        );
+    }
+}

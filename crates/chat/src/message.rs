@@ -13,16 +13,25 @@ const PART: &str = "$part";
 
 /// Data that plugins get no copy of, by their numbers.
 #[derive(Debug, Default)]
-pub(crate) struct Parts(Vec<String>);
+pub(crate) struct Parts {
+    data: Vec<String>,
+    /// Bytes that one answer may put back: a plugin can name the same part a thousand times.
+    most: usize,
+}
 
 impl Parts {
+    /// With the bytes that one answer may put back.
+    pub(crate) fn up_to(most: usize) -> Self {
+        Self { data: Vec::new(), most }
+    }
+
     /// The part as it travels.
     fn lay_off(&mut self, part: &Value) -> Value {
         match part {
             Value::String(text) if text.len() > MAX_PART_BYTES => {
-                let number = self.0.iter().position(|known| known == text).unwrap_or_else(|| {
-                    self.0.push(text.clone());
-                    self.0.len() - 1
+                let number = self.data.iter().position(|known| known == text).unwrap_or_else(|| {
+                    self.data.push(text.clone());
+                    self.data.len() - 1
                 });
                 json!({ PART: format!("p{number}"), "media_type": media_type(text), "bytes": text.len() })
             }
@@ -37,15 +46,22 @@ impl Parts {
 
     /// The same with the data in their places again.
     pub(crate) fn restore(&self, value: Value) -> Result<Value, String> {
+        self.restore_within(value, &mut self.most.clone())
+    }
+
+    fn restore_within(&self, value: Value, left: &mut usize) -> Result<Value, String> {
         match value {
-            Value::Array(items) => items.into_iter().map(|item| self.restore(item)).collect(),
+            Value::Array(items) => items.into_iter().map(|item| self.restore_within(item, left)).collect(),
             Value::Object(members) => {
                 if let Some(name) = members.get(PART) {
                     let number = name.as_str().and_then(|name| name.strip_prefix('p')?.parse::<usize>().ok());
-                    let data = number.and_then(|number| self.0.get(number));
-                    return data.cloned().map(Value::String).ok_or_else(|| format!("there is no part {name}"));
+                    let data = number.and_then(|number| self.data.get(number));
+                    let data = data.ok_or_else(|| format!("there is no part {name}"))?;
+                    let too_much = || format!("the parts that it names have more than {} bytes together", self.most);
+                    *left = left.checked_sub(data.len()).ok_or_else(too_much)?;
+                    return Ok(Value::String(data.clone()));
                 }
-                let members = members.into_iter().map(|(name, value)| Ok((name, self.restore(value)?)));
+                let members = members.into_iter().map(|(name, value)| Ok((name, self.restore_within(value, left)?)));
                 Ok(Value::Object(members.collect::<Result<Map<_, _>, String>>()?))
             }
             other => Ok(other),
@@ -237,4 +253,60 @@ pub(crate) fn context(request: &ChatRequest, messages: &[Value], metadata: &Map<
         "max_tokens": request.max_tokens, "stream": request.stream, "tools": tools, "user": request.user,
         "conversation": metadata.get("conversation"), "parameters": request.parameters, "metadata": metadata,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(bytes: usize) -> Value {
+        json!({ "type": "image_url", "image_url": { "url": format!("data:image/png;base64,{}", "A".repeat(bytes)) } })
+    }
+
+    fn kept(content: Content) -> Kept {
+        let (role, extra) = (Role::User, Map::new());
+        let message = ChatMessage { role, content, name: None, tool_calls: Vec::new(), tool_call_id: None, extra };
+        Kept { id: "m0".to_owned(), message, metadata: Map::new(), is_past: false }
+    }
+
+    #[test]
+    fn large_data_stays_outside_and_comes_back() {
+        let (mut parts, text) = (Parts::up_to(1 << 20), json!({ "type": "text", "text": "what is it" }));
+        let mut message = kept(Content::Parts(vec![text.clone(), picture(MAX_PART_BYTES), picture(10)]));
+        let before = message.message.clone();
+        let shown = message.shown("t", &mut parts);
+        let laid_off = &shown["content"][1]["image_url"]["url"];
+        assert_eq!((&laid_off["$part"], &laid_off["media_type"]), (&json!("p0"), &json!("image/png")));
+        assert_eq!(shown["content"][2], picture(10));
+        let said = said::read(shown.clone(), &shown, plugbay_domain::Effect::Transform).unwrap();
+        assert_eq!((message.put(said, &parts), &message.message), (Ok(false), &before));
+        let mut turned = shown.clone();
+        turned["content"][0]["text"] = json!("what is that");
+        let said = said::read(turned, &shown, plugbay_domain::Effect::Transform).unwrap();
+        assert_eq!(message.put(said, &parts), Ok(true));
+        let Content::Parts(after) = &message.message.content else { panic!("parts") };
+        assert_eq!(after[1], picture(MAX_PART_BYTES));
+    }
+
+    #[test]
+    fn a_part_cannot_be_named_a_thousand_times_nor_one_that_is_not_there() {
+        let mut parts = Parts::up_to(1 << 20);
+        let message = kept(Content::Parts(vec![picture(MAX_PART_BYTES)]));
+        let url = message.shown("t", &mut parts)["content"][0]["image_url"]["url"].take();
+        assert!(parts.restore(json!([url, url])).is_ok());
+        assert!(parts.restore(vec![url; 1_000].into()).unwrap_err().contains("more than 1048576 bytes"));
+        for name in [json!("p1"), json!("p-1"), json!("x"), json!(0)] {
+            assert!(parts.restore(json!({ PART: name })).unwrap_err().contains("no part"));
+        }
+    }
+
+    #[test]
+    fn texts_of_several_parts_are_masked_as_one() {
+        let text = |text: &str| json!({ "type": "text", "text": text });
+        let mut message = kept(Content::Parts(vec![text("ab"), picture(3), text("cd")]));
+        let spans = json!({ "action": "mask", "spans": [{ "start": 1, "end": 3, "replacement": "#" }] });
+        let said = said::read(spans, &json!({}), plugbay_domain::Effect::Decide).unwrap();
+        assert_eq!(message.put(said, &Parts::default()), Ok(true));
+        assert_eq!(message.message.content, Content::Parts(vec![text("a#"), picture(3), text("d")]));
+    }
 }

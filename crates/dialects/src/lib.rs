@@ -7,6 +7,7 @@
 mod answer;
 mod collect;
 mod event;
+mod fuzz;
 pub mod openai;
 mod request;
 mod sse;
@@ -15,5 +16,7 @@ mod upstream;
 pub use answer::{Answer, Choice};
 pub use collect::{Collector, TooLong};
 pub use event::{Event, FailureClass, Finish, Kind, UpstreamFailure, Usage};
+#[doc(hidden)]
+pub use fuzz::fuzz_decode;
 pub use request::{ChatMessage, ChatRequest, Content, Role, ToolCall};
 pub use upstream::{DecodeError, Decoder, Format, Shape, failure_of, prepare};
