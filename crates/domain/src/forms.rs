@@ -6,7 +6,7 @@ use std::ops::Range;
 use zeroize::Zeroizing;
 
 /// What stands in the place of a found text.
-const MASK: &[u8] = b"[redacted]";
+pub(super) const MASK: &[u8] = b"[redacted]";
 
 /// Bits that tell whether a form may begin with some bytes.
 const FIRST_BITS: u32 = 12;
@@ -20,6 +20,8 @@ pub(super) struct Forms {
     by_beginning: HashMap<u64, Vec<usize>>,
     /// For the first bytes of every form: one may begin so. Most places of a text are passed by this alone.
     begins: Vec<bool>,
+    /// By its first byte: a form may begin so.
+    first: Vec<bool>,
 }
 
 impl Forms {
@@ -33,11 +35,13 @@ impl Forms {
         forms.sort_unstable_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         forms.dedup();
         let (mut by_beginning, mut begins) = (HashMap::<u64, Vec<usize>>::new(), vec![false; 1 << FIRST_BITS]);
+        let mut first = vec![false; 256];
         for (at, form) in forms.iter().enumerate() {
+            first[usize::from(form[0])] = true;
             by_beginning.entry(first_bytes(form)).or_default().push(at);
             begins[place(first_bytes(form))] = true;
         }
-        Self { all: forms, by_beginning, begins }
+        Self { all: forms, by_beginning, begins, first }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -62,13 +66,19 @@ impl Forms {
     /// The same for what these find in one piece, and for what others find that was cut into lines anywhere, as base64 is.
     /// That is one more pass over bytes that have line breaks, none over others.
     pub(super) fn mask_with(&self, in_lines: &Self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let found = self.find_with(in_lines, bytes);
+        (!found.is_empty()).then(|| hide(bytes, &found))
+    }
+
+    /// Where those are, in the order of their beginnings.
+    pub(super) fn find_with(&self, in_lines: &Self, bytes: &[u8]) -> Vec<Range<usize>> {
         let mut found = self.find(bytes);
         let more = in_lines.find_in_lines(bytes);
         if !more.is_empty() {
             found.extend(more);
             found.sort_unstable_by_key(|range| range.start);
         }
-        (!found.is_empty()).then(|| hide(bytes, &found))
+        found
     }
 
     fn find_in_lines(&self, bytes: &[u8]) -> Vec<Range<usize>> {
@@ -103,14 +113,25 @@ impl Forms {
         all
     }
 
-    /// How many bytes at the end may be the beginning of a form that goes on.
-    pub(super) fn begins_in(&self, bytes: &[u8]) -> usize {
+    /// Where the end of these bytes begins that may be the beginning of a form that goes on.
+    pub(super) fn begin_at(&self, bytes: &[u8]) -> usize {
         let from = bytes.len().saturating_sub(self.longest().saturating_sub(1));
         let may_go_on = |at: &usize| {
             let rest = &bytes[*at..];
-            self.all.iter().any(|form| form.len() > rest.len() && form[0] == rest[0] && form.starts_with(rest))
+            self.first[usize::from(rest[0])]
+                && self.all.iter().any(|form| form.len() > rest.len() && form.starts_with(rest))
         };
-        (from..bytes.len()).find(may_go_on).map_or(0, |at| bytes.len() - at)
+        if self.all.is_empty() { bytes.len() } else { (from..bytes.len()).find(may_go_on).unwrap_or(bytes.len()) }
+    }
+
+    /// The same for forms that may be cut into lines, one break after each byte at most: more is no text of a program's.
+    pub(super) fn begin_in_lines_at(&self, bytes: &[u8]) -> usize {
+        let from = bytes.len().saturating_sub(self.longest().saturating_mul(3));
+        // A `\\` at the end may be the half of a line break.
+        let end = bytes.len() - usize::from(bytes.ends_with(b"\\"));
+        let (tail, places) = (&bytes[from.min(end)..end], within_lines(&bytes[from.min(end)..end]).collect::<Vec<_>>());
+        let joined: Vec<u8> = places.iter().map(|at| tail[*at]).collect();
+        places.get(self.begin_at(&joined)).map_or(bytes.len(), |at| from + at)
     }
 
     /// The length of the longest form that these bytes begin with.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 use data_encoding::{BASE64, BASE64URL};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -60,9 +61,14 @@ impl Reflected {
         self.forms.is_empty()
     }
 
-    /// How many bytes at the end of a text may be the beginning of something that is looked for.
-    pub(super) fn begins_in(&self, text: &str) -> usize {
-        self.forms.begins_in(text.as_bytes())
+    /// Where the end of these bytes begins that may be the beginning of something that is looked for.
+    pub(super) fn begin_at(&self, bytes: &[u8]) -> usize {
+        self.forms.begin_at(bytes).min(self.in_lines.begin_in_lines_at(bytes))
+    }
+
+    /// Where secrets are, in the order of their beginnings.
+    pub(super) fn find(&self, bytes: &[u8]) -> Vec<Range<usize>> {
+        self.forms.find_with(&self.in_lines, bytes)
     }
 
     /// The same bytes without the secrets.
