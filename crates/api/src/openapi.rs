@@ -1,9 +1,10 @@
 //! The OpenAPI document, generated from the handlers and committed as `openapi/plugbay.json`.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use plugbay_domain::Code;
-use plugbay_wire::{FieldProblem, ProblemBody, ProgressEvent, StatusFilter, ToolForm};
+use plugbay_wire::{FieldProblem, OpenAiError, ProblemBody, ProgressEvent, StatusFilter, ToolForm};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder, Schema, Type,
@@ -43,7 +44,7 @@ use super::{
         tokens::list, tokens::create, tokens::revoke, tools::list,
         audit::list, audit::verify,
     ),
-    components(schemas(ProblemBody, FieldProblem, ProgressEvent, StatusFilter, ToolForm)),
+    components(schemas(ProblemBody, FieldProblem, OpenAiError, ProgressEvent, StatusFilter, ToolForm)),
     tags(
         (name = "plugins", description = "Install, look up, update, uninstall"),
         (name = "running", description = "Enable, call, watch, disable"),
@@ -119,10 +120,24 @@ problems! {
     UploadProblems: 400 401 403 404 408 409 413 415 421 422 429 500 502 503 504 507;
 }
 
+/// The same in the form that clients of OpenAI's read.
+#[derive(Debug)]
+pub(super) struct AsOpenAi<T>(PhantomData<T>);
+
+impl<T: IntoResponses> IntoResponses for AsOpenAi<T> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let status = |status: String| status.parse().unwrap_or_default();
+        T::responses().into_keys().map(|key| refusal(status(key), "application/json", "OpenAiError")).collect()
+    }
+}
+
 fn problem(status: u16) -> (String, RefOr<Response>) {
-    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemBody"))).build();
-    let response =
-        ResponseBuilder::new().description(meaning(status)).content("application/problem+json", body).build();
+    refusal(status, "application/problem+json", "ProblemBody")
+}
+
+fn refusal(status: u16, media_type: &str, schema: &str) -> (String, RefOr<Response>) {
+    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+    let response = ResponseBuilder::new().description(meaning(status)).content(media_type, body).build();
     (status.to_string(), RefOr::T(response))
 }
 

@@ -194,3 +194,26 @@ pub struct ChatPluginMetrics {
     /// Those of its hooks and of its place in the chat.
     pub hooks: BTreeMap<String, PluginMetrics>,
 }
+
+/// A refusal in the form that clients of OpenAI's read.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OpenAiError {
+    /// What is wrong.
+    pub error: OpenAiErrorBody,
+}
+
+/// What is wrong, in OpenAI's words where it has one.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct OpenAiErrorBody {
+    /// For people.
+    pub message: String,
+    /// The class of the error.
+    #[serde(rename = "type")]
+    #[schema(example = "invalid_request_error")]
+    pub kind: String,
+    /// The member of the request that is wrong.
+    pub param: Option<String>,
+    /// A stable word.
+    #[schema(example = "model_not_found")]
+    pub code: Option<String>,
+}

@@ -30,7 +30,7 @@ pub use chat::{
 pub use config::{ConfigView, PendingConfig, SecretState};
 pub use exchanges::{
     ChatMessageAnswer, ChatMessageRequest, ChatPluginMetrics, ChatPluginView, ChatPlugins, ExchangeList, ExchangeView,
-    PartCounts, PartView, SkippedView, StepView,
+    OpenAiError, OpenAiErrorBody, PartCounts, PartView, SkippedView, StepView,
 };
 pub use figures::{FailureCount, PluginHealthView, PluginMetrics, SandboxPlan, SandboxView, Stats};
 pub use grants::GrantView;

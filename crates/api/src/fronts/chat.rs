@@ -17,7 +17,7 @@ use utoipa::IntoParams;
 
 use super::{Asked, Begun, NoAnswer, PING, add_head, begin, body_of, gone, problem_of, refuse};
 use crate::openapi::{LookProblems, RunProblems};
-use crate::paging::query;
+use crate::paging::{invalid, query};
 use crate::permit::{Chat, NoBody, Permit, Read};
 use crate::problem::Problem;
 use crate::stream::{KEEP_ALIVE, event, response};
@@ -259,7 +259,7 @@ pub(crate) async fn exchanges(
     let ExchangeQuery { plugin, outcome, limit } = query::<ExchangeQuery>(&http)?;
     let limit = limit.unwrap_or(100);
     if !(1..=MAX_LISTED).contains(&limit) {
-        return Err(Problem::fields(vec![FieldError::at("limit", format!("expected 1 to {MAX_LISTED}"))]));
+        return Err(invalid("limit", format!("expected 1 to {MAX_LISTED}")));
     }
     let wanted = |record: &Record| {
         may_see(&permit.0, record)

@@ -11,7 +11,7 @@ use plugbay_domain::{Code, FieldError, escape};
 
 use super::{Asked, Begun, NoAnswer, PING, add_head, begin, body_of, errors, gone, refuse};
 use crate::App;
-use crate::openapi::{LookProblems, RunProblems};
+use crate::openapi::{AsOpenAi, LookProblems, RunProblems};
 use crate::permit::{Chat, NoBody, Permit};
 use crate::problem::Problem;
 use crate::stream::KEEP_ALIVE;
@@ -35,7 +35,7 @@ impl From<FrontError> for Problem {
 /// Asks a model, by way of all plugins of the chat. Request and answer are OpenAI's.
 #[utoipa::path(post, path = "/v1/chat/completions", operation_id = "createChatCompletion", tag = "models", request_body = Value,
     responses((status = 200, content((Value = "application/json"), (Value = "text/event-stream")),
-        description = "The answer; with `stream: true` as OpenAI's chunks. Errors have OpenAI's form"), RunProblems))]
+        description = "The answer; with `stream: true` as OpenAI's chunks. Errors have OpenAI's form"), AsOpenAi<RunProblems>))]
 pub(crate) async fn complete(
     permit: Permit<Chat>,
     app: Data<App>,
@@ -147,7 +147,7 @@ fn frames(begun: Begun, stream: Stream) -> impl futures_util::Stream<Item = Byte
 
 /// Lists the models that can be asked for.
 #[utoipa::path(get, path = "/v1/models", operation_id = "listModels", tag = "models",
-    responses((status = 200, description = "The models, in OpenAI's form", body = Value), LookProblems))]
+    responses((status = 200, description = "The models, in OpenAI's form", body = Value), AsOpenAi<LookProblems>))]
 pub(crate) async fn models(permit: Permit<Chat>, _body: NoBody, app: Data<App>) -> Result<HttpResponse, Problem> {
     let models = app.chat.models(&permit.0).await.map_err(Problem::from)?;
     let created = app.service.started_at().unix_seconds();
@@ -158,7 +158,7 @@ pub(crate) async fn models(permit: Permit<Chat>, _body: NoBody, app: Data<App>) 
 /// Shows one model.
 #[utoipa::path(get, path = "/v1/models/{id}", operation_id = "showModel", tag = "models",
     params(("id" = String, Path, description = "The model's name, which may hold slashes and colons")),
-    responses((status = 200, description = "The model, in OpenAI's form", body = Value), LookProblems))]
+    responses((status = 200, description = "The model, in OpenAI's form", body = Value), AsOpenAi<LookProblems>))]
 pub(crate) async fn model(
     permit: Permit<Chat>,
     _body: NoBody,
