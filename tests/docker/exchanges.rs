@@ -10,9 +10,9 @@ use super::served::Served;
 use super::support::app::{Answer, send, until};
 
 /// A plugin that takes part: its name, its mood, and its `chat` section.
-type Part<'a> = (&'a str, &'a str, &'a str);
+pub(super) type Part<'a> = (&'a str, &'a str, &'a str);
 
-const PARROT: Part<'_> = ("parrot-backend", "plain", "{ kind: backend_provider }");
+pub(super) const PARROT: Part<'_> = ("parrot-backend", "plain", "{ kind: backend_provider }");
 
 impl Served {
     /// Runs a plugin that takes part in exchanges.
@@ -30,26 +30,26 @@ impl Served {
         self.enable(name).await.expect(200);
     }
 
-    async fn chat(&self, text: &str) -> Answer {
+    pub(super) async fn chat(&self, text: &str) -> Answer {
         self.post("/chat", &json!({"message": text, "model": "parrot"})).await
     }
 
-    async fn complete(&self, body: &Value) -> Answer {
+    pub(super) async fn complete(&self, body: &Value) -> Answer {
         self.post("/v1/chat/completions", body).await
     }
 
     /// What a member was shown.
-    async fn shown_to(&self, name: &str) -> Value {
+    pub(super) async fn shown_to(&self, name: &str) -> Value {
         self.execute(name, &json!({})).await.expect(200)["result"].take()
     }
 }
 
-fn ask(text: &str) -> Value {
+pub(super) fn ask(text: &str) -> Value {
     json!({"model": "parrot", "messages": [{"role": "user", "content": text}]})
 }
 
 /// The text of OpenAI's chunks, and the last line.
-fn streamed(answer: &Answer) -> (String, Option<&str>) {
+pub(super) fn streamed(answer: &Answer) -> (String, Option<&str>) {
     let frames: Vec<&str> =
         answer.text.split_terminator("\n\n").filter_map(|frame| frame.strip_prefix("data: ")).collect();
     let text = frames.iter().filter_map(|frame| serde_json::from_str::<Value>(frame).ok());

@@ -30,6 +30,7 @@ mod engine_away;
 mod entry_point;
 mod examples;
 mod exchanges;
+mod fed;
 mod fetched;
 mod given_up;
 mod granted;

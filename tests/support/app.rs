@@ -179,7 +179,7 @@ impl TestApp {
         // Whatever a test did, the log tells of everything that the service wrote.
         let verified = plugbay::startup::verify_audit(&setup.data(), None).await;
         assert!(verified.is_ok(), "{verified:?}");
-        setup.start().await
+        Box::pin(setup.start()).await
     }
 
     fn setup_of(&self) -> &Setup {

@@ -106,7 +106,9 @@ fn events(executing: Executing, connection: Option<Arc<Connection>>) -> impl fut
                 () = gone(connection.clone()) => return None,
             };
             let (name, data) = match event {
-                Some(StreamEvent::Chunk { seq, data }) => ("chunk", serde_json::to_string(&ChunkEvent { seq, data })),
+                Some(StreamEvent::Chunk { seq, data, .. }) => {
+                    ("chunk", serde_json::to_string(&ChunkEvent { seq, data }))
+                }
                 Some(StreamEvent::Progress(progress)) => {
                     let (percent, message) = (progress.percent, progress.message);
                     ("progress", serde_json::to_string(&ProgressEvent { percent, message }))

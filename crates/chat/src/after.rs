@@ -4,22 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugbay_dialects::{Answer, ChatMessage, Choice, Content, Finish, Role};
-use plugbay_domain::{ContentKind, Effect, Sees};
+use plugbay_domain::{ContentKind, Effect, PluginId, Sees};
 use serde_json::{Map, Value, json};
 
-use crate::ask::{self, Answered, Trouble};
+use crate::ask::{self, Answered};
 use crate::course::{Course, Stopped};
+use crate::flow;
 use crate::hooks::{self, blocked, groups};
 use crate::member::{Member, Stage};
 use crate::message::{self, Kept};
 use crate::observers;
 use crate::record::{Outcome, Step};
 use crate::said::{self, Said, Span, kind_of};
+use crate::trouble::Trouble;
 
 /// Whether nothing of an answer may be shown before its end.
 pub(crate) fn needs_whole(course: &Course) -> bool {
     let intervenes = |stage: Stage| course.roster.plan.at(stage).iter().any(|member| member.effect != Effect::Observe);
-    intervenes(Stage::Response) || intervenes(Stage::AfterMessage) || intervenes(Stage::StreamChunk) || {
+    let processors = course.roster.plan.at(Stage::Response);
+    let is_streamed = |member: &Arc<Member>| flow::streamed(processors).any(|streamed| Arc::ptr_eq(streamed, member));
+    let waits = processors.iter().any(|member| member.effect != Effect::Observe && !is_streamed(member));
+    waits || intervenes(Stage::AfterMessage) || {
         let middleware = course.roster.plan.at(Stage::ProcessResponse);
         middleware.iter().any(|member| member.sees == Sees::Complete && member.effect != Effect::Observe)
     }
@@ -28,7 +33,7 @@ pub(crate) fn needs_whole(course: &Course) -> bool {
 /// Whether a copy of the answer is needed at its end.
 pub(crate) fn needs_copy(course: &Course) -> bool {
     course.conversation.is_some()
-        || [Stage::Response, Stage::StreamChunk, Stage::AfterMessage, Stage::ProcessResponse, Stage::RequestComplete]
+        || [Stage::Response, Stage::AfterMessage, Stage::ProcessResponse, Stage::RequestComplete]
             .into_iter()
             .any(|stage| !course.roster.plan.at(stage).is_empty())
 }
@@ -90,7 +95,11 @@ impl Piece {
     fn set(self, answer: &mut Answer, text: String) {
         let choice = &mut answer.choices[self.choice];
         match self.kind {
-            ContentKind::Content => choice.text = Some(text),
+            ContentKind::Content => {
+                // It tells of words that are not said any more.
+                choice.logprobs = choice.logprobs.take().filter(|_| choice.text.as_ref() == Some(&text));
+                choice.text = Some(text);
+            }
             ContentKind::Reasoning => choice.reasoning = Some(text),
             ContentKind::Refusal => choice.refusal = Some(text),
             ContentKind::Tool => choice.tool_calls[self.tool].arguments = text,
@@ -123,6 +132,9 @@ impl Piece {
 
 async fn processors(course: &mut Course, answer: &mut Answer) -> Result<(), Stopped> {
     let all = course.members(Stage::Response);
+    // The others have seen it while it came.
+    let streamed: Vec<PluginId> = flow::streamed(&all).map(|member| member.id).collect();
+    let all: Vec<Arc<Member>> = all.into_iter().filter(|member| !streamed.contains(&member.id)).collect();
     for group in groups(&all).flat_map(|group| group.chunk_by(|left, right| left.not == right.not)) {
         let member = &group[0];
         let shown_to: Vec<Piece> = pieces(answer).into_iter().filter(|piece| member.is_shown(piece.kind)).collect();

@@ -6,34 +6,16 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesOrdered;
 use plugbay_dialects::FailureClass;
-use plugbay_domain::{Chain, Code, Effect, ErrorKind, OnFailure, Refusal as _};
-use plugbay_fleet::{CallRequest, FleetError, calls};
+use plugbay_domain::{Chain, Code, Effect, ErrorKind, OnFailure, Origin, Refusal as _};
+use plugbay_fleet::{CallRequest, Execution, FleetError, calls};
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::course::{Course, Stopped};
-use crate::member::{Member, Off};
+use crate::member::Member;
 use crate::record::{Outcome, Step};
-
-/// Why a member did not do what it is there for. All of them are failures under one rule.
-#[derive(Clone, Debug)]
-pub(crate) struct Trouble {
-    /// A problem's code, or a word for what went wrong inside the plugin.
-    pub(crate) code: &'static str,
-    /// What went wrong.
-    pub(crate) text: String,
-}
-
-impl Trouble {
-    pub(crate) fn new(code: &'static str, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
-    }
-
-    /// What the member answered is no answer.
-    pub(crate) fn answer(text: impl Into<String>) -> Self {
-        Self::new("answer-invalid", text)
-    }
-}
+use crate::state::State;
+use crate::trouble::Trouble;
 
 /// What came of a question.
 pub(crate) struct Answered {
@@ -70,29 +52,54 @@ pub(crate) async fn ask(course: &mut Course, members: &[Arc<Member>], params: &V
 async fn one(course: &Course, member: &Arc<Member>, params: &Value, time: Option<Duration>) -> Answered {
     let began = Instant::now();
     let answer = match (member.off, time) {
-        (Some(Off::Disabled), _) => Err(Trouble::new("disabled", format!("`{}` is disabled", member.plugin))),
-        (Some(Off::NotPermitted), _) => {
-            let text = format!("`{}` does not hold `chat_access`", member.plugin);
-            Err(Trouble::new("permission-denied", text))
-        }
+        (Some(off), _) => Err(off.trouble(&member.plugin)),
         (None, None) => Err(Trouble::new("over-budget", "the time that members share was used up before")),
-        (None, Some(time)) => call(course, member, params, time).await,
+        (None, Some(time)) => Asker::of(course, member, time).ask(params).await,
     };
     Answered { member: Arc::clone(member), answer, took: began.elapsed() }
 }
 
-async fn call(course: &Course, member: &Member, params: &Value, time: Duration) -> Result<Value, Trouble> {
-    let fleet = course.state.service.fleet();
-    let request = CallRequest::of_service(&member.plugin, member.method, params, Some(time))
-        .with_origin(course.origin())
-        .with_trace(course.trace.as_deref())
-        .without_blame();
-    if request.bytes() > course.state.most_bytes() {
-        let text = format!("what it is to be shown has {} bytes, which do not fit a message", request.bytes());
-        return Err(Trouble::new("too-large", text));
+/// How a member is asked, apart from what about: it can wait for the answer beside the exchange.
+#[derive(Clone)]
+pub(crate) struct Asker {
+    state: Arc<State>,
+    member: Arc<Member>,
+    origin: Origin,
+    trace: Option<String>,
+    time: Duration,
+}
+
+impl Asker {
+    pub(crate) fn of(course: &Course, member: &Arc<Member>, time: Duration) -> Self {
+        let (origin, trace) = (course.origin(), course.trace.clone());
+        Self { state: Arc::clone(&course.state), member: Arc::clone(member), origin, trace, time }
     }
-    let answered = async { calls::call(fleet, request).await?.answer().await };
-    match answered.await {
+
+    /// What the member answers.
+    pub(crate) async fn ask(self, params: &Value) -> Result<Value, Trouble> {
+        let Self { state, member, origin, trace, time } = self;
+        let request = CallRequest::of_service(&member.plugin, member.method, params, Some(time))
+            .with_origin(origin)
+            .with_trace(trace.as_deref())
+            .without_blame();
+        fits(&state, &request)?;
+        let answered = async { calls::call(state.service.fleet(), request).await?.answer().await };
+        read(&member, answered.await)
+    }
+}
+
+/// Refuses to ask about more than a message holds.
+pub(crate) fn fits(state: &State, request: &CallRequest<'_>) -> Result<(), Trouble> {
+    if request.bytes() <= state.most_bytes() {
+        return Ok(());
+    }
+    let text = format!("what it is to be shown has {} bytes, which do not fit a message", request.bytes());
+    Err(Trouble::new("too-large", text))
+}
+
+/// What came of a call.
+pub(crate) fn read(member: &Member, answered: Result<Execution, FleetError>) -> Result<Value, Trouble> {
+    match answered {
         Ok(execution) if execution.answer.success => {
             let result = execution.answer.result;
             let read = result.map_or(Ok(Value::Null), |raw| serde_json::from_str(raw.get()));
@@ -107,7 +114,8 @@ async fn call(course: &Course, member: &Member, params: &Value, time: Duration) 
     }
 }
 
-fn trouble_of(member: &Member, error: &FleetError) -> Trouble {
+/// Why a call was not made, or not answered.
+pub(crate) fn trouble_of(member: &Member, error: &FleetError) -> Trouble {
     let code = error.code();
     if code.kind() == ErrorKind::Internal {
         tracing::error!(plugin.name = %member.plugin, error = %Chain(error), "A member of the chat was not asked");

@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::course::{Course, Stopped};
+use crate::flow::{Flow, Source};
 use crate::member::Stage;
 use crate::record::{Ending, Outcome, Step};
 use crate::state::State;
@@ -250,17 +251,39 @@ fn last_words(stopped: &Stopped) -> Vec<Event> {
 }
 
 async fn answer(course: &mut Course, outlet: &mut Outlet) -> Result<Ending, Stopped> {
-    if let Some(message) = before::run(course).await? {
-        let mut answer = Answer::of_message(course.request.model.clone(), message);
-        return deliver(course, outlet, &mut answer).await;
-    }
-    let mut upstream = backend::ask(course).await?;
+    let said = before::run(course).await?;
+    // Before a model is asked: a guard that cannot look refuses what nobody has to pay for yet.
+    let mut flow = Flow::open(course).await?;
+    let mut source = match said {
+        Some(message) => Source::of(&Answer::of_message(course.request.model.clone(), message)),
+        None => Source::Backend(backend::ask(course).await?),
+    };
     let most = course.state.service.config().chat.answer_bytes;
-    if after::needs_whole(course) {
-        let mut answer = whole(&mut upstream, most).await.map_err(|failure| failed(&upstream, failure))?;
-        return deliver(course, outlet, &mut answer).await;
+    // Who wants no stream is shown nothing before it is known how it ends.
+    let ended = if !course.request.stream || after::needs_whole(course) {
+        whole(course, &mut flow, &mut source, most).await
+    } else {
+        live(course, outlet, (&mut flow, &mut source), most).await.map(Err)
+    };
+    flow.note(course);
+    match ended? {
+        Ok(mut answer) => deliver(course, outlet, &mut answer).await,
+        Err(Live::Ended(ending)) => Ok(ending),
+        Err(Live::Seen(mut answer, held)) => {
+            after::run(course, &mut answer, outlet.has_sent).await?;
+            history::keep(course, &answer).await;
+            outlet.send(course, held).await;
+            Ok(Ending::Answered)
+        }
     }
-    live(course, outlet, &mut upstream, most).await
+}
+
+/// What there is still to do about an answer that was shown as it came.
+enum Live {
+    /// Nothing.
+    Ended(Ending),
+    /// Those have to see it who see answers as a whole, and then its last part is sent.
+    Seen(Answer, Vec<Event>),
 }
 
 /// Lets a whole answer pass, and sends what is left of it.
@@ -272,21 +295,29 @@ async fn deliver(course: &mut Course, outlet: &mut Outlet, answer: &mut Answer) 
 }
 
 /// An answer that nothing may be shown of before its end.
-async fn whole(upstream: &mut backend::Upstream, most: usize) -> Result<Answer, UpstreamFailure> {
+async fn whole(
+    course: &Course,
+    flow: &mut Flow,
+    source: &mut Source,
+    most: usize,
+) -> Result<Result<Answer, Live>, Stopped> {
     let mut collector = Collector::new(most);
-    while let Some(events) = upstream.next().await {
+    while let Some(events) = flow.next(source).await? {
         for event in events {
             if let Event::Failed(failure) = event {
-                return Err(failure);
+                return Err(failed(course, failure));
             }
-            collector.push(&event).map_err(|_too_long| too_long(most))?;
+            collector.push(&event).map_err(|_too_long| failed(course, too_long(most)))?;
         }
     }
-    Ok(collector.finish())
+    Ok(Ok(collector.finish()))
 }
 
-fn failed(upstream: &backend::Upstream, failure: UpstreamFailure) -> Stopped {
-    Stopped::Backend { plugin: upstream.backend.clone(), failure, timed_out: false, retry_after: None }
+fn failed(course: &Course, failure: UpstreamFailure) -> Stopped {
+    match &course.backend {
+        Some(plugin) => Stopped::Backend { plugin: plugin.clone(), failure, timed_out: false, retry_after: None },
+        None => Stopped::Model { text: failure.message },
+    }
 }
 
 fn too_long(most: usize) -> UpstreamFailure {
@@ -302,27 +333,30 @@ fn too_long(most: usize) -> UpstreamFailure {
 async fn live(
     course: &mut Course,
     outlet: &mut Outlet,
-    upstream: &mut backend::Upstream,
+    (flow, source): (&mut Flow, &mut Source),
     most: usize,
-) -> Result<Ending, Stopped> {
+) -> Result<Live, Stopped> {
     let mut copy = after::needs_copy(course).then(|| Collector::new(most));
     let mut held = Vec::new();
-    while let Some(events) = upstream.next().await {
+    while let Some(events) = flow.next(source).await? {
         let mut shown = Vec::with_capacity(events.len());
         for event in events {
             if let Some(collector) = &mut copy
                 && collector.push(&event).is_err()
             {
-                return Err(failed(upstream, too_long(most)));
+                return Err(failed(course, too_long(most)));
             }
             match event {
                 Event::Failed(failure) => {
                     let mut failure = failure;
                     failure.code.get_or_insert_with(|| Code::BackendFailed.as_str().to_owned());
-                    let step = Step::new(upstream.backend.clone(), Stage::Backend, Outcome::Skipped, upstream.took());
-                    course.steps.push(step.why("backend-failed", &failure.message));
-                    outlet.send(course, vec![Event::Failed(failure)]).await;
-                    return Ok(Ending::Partial);
+                    if let (Some(backend), Source::Backend(upstream)) = (course.backend.clone(), &*source) {
+                        let step = Step::new(backend, Stage::Backend, Outcome::Skipped, upstream.took());
+                        course.steps.push(step.why("backend-failed", &failure.message));
+                    }
+                    shown.push(Event::Failed(failure));
+                    outlet.send(course, shown).await;
+                    return Ok(Live::Ended(Ending::Partial));
                 }
                 Event::Finish { .. } | Event::Usage(_) | Event::End if copy.is_some() => held.push(event),
                 event => shown.push(event),
@@ -332,13 +366,10 @@ async fn live(
             outlet.send(course, shown).await;
         }
     }
-    if let Some(collector) = copy {
-        let mut answer = collector.finish();
-        after::run(course, &mut answer, outlet.has_sent).await?;
-        history::keep(course, &answer).await;
-        outlet.send(course, held).await;
-    }
-    Ok(Ending::Answered)
+    Ok(match copy {
+        Some(collector) => Live::Seen(collector.finish(), held),
+        None => Live::Ended(Ending::Answered),
+    })
 }
 
 /// Remembers how it ended, and tells the hooks that want to know.

@@ -6,13 +6,14 @@ use std::time::Duration;
 use plugbay_domain::Effect;
 use serde_json::json;
 
-use crate::ask::{self, Answered, Trouble};
+use crate::ask::{self, Answered};
 use crate::course::{Course, Stopped};
 use crate::member::{Member, Stage};
 use crate::message::Kept;
 use crate::observers::{members, observe, told};
 use crate::record::{Outcome, Step};
 use crate::said::{self, Said};
+use crate::trouble::Trouble;
 
 /// Asks the hooks of a stage about one message, those that look beside the flow.
 pub(crate) async fn about(course: &mut Course, stage: Stage, message: &mut Kept) -> Result<(), Stopped> {

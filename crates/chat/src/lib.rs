@@ -16,6 +16,7 @@ mod conversation;
 mod course;
 mod error;
 mod exchange;
+mod flow;
 mod history;
 mod hooks;
 mod member;
@@ -26,6 +27,7 @@ mod record;
 mod roster;
 mod said;
 mod state;
+mod trouble;
 
 use std::sync::Arc;
 

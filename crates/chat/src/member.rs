@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugbay_domain::{
-    ChatHalf, ChatKind, ContentKind, Effect, Hook, HookName, Manifest, OnFailure, PluginId, PluginName, Priority, Sees,
-    words,
+    ChatHalf, ChatKind, ContentKind, DEFAULT_HOLD, Effect, Hook, HookName, Manifest, OnFailure, PluginId, PluginName,
+    Priority, Sees, Window, words,
 };
+
+use crate::trouble::Trouble;
 
 words! {
     /// A place in the order of an exchange.
@@ -85,6 +87,16 @@ pub(crate) enum Off {
     NotPermitted,
 }
 
+impl Off {
+    /// The same as what goes wrong with a member.
+    pub(crate) fn trouble(self, plugin: &PluginName) -> Trouble {
+        match self {
+            Self::Disabled => Trouble::new("disabled", format!("`{plugin}` is disabled")),
+            Self::NotPermitted => Trouble::new("permission-denied", format!("`{plugin}` does not hold `chat_access`")),
+        }
+    }
+}
+
 /// A plugin at one place.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
@@ -100,6 +112,10 @@ pub(crate) struct Member {
     pub(crate) sees: Sees,
     /// Kinds of content that it is not shown.
     pub(crate) not: Vec<ContentKind>,
+    /// Characters that it may hold back of an answer that it is fed.
+    pub(crate) max_hold: usize,
+    /// The pieces that it sees.
+    pub(crate) window: Option<Window>,
     pub(crate) off: Option<Off>,
 }
 
@@ -107,6 +123,11 @@ impl Member {
     /// Whether nothing may pass that it has not allowed.
     pub(crate) fn is_guard(&self) -> bool {
         self.effect == Effect::Decide || self.on_failure == OnFailure::Block
+    }
+
+    /// The method that it is fed an answer by.
+    pub(crate) fn stream_method(&self) -> &'static str {
+        if self.stage == Stage::StreamChunk { self.method } else { "process_stream" }
     }
 
     /// Whether it is shown content of this kind. What is no guard gets what is said and nothing else.
@@ -179,6 +200,8 @@ fn members_of(participant: &Participant) -> Vec<Member> {
         on_failure: role.on_failure,
         sees: role.sees,
         not: role.not.clone(),
+        max_hold: usize::try_from(role.max_hold).unwrap_or(usize::MAX),
+        window: role.window,
         off: participant.off,
     }));
     found
@@ -196,6 +219,8 @@ fn of_hook(participant: &Participant, hook: &Hook) -> Option<Member> {
         on_failure: hook.on_failure,
         sees: Sees::Complete,
         not: Vec::new(),
+        max_hold: usize::try_from(DEFAULT_HOLD).unwrap_or(usize::MAX),
+        window: None,
         off: participant.off,
     })
 }

@@ -36,6 +36,16 @@ impl Span {
         touches.then(|| Self { message: None, start: start - at, end: end.max(start) - at, replacement })
     }
 
+    /// Where it begins.
+    pub(crate) fn begin(&self) -> usize {
+        self.start
+    }
+
+    /// Whether it stands on both sides of a place.
+    pub(crate) fn crosses(&self, at: usize) -> bool {
+        self.start < at && self.end > at
+    }
+
     /// Whether it reaches beyond a text of this length.
     pub(crate) fn ends_after(&self, length: usize) -> bool {
         self.start > self.end || self.end > length

@@ -54,12 +54,12 @@ pub use ids::{CallId, ConversationId, ExchangeId, IdError, KeyId, MessageId, Plu
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub use manifest::{
-    Annotations, ChatHalf, ChatKind, ChatRole, Command, ConfigFindings, ConfigSchema, ContentKind, DeclaredCode,
-    Effect, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, MAX_MEMBER_MS, MAX_TOOL_MISTAKES, Manifest,
-    ManifestError, NameTaken, OnFailure, PluginType, Priority, PythonRequirement, Requested, Runtime, Secret,
-    SecretPolicies, Sees, Tool, ToolNames, ToolPattern, ToolPatternError, ToolSchema, Tools, VendorLock,
-    VendoredPackage, Window, chat_method, fuzz_config, fuzz_manifest, is_for_callers, is_of_chat, mcp_name, model_name,
-    operator_name, plugin_schema,
+    Annotations, ChatHalf, ChatKind, ChatRole, Command, ConfigFindings, ConfigSchema, ContentKind, DEFAULT_HOLD,
+    DeclaredCode, Effect, FieldType, Growth, Health, Hook, HookName, MAX_MANIFEST_BYTES, MAX_MEMBER_MS,
+    MAX_TOOL_MISTAKES, Manifest, ManifestError, NameTaken, OnFailure, PluginType, Priority, PythonRequirement,
+    Requested, Runtime, Secret, SecretPolicies, Sees, Tool, ToolNames, ToolPattern, ToolPatternError, ToolSchema,
+    Tools, VendorLock, VendoredPackage, Window, chat_method, fuzz_config, fuzz_manifest, is_for_callers, is_of_chat,
+    mcp_name, model_name, operator_name, plugin_schema,
 };
 pub use masker::Masker;
 pub use name::{NameError, PluginName};

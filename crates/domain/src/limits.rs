@@ -54,6 +54,13 @@ pub struct ResourceLimits {
     pub timeout_seconds: u64,
     /// Calls in flight.
     pub max_concurrency: u64,
+    /// Calls in flight beside them that last as long as there is something to say.
+    #[serde(default = "default_streams")]
+    pub max_streams: u64,
+}
+
+fn default_streams() -> u64 {
+    ResourceLimits::default().max_streams
 }
 
 /// What a manifest asks for; what it leaves out comes from the operator's defaults.
@@ -83,9 +90,13 @@ pub struct ResourceRequest {
     /// See [`ResourceLimits::max_concurrency`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrency: Option<u64>,
+    /// See [`ResourceLimits::max_streams`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_streams: Option<u64>,
 }
 
-/// The most a manifest may ask for. Configured under `sandbox.ceiling`; `cpu_shares` is only a weight and has none.
+/// The most a manifest may ask for. Configured under `sandbox.ceiling`. `cpu_shares` is only a weight, and streams are
+/// bounded by what goes on in the chat: both have none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResourceCeiling {
     /// See [`ResourceLimits::memory_mb`].
@@ -115,6 +126,7 @@ impl Default for ResourceLimits {
             data_mb: 16,
             timeout_seconds: 30,
             max_concurrency: 16,
+            max_streams: 128,
         }
     }
 }
@@ -145,6 +157,7 @@ impl ResourceRequest {
             data_mb: self.data_mb.unwrap_or(defaults.data_mb),
             timeout_seconds: self.timeout_seconds.unwrap_or(defaults.timeout_seconds),
             max_concurrency: self.max_concurrency.unwrap_or(defaults.max_concurrency),
+            max_streams: self.max_streams.unwrap_or(defaults.max_streams),
         }
     }
 }

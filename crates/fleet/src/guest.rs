@@ -14,7 +14,7 @@ use plugbay_protocol::{Initialize, Payload, PluginIdentity};
 use plugbay_sandbox::{EntryPoint, Network, SandboxSpec};
 use plugbay_session::host::{Asker, Host};
 use plugbay_session::{
-    CallError, CallOutcome, Delivery, LaunchError, LaunchOrder, NewCall, PluginLog, Session, Surroundings, launch,
+    CallError, CallOutcome, Delivery, LaunchError, LaunchOrder, NewCall, PluginLog, Session, Surroundings, Time, launch,
 };
 use semver::Version;
 use serde_json::json;
@@ -45,6 +45,7 @@ const LIMITS: ResourceLimits = ResourceLimits {
     data_mb: 0,
     timeout_seconds: SECONDS,
     max_concurrency: 1,
+    max_streams: 1,
 };
 
 /// Has a program look at a package, and gives back what it prints. The error says why there is nothing.
@@ -81,14 +82,14 @@ async fn call(session: &Session) -> Result<Box<RawValue>, String> {
         id: CallId::generate(),
         method: METHOD,
         params: ("", &nothing),
-        deadline: Instant::now() + Duration::from_secs(SECONDS),
+        time: Time::Until(Instant::now() + Duration::from_secs(SECONDS)),
         origin: Origin::default(),
         trace: None,
         delivery: Delivery::Whole,
         place: None,
     });
     let answered = match asked {
-        Ok(running) => running.answer().await,
+        Ok(mut running) => running.answer().await,
         Err(error) => Err(error),
     };
     match answered {

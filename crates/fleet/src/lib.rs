@@ -33,6 +33,7 @@ pub mod settings;
 pub mod start;
 mod succession;
 pub mod supervisor;
+mod up;
 pub mod volumes;
 
 use std::collections::{HashMap, HashSet};
@@ -63,7 +64,7 @@ pub use breaker::{BreakerState, BreakerView};
 pub use calls::{CallRequest, Executing, Execution, PluginAnswer};
 pub use engine::EngineState;
 pub use error::FleetError;
-pub use member::{Member, Phase, StateEvent, Up};
+pub use member::{Member, Phase, StateEvent};
 pub use outcomes::{Outcome, OutcomeKind};
 pub use problem::PluginProblem;
 pub use reach::Reach;
@@ -73,6 +74,7 @@ pub use succession::Successor;
 
 pub use start::{StartError, Subject};
 pub use supervisor::FirstStart;
+pub use up::Up;
 
 /// State changes that a slow listener may be behind before it misses some.
 const EVENTS_BEHIND: usize = 1_024;

@@ -10,13 +10,13 @@ use plugbay_domain::{Clock, PluginConfig, PluginId, PluginName, PluginState, Tim
 use plugbay_egress::MostOut;
 use plugbay_runtime::metrics::Counter;
 use plugbay_session::{PluginLog, Session};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::Instant;
 
 use crate::breaker::{Breaker, BreakerView, Pass, Verdict};
 use crate::record::Record;
 use crate::succession::Succession;
-use crate::{Reach, Successor};
+use crate::{Reach, Successor, Up};
 
 /// A plugin changed its state.
 #[derive(Clone, Debug)]
@@ -50,38 +50,6 @@ pub enum Phase {
     EngineAway,
     /// It is being stopped.
     Stopping,
-}
-
-/// A plugin that answers.
-#[derive(Debug)]
-pub struct Up {
-    /// Its session.
-    pub session: Session,
-    /// Places for calls that run at once.
-    pub places: Arc<Semaphore>,
-    /// Longest call.
-    pub timeout: Duration,
-}
-
-impl Up {
-    pub(crate) fn new(session: &Session) -> Self {
-        let limits = session.spec().limits;
-        Self {
-            session: session.clone(),
-            places: Arc::new(Semaphore::new(Self::places_of(limits.max_concurrency))),
-            timeout: Duration::from_secs(limits.timeout_seconds),
-        }
-    }
-
-    fn places_of(max_concurrency: u64) -> usize {
-        usize::try_from(max_concurrency).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
-    }
-
-    /// Completes when every call that was let through has ended. No other is let through before the permit is dropped.
-    pub async fn drained(&self) -> Option<OwnedSemaphorePermit> {
-        let all = Self::places_of(self.session.spec().limits.max_concurrency);
-        Arc::clone(&self.places).acquire_many_owned(u32::try_from(all).unwrap_or(u32::MAX)).await.ok()
-    }
 }
 
 /// The wish that a plugin stops, and its fulfilment.

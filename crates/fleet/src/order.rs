@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plugbay_domain::{ChatKind, Manifest, ResourceLimits, ResourceRequest, Runtime, SessionId};
+use plugbay_domain::{ChatKind, ChatRole, Manifest, ResourceLimits, ResourceRequest, Runtime, SessionId};
 use plugbay_protocol::{Initialize, PluginIdentity};
 use plugbay_sandbox::{EntryPoint, Network, SandboxSpec};
 use plugbay_session::host::{Asker, Host, HostParts, Web};
@@ -148,7 +148,7 @@ fn promised_methods(manifest: &Manifest) -> Vec<String> {
         methods.push(COMMAND_HANDLER.to_owned());
     }
     methods.extend(manifest.tool_methods().map(ToOwned::to_owned));
-    methods.extend(manifest.chat.iter().flat_map(|chat| chat.kind.promised()).map(|method| (*method).to_owned()));
+    methods.extend(manifest.chat.iter().flat_map(ChatRole::promised).map(ToOwned::to_owned));
     methods
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn check_ceiling(service: &Service, manifest: &Manifest, set: Resourc
             least("data_mb", whole(set.data_mb), 1.0),
             least("timeout_seconds", whole(set.timeout_seconds), 1.0),
             least("max_concurrency", whole(set.max_concurrency), 1.0),
+            least("max_streams", whole(set.max_streams), 1.0),
         ]
         .into_iter()
         .flatten(),

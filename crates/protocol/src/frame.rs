@@ -47,6 +47,27 @@ pub struct Initialize {
     pub limits: ResourceLimits,
 }
 
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallTime {
+    /// Milliseconds until nobody waits any more.
+    Deadline(u64),
+    /// As long as its parts come, which is for whoever waits to judge.
+    Open,
+    /// As long as what is fed to it is read; so many milliseconds may pass without that.
+    Feed(u64),
+}
+
+/// Why nothing more is fed to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeedEnd {
+    /// It was all.
+    End,
+    /// Nobody wants the rest.
+    Cancel,
+}
+
 /// One call.
 #[derive(Clone, Copy, Debug)]
 pub struct Invoke<'a> {
@@ -56,8 +77,8 @@ pub struct Invoke<'a> {
     pub params: (&'a str, &'a Payload),
     /// Its id.
     pub call: CallId,
-    /// Milliseconds until nobody waits any more.
-    pub deadline_ms: u64,
+    /// How long it may take.
+    pub time: CallTime,
     /// The caller's traceparent.
     pub trace: Option<&'a str>,
     /// Whether chunks are wanted as they come.
@@ -79,7 +100,7 @@ impl Outgoing {
 
     /// Calls a method. Written by hand: this is the hot path, and the payload is copied once.
     pub fn invoke(id: u64, invoke: &Invoke<'_>) -> Self {
-        let Invoke { method, params: (name, payload), call, deadline_ms, trace, stream } = invoke;
+        let Invoke { method, params: (name, payload), call, time, trace, stream } = invoke;
         let mut line = String::with_capacity(payload.as_str().len().saturating_add(256));
         let text = |text: &str| Value::from(text).to_string();
         line.push_str(r#"{"jsonrpc":"2.0","id":"#);
@@ -98,8 +119,17 @@ impl Outgoing {
         }
         line.push_str(r#","call":""#);
         line.push_str(&call.to_string());
-        line.push_str(r#"","deadline_ms":"#);
-        line.push_str(&deadline_ms.to_string());
+        match time {
+            CallTime::Deadline(left) => {
+                line.push_str(r#"","deadline_ms":"#);
+                line.push_str(&left.to_string());
+            }
+            CallTime::Open => line.push('"'),
+            CallTime::Feed(idle) => {
+                line.push_str(r#"","feed":true,"idle_ms":"#);
+                line.push_str(&idle.to_string());
+            }
+        }
         if let Some(trace) = trace {
             line.push_str(r#","trace":"#);
             line.push_str(&text(trace));
@@ -107,6 +137,17 @@ impl Outgoing {
         line.push_str(if *stream { r#","stream":true}}"# } else { r#","stream":false}}"# });
         line.push('\n');
         Self(line.into_bytes())
+    }
+
+    /// Feeds a call with the next part. The part is JSON of the service's own making, so it has no line breaks.
+    pub fn feed(call: CallId, seq: u64, data: &str) -> Self {
+        let params = format!(r#"{{"call":"{call}","seq":{seq},"data":{data}}}"#);
+        Self(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"feed\",\"params\":{params}}}\n").into_bytes())
+    }
+
+    /// Nothing more is fed to a call.
+    pub fn feed_end(call: CallId, reason: FeedEnd) -> Self {
+        Self::line(&json!({"jsonrpc": "2.0", "method": "feed_end", "params": {"call": call, "reason": reason}}))
     }
 
     /// Takes back a call.
@@ -168,7 +209,7 @@ mod tests {
             method: "execute",
             params: ("context", &payload),
             call,
-            deadline_ms: 300,
+            time: CallTime::Deadline(300),
             trace: Some("00-\"x"),
             stream: false,
         };
@@ -181,5 +222,27 @@ mod tests {
                 "method": "execute", "params": {"context": {"a": "\n{\"method\":\"shutdown\"}"}},
                 "call": call.to_string(), "deadline_ms": 300, "trace": "00-\"x", "stream": false}})
         );
+    }
+
+    #[test]
+    fn what_has_no_deadline_says_so_and_parts_of_it_are_one_line_each() {
+        let call = CallId::generate();
+        let payload = Payload::of(&json!({}));
+        let params = |time| {
+            let invoke = Invoke { method: "x", params: ("", &payload), call, time, trace: None, stream: true };
+            let line = Outgoing::invoke(1, &invoke).into_bytes();
+            serde_json::from_slice::<Value>(&line).unwrap().get("params").cloned().unwrap()
+        };
+        let fed = params(CallTime::Feed(1_000));
+        let said = |params: &Value| ["feed", "idle_ms", "deadline_ms"].map(|name| params.get(name).cloned());
+        assert_eq!(said(&fed), [Some(json!(true)), Some(json!(1_000)), None]);
+        let open = params(CallTime::Open);
+        assert_eq!((said(&open), open.get("call")), ([None, None, None], Some(&json!(call))));
+        for frame in [Outgoing::feed(call, 3, r#"[{"text":"a"}]"#), Outgoing::feed_end(call, FeedEnd::End)] {
+            let line = frame.into_bytes();
+            assert!(line.ends_with(b"\n") && !line.trim_ascii_end().contains(&b'\n'));
+            let told: Value = serde_json::from_slice(&line).unwrap();
+            assert_eq!(told.pointer("/params/call"), Some(&json!(call)));
+        }
     }
 }

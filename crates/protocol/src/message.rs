@@ -45,6 +45,9 @@ pub struct Chunk<'a> {
     pub call: CallId,
     /// Its number, from 0.
     pub seq: u64,
+    /// The last part that was fed to the call and is taken in by this.
+    #[serde(default)]
+    pub read: Option<u64>,
     /// The part.
     #[serde(borrow)]
     pub data: &'a RawValue,

@@ -1,19 +1,24 @@
 //! The calls a session has in flight. Callers insert, the reader completes them directly; no task stands between.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::SessionEnd;
-use super::answered::{CallError, CallOutcome, Delivery};
-use super::chunks::{Events, Sink, StreamEvent, as_list, collect};
+use super::answered::{CallError, Delivery};
+use super::chunks::{Events, Sink, StreamEvent, collect};
+use super::feed::{Feed, Unread};
+use super::pending::{Delivered, PendingCall, Taken};
+use super::{SessionEnd, Time};
 use plugbay_domain::{CallId, Origin};
 use plugbay_protocol::{Chunk, Progress, RemoteError, Violation};
+
+/// How long a request may take that serves a call without a deadline.
+const REQUEST_TIME: Duration = Duration::from_secs(30);
 
 /// What a request of the plugin has of the call that it serves.
 #[derive(Debug)]
@@ -24,36 +29,8 @@ pub(super) struct Served {
     pub(super) given_up: CancellationToken,
 }
 
-pub(super) type Delivered = Result<CallOutcome, CallError>;
-
-/// What became of a part of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
-    /// It is kept for the caller, or on its way.
-    Wanted,
-    /// Nobody waits for it any more.
-    Dropped,
-    /// The caller cannot take any more; this call is to be cancelled.
-    TooMuch(CallId),
-}
-
 /// The answer to a question of the service's own.
 pub(super) type OwnAnswer = oneshot::Receiver<Result<Box<RawValue>, RemoteError>>;
-
-#[derive(Debug)]
-struct PendingCall {
-    call: CallId,
-    deliver: Option<oneshot::Sender<Delivered>>,
-    sink: Sink,
-    next_seq: u64,
-    abandoned: Option<Instant>,
-    deadline: tokio::time::Instant,
-    origin: Origin,
-    /// Cancelled when nobody waits for the call any more; made for the first request that serves it.
-    given_up: Option<CancellationToken>,
-    /// The place of the call among those that may run at once; free when the plugin has really ended it.
-    _place: Option<OwnedSemaphorePermit>,
-}
 
 #[derive(Debug)]
 enum Pending {
@@ -65,6 +42,7 @@ enum Pending {
 #[derive(Debug)]
 pub(super) struct Calls {
     table: Mutex<Table>,
+    unread: Arc<Unread>,
     max_bytes: usize,
     /// Told when a call has ended, once somebody waits for that.
     fewer: Notify,
@@ -88,11 +66,12 @@ pub(super) struct Waiting {
     pub(super) others: usize,
     pub(super) answer: oneshot::Receiver<Delivered>,
     pub(super) events: Option<Events>,
+    pub(super) feed: Option<Arc<Feed>>,
 }
 
 impl Calls {
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self { table: Mutex::default(), max_bytes, fewer: Notify::new() }
+        Self { table: Mutex::default(), unread: Arc::default(), max_bytes, fewer: Notify::new() }
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, Table> {
@@ -105,7 +84,7 @@ impl Calls {
         call: CallId,
         delivery: Delivery,
         place: Option<OwnedSemaphorePermit>,
-        deadline: tokio::time::Instant,
+        time: Time,
         origin: Origin,
     ) -> Result<Waiting, CallError> {
         let (deliver, answer) = oneshot::channel();
@@ -117,13 +96,18 @@ impl Calls {
                 (Sink::Forward { events, waiting: Arc::clone(&waiting) }, Some(Events { receiver, waiting }))
             }
         };
+        let feed = match time {
+            Time::Feed(idle) => Some(Arc::new(Feed::new(Arc::clone(&self.unread), idle))),
+            Time::Until(_) | Time::Open => None,
+        };
         let pending = PendingCall {
             call,
             deliver: Some(deliver),
             sink,
             next_seq: 0,
             abandoned: None,
-            deadline,
+            deadline: time.deadline(),
+            feed: feed.clone(),
             origin,
             given_up: None,
             _place: place,
@@ -135,7 +119,7 @@ impl Calls {
         let (id, others) = (table.next_id(), table.ids.len());
         table.by_id.insert(id, Pending::Call(pending));
         table.ids.insert(call, id);
-        Ok(Waiting { id, others, answer, events })
+        Ok(Waiting { id, others, answer, events, feed })
     }
 
     /// Makes room for the answer to a question of the service's own.
@@ -186,7 +170,10 @@ impl Calls {
             return Err(Violation::new(rule));
         }
         pending.next_seq += 1;
-        let event = || StreamEvent::Chunk { seq: chunk.seq, data: chunk.data.to_owned() };
+        if let (Some(feed), Some(read)) = (&pending.feed, chunk.read) {
+            feed.read(read)?;
+        }
+        let event = || StreamEvent::Chunk { seq: chunk.seq, read: chunk.read, data: chunk.data.to_owned() };
         Ok(pending.take_part(event, self.max_bytes, |sink, most| {
             let Sink::Collect(parts) = sink else { return false };
             collect(parts, chunk.data);
@@ -206,7 +193,8 @@ impl Calls {
         let mut table = self.table();
         let call = table.find(call).filter(|call| call.abandoned.is_none())?;
         let given_up = call.given_up.get_or_insert_default().clone();
-        Some(Served { deadline: call.deadline, origin: call.origin, given_up })
+        let deadline = call.deadline.unwrap_or_else(|| tokio::time::Instant::now() + REQUEST_TIME);
+        Some(Served { deadline, origin: call.origin, given_up })
     }
 
     /// How deep the deepest call is: what is asked outside of any call may come of it.
@@ -268,6 +256,23 @@ impl Calls {
         }
     }
 
+    /// Whether somebody waits for a call that has no deadline.
+    pub(super) fn has_streams(&self) -> bool {
+        let is_stream = |pending: &Pending| matches!(pending, Pending::Call(call) if call.deadline.is_none() && call.abandoned.is_none());
+        self.table().by_id.values().any(is_stream)
+    }
+
+    /// Completes when there is none.
+    pub(super) async fn without_streams(&self) {
+        loop {
+            let fewer = self.fewer.notified();
+            if !self.has_streams() {
+                return;
+            }
+            fewer.await;
+        }
+    }
+
     /// A call that was taken back this long ago and still runs.
     pub(super) fn stuck(&self, since: Duration) -> Option<CallId> {
         self.table().by_id.values().find_map(|pending| match pending {
@@ -318,61 +323,5 @@ impl Table {
             Pending::Call(call) => Some(call),
             Pending::Own(_) => None,
         }
-    }
-}
-
-impl PendingCall {
-    /// Forgets whoever waits, and remembers since when.
-    fn give_up(&mut self) -> Option<oneshot::Sender<Delivered>> {
-        self.sink = Sink::Nowhere;
-        self.abandoned.get_or_insert_with(Instant::now);
-        if let Some(given_up) = self.given_up.take() {
-            given_up.cancel();
-        }
-        self.deliver.take()
-    }
-
-    /// Keeps a part or passes it on.
-    fn take_part(
-        &mut self,
-        event: impl FnOnce() -> StreamEvent,
-        max_bytes: usize,
-        collect: impl FnOnce(&mut Sink, usize) -> bool,
-    ) -> Taken {
-        let error = match &mut self.sink {
-            Sink::Nowhere => return Taken::Dropped,
-            Sink::Forward { events, waiting } => {
-                let event = event();
-                let cost = event.cost();
-                let was = waiting.fetch_add(cost, Ordering::Relaxed);
-                // A caller that has gone is noticed where it waited.
-                events.send(event).ok();
-                if was.saturating_add(cost) <= max_bytes {
-                    return Taken::Wanted;
-                }
-                CallError::CallerTooSlow { max_bytes }
-            }
-            sink @ Sink::Collect(_) => {
-                if !collect(sink, max_bytes) {
-                    return Taken::Wanted;
-                }
-                CallError::TooMuch { max_bytes }
-            }
-        };
-        if let Some(deliver) = self.give_up() {
-            deliver.send(Err(error)).ok();
-        }
-        Taken::TooMuch(self.call)
-    }
-
-    fn complete(self, outcome: Result<&RawValue, RemoteError>) {
-        let Some(deliver) = self.deliver else { return };
-        let outcome = match (outcome, self.sink) {
-            (Err(error), _) => CallOutcome::Raised(error),
-            (Ok(_), Sink::Collect(parts)) if !parts.is_empty() => CallOutcome::Result(as_list(parts)),
-            (Ok(result), _) => CallOutcome::Result(result.to_owned()),
-        };
-        // The caller may have gone just now.
-        deliver.send(Ok(outcome)).ok();
     }
 }

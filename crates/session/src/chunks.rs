@@ -15,6 +15,8 @@ pub enum StreamEvent {
     Chunk {
         /// Its number.
         seq: u64,
+        /// The last part that was fed to the call and is taken in by it.
+        read: Option<u64>,
         /// The value.
         data: Box<RawValue>,
     },

@@ -18,16 +18,19 @@ mod chunks;
 mod configure;
 mod examine;
 mod ended;
+mod feed;
 pub mod host;
 mod instance_dir;
 mod launch;
 mod outbound;
 mod output;
 mod pace;
+mod pending;
 mod plugin_log;
 mod quota;
 mod reader;
 mod requests;
+mod running;
 mod start_failure;
 mod surroundings;
 
@@ -47,11 +50,12 @@ pub use host::relay::{RelayAnswer, RelayBody, RelayError, RelayRequest};
 pub use instance_dir::remove_left_over_dirs;
 pub use launch::{LaunchOrder, SessionLimits, launch};
 pub use plugin_log::{LogLine, PluginLog};
+pub use running::RunningCall;
 pub use start_failure::{LaunchError, StartFailure};
 pub use surroundings::Surroundings;
 
 use plugbay_domain::{CallId, Origin, SessionId, Timestamp, Tools};
-use plugbay_protocol::{CancelReason, Invoke, Outgoing, Payload, Ready};
+use plugbay_protocol::{CallTime, CancelReason, Invoke, Outgoing, Payload, Ready};
 use plugbay_sandbox::{RunningSandbox, SandboxSpec};
 
 /// How a session is.
@@ -76,8 +80,37 @@ pub struct HealthReport {
     pub health: Map<String, Value>,
 }
 
-/// Calls in flight from which on further ones are written together: below, waiting for others would only cost time.
-const BUSY_CALLS: usize = 2;
+/// How long a call may take.
+#[derive(Clone, Copy, Debug)]
+pub enum Time {
+    /// Until then, when nobody waits any more.
+    Until(Instant),
+    /// As long as somebody waits for its parts.
+    Open,
+    /// As long as it takes in what it is fed with; this long may pass without that.
+    Feed(Duration),
+}
+
+impl Time {
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Until(deadline) => Some(deadline),
+            Self::Open | Self::Feed(_) => None,
+        }
+    }
+
+    /// As the plugin is told.
+    fn told(self) -> CallTime {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        match self {
+            Self::Until(deadline) => {
+                CallTime::Deadline(milliseconds(deadline.saturating_duration_since(Instant::now())))
+            }
+            Self::Open => CallTime::Open,
+            Self::Feed(idle) => CallTime::Feed(milliseconds(idle)),
+        }
+    }
+}
 
 /// A call to be made.
 #[derive(Debug)]
@@ -88,8 +121,8 @@ pub struct NewCall<'a> {
     pub method: &'a str,
     /// Name and value of its one parameter; all of the parameters when the name is empty.
     pub params: (&'a str, &'a Payload),
-    /// When nobody waits any more.
-    pub deadline: Instant,
+    /// How long it may take.
+    pub time: Time,
     /// Where it comes from.
     pub origin: Origin,
     /// The caller's traceparent.
@@ -200,28 +233,16 @@ impl Session {
 
     /// Sends a call to the plugin.
     pub fn begin(&self, call: NewCall<'_>) -> Result<RunningCall, CallError> {
-        let NewCall { id, method, params, deadline, origin, trace, delivery, place } = call;
-        let waiting = self.0.calls.insert(id, delivery, place, deadline, origin)?;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let deadline_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let NewCall { id, method, params, time, origin, trace, delivery, place } = call;
+        let waiting = self.0.calls.insert(id, delivery, place, time, origin)?;
         let stream = delivery == Delivery::Stream;
-        let frame = Outgoing::invoke(waiting.id, &Invoke { method, params, call: id, deadline_ms, trace, stream });
+        let invoke = Invoke { method, params, call: id, time: time.told(), trace, stream };
+        let frame = Outgoing::invoke(waiting.id, &invoke);
         if self.0.outbound.post(frame).is_err() {
             self.0.calls.withdraw(waiting.id);
             return Err(self.ended().map_or(CallError::NotReading, CallError::Ended));
         }
-        let running = RunningCall {
-            is_posted: waiting.others >= BUSY_CALLS,
-            inner: Arc::clone(&self.0),
-            call: id,
-            waiting,
-            deadline,
-            is_done: false,
-        };
-        if !running.is_posted {
-            running.inner.outbound.flush();
-        }
-        Ok(running)
+        Ok(RunningCall::begin(Arc::clone(&self.0), id, waiting, time.deadline()))
     }
 
     /// Makes a request that the plugin wants to be made, where the plugin may go itself, and hands on its answer. Dropped,
@@ -238,6 +259,16 @@ impl Session {
     /// Completes when the plugin works on no call.
     pub async fn idle(&self) {
         self.0.calls.idle().await;
+    }
+
+    /// Whether somebody waits for a call of the plugin that goes on as long as its parts come.
+    pub fn has_streams(&self) -> bool {
+        self.0.calls.has_streams()
+    }
+
+    /// Completes when nobody waits for a call of the plugin that goes on as long as its parts come.
+    pub async fn without_streams(&self) {
+        self.0.calls.without_streams().await;
     }
 
     /// Lets running calls end, asks the plugin to clean up, and removes the sandbox: all of it by `until`, whatever the
@@ -257,68 +288,6 @@ impl Inner {
     fn cancel(&self, call: CallId, reason: CancelReason) {
         // A plugin that does not read is noticed by the actor.
         self.outbound.send(Outgoing::cancel(call, reason)).ok();
-    }
-}
-
-/// A call on its way. Dropped before its answer, it is cancelled in the plugin.
-#[derive(Debug)]
-pub struct RunningCall {
-    inner: Arc<Inner>,
-    call: CallId,
-    waiting: calls::Waiting,
-    deadline: Instant,
-    /// It was taken, but not yet written.
-    is_posted: bool,
-    is_done: bool,
-}
-
-impl RunningCall {
-    /// The next part of a stream; `None` when the answer is next.
-    pub async fn next_event(&mut self) -> Option<StreamEvent> {
-        self.send().await;
-        let events = self.waiting.events.as_mut()?;
-        tokio::time::timeout_at(self.deadline, events.next()).await.ok().flatten()
-    }
-
-    /// The answer.
-    pub async fn answer(mut self) -> Result<CallOutcome, CallError> {
-        self.send().await;
-        match tokio::time::timeout_at(self.deadline, &mut self.waiting.answer).await {
-            Ok(delivered) => {
-                self.is_done = true;
-                // The table tells everybody before it forgets them.
-                delivered.unwrap_or_else(|_gone| Err(CallError::Ended(Arc::new(SessionEnd::stopped()))))
-            }
-            Err(_elapsed) => {
-                self.give_up(CancelReason::Deadline);
-                Err(CallError::Timeout)
-            }
-        }
-    }
-
-    /// Writes the call after all that are about to be made on this thread, so that they leave together.
-    async fn send(&mut self) {
-        if self.is_posted {
-            tokio::task::yield_now().await;
-            self.is_posted = false;
-            self.inner.outbound.flush();
-        }
-    }
-
-    fn give_up(&mut self, reason: CancelReason) {
-        if !self.is_done && self.inner.calls.abandon(self.waiting.id) {
-            self.inner.cancel(self.call, reason);
-        }
-        self.is_done = true;
-    }
-}
-
-impl Drop for RunningCall {
-    fn drop(&mut self) {
-        if self.is_posted {
-            self.inner.outbound.flush();
-        }
-        self.give_up(CancelReason::Client);
     }
 }
 

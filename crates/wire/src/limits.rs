@@ -24,13 +24,24 @@ pub struct Limits {
     pub timeout_seconds: u64,
     /// Calls in flight.
     pub max_concurrency: u64,
+    /// Calls in flight beside them that last as long as there is something to say.
+    pub max_streams: u64,
 }
 
 impl From<ResourceLimits> for Limits {
     fn from(limits: ResourceLimits) -> Self {
-        let ResourceLimits { memory_mb, cpus, cpu_shares, pids, tmp_mb, data_mb, timeout_seconds, max_concurrency } =
-            limits;
-        Self { memory_mb, cpus, cpu_shares, pids, tmp_mb, data_mb, timeout_seconds, max_concurrency }
+        let ResourceLimits {
+            memory_mb,
+            cpus,
+            cpu_shares,
+            pids,
+            tmp_mb,
+            data_mb,
+            timeout_seconds,
+            max_concurrency,
+            max_streams,
+        } = limits;
+        Self { memory_mb, cpus, cpu_shares, pids, tmp_mb, data_mb, timeout_seconds, max_concurrency, max_streams }
     }
 }
 
@@ -63,25 +74,46 @@ pub struct LimitsChange {
     /// Calls in flight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_concurrency: Option<u64>,
+    /// Calls in flight beside them that last as long as there is something to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_streams: Option<u64>,
 }
 
 impl From<ResourceRequest> for LimitsChange {
     fn from(request: ResourceRequest) -> Self {
-        let ResourceRequest { memory_mb, cpus, cpu_shares, pids, tmp_mb, data_mb, timeout_seconds, max_concurrency } =
-            request;
-        Self { memory_mb, cpus, cpu_shares, pids, tmp_mb, data_mb, timeout_seconds, max_concurrency }
+        let ResourceRequest {
+            memory_mb,
+            cpus,
+            cpu_shares,
+            pids,
+            tmp_mb,
+            data_mb,
+            timeout_seconds,
+            max_concurrency,
+            max_streams,
+        } = request;
+        Self { memory_mb, cpus, cpu_shares, pids, tmp_mb, data_mb, timeout_seconds, max_concurrency, max_streams }
     }
 }
 
 impl From<LimitsChange> for ResourceRequest {
     fn from(change: LimitsChange) -> Self {
-        let LimitsChange { memory_mb, cpus, cpu_shares, pids, tmp_mb, data_mb, timeout_seconds, max_concurrency } =
-            change;
-        Self { memory_mb, cpus, cpu_shares, pids, tmp_mb, data_mb, timeout_seconds, max_concurrency }
+        let LimitsChange {
+            memory_mb,
+            cpus,
+            cpu_shares,
+            pids,
+            tmp_mb,
+            data_mb,
+            timeout_seconds,
+            max_concurrency,
+            max_streams,
+        } = change;
+        Self { memory_mb, cpus, cpu_shares, pids, tmp_mb, data_mb, timeout_seconds, max_concurrency, max_streams }
     }
 }
 
-/// The most that can be set; `cpu_shares` is only a weight and has no ceiling.
+/// The most that can be set; `cpu_shares` is only a weight and has no ceiling, nor has `max_streams`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LimitsCeiling {
     /// Memory in MiB.

@@ -6,7 +6,10 @@ import concurrent.futures
 import contextvars
 import threading
 import time
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+if TYPE_CHECKING:
+    from plugbay.runner.feed import Feed
 
 Notify = Callable[[str, "dict[str, Any]"], None]
 
@@ -29,6 +32,8 @@ class Call:
         self.trace = trace
         #: Whether the caller reads chunks as they come.
         self.stream = stream
+        #: What the call is fed with, if it is.
+        self.feed: Feed | None = None
         #: Why the call was cancelled: `deadline`, `client` or `shutdown`.
         self.reason: str | None = None
         self._cancelled = threading.Event()
@@ -41,6 +46,11 @@ class Call:
     def cancelled(self) -> bool:
         """Whether nobody waits for the answer any more. Synchronous code asks this in its loops and returns."""
         return self._cancelled.is_set()
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it has no deadline: it goes on as long as there is something to say."""
+        return self._deadline is None
 
     @property
     def remaining(self) -> float | None:

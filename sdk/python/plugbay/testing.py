@@ -45,12 +45,21 @@ class Denied(Exception):
 
 
 class Harness:
-    """A plugin class that runs in this process. Use it with `async with`, which initializes and cleans up."""
+    """A plugin class that runs in this process. Use it with `async with`, which initializes and cleans up.
+
+    `chat` is its `chat.kind` of plugin.yaml.
+    """
 
     congested = False
 
-    def __init__(self, plugin: type, config: dict[str, Any] | None = None, max_concurrency: int = 16) -> None:
-        self._entry = Entry(plugin, sys.modules.get(plugin.__module__))
+    def __init__(
+        self,
+        plugin: type,
+        config: dict[str, Any] | None = None,
+        max_concurrency: int = 16,
+        chat: str | None = None,
+    ) -> None:
+        self._entry = Entry(plugin, sys.modules.get(plugin.__module__), chat=chat)
         self._config = config or {}
         self._max_concurrency = max_concurrency
         self._waiting: dict[int, asyncio.Future[Any]] = {}
@@ -111,6 +120,24 @@ class Harness:
     async def command(self, command: str, *arguments: str) -> Any:
         """What `on_command` answers."""
         return await self.invoke("on_command", {"command": command, "args": list(arguments)})
+
+    async def feed(
+        self, *texts: str, kind: str = "content", context: Any = None, method: str = "process_stream", max_hold: int = 64
+    ) -> tuple[str, Any]:
+        """Feeds a filter with these texts, one after the other: what leaves, and what it answered at the end."""
+        call = f"call_{self._last_id + 1}"
+        message = {"id": "r0", "role": "assistant", "content": "", "metadata": {"max_hold": max_hold}}
+        params = {"message": message, "context": context or {}}
+        asked = {"method": method, "params": params, "call": call, "feed": True, "idle_ms": 1000, "stream": True}
+        before = len(self.chunks)
+        answered = asyncio.ensure_future(self._ask("invoke", asked))
+        await asyncio.sleep(0)
+        for seq, text in enumerate(texts):
+            data = [{"choice": 0, "kind": kind, "text": text}]
+            self._tell({"method": "feed", "params": {"call": call, "seq": seq, "data": data}})
+        self._tell({"method": "feed_end", "params": {"call": call, "reason": "end"}})
+        answer = await answered
+        return "".join(entry["text"] for chunk in self.chunks[before:] for entry in chunk), answer
 
     async def health(self) -> Any:
         """The plugin's health as the service would see it."""

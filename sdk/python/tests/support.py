@@ -91,6 +91,16 @@ class Service:
         asked = {"method": method, "params": params, "call": call, "deadline_ms": 30000, "stream": stream}
         return self.request("invoke", asked)
 
+    def feed(self, method: str, lines: list[list[dict[str, Any]]], params: dict[str, Any] | None = None) -> Any:
+        """The answer of a call that is fed these lines."""
+        call = f"call_{self.last_id + 1}"
+        asked = {"method": method, "params": params or {}, "call": call, "feed": True, "idle_ms": 1000, "stream": True}
+        id = self.request("invoke", asked)
+        for seq, data in enumerate(lines):
+            self.send({"method": "feed", "params": {"call": call, "seq": seq, "data": data}})
+        self.send({"method": "feed_end", "params": {"call": call, "reason": "end"}})
+        return self.answer(id)
+
     def execute(self, context: Any, stream: bool = False) -> dict[str, Any]:
         return self.answer(self.invoke("execute", {"context": context}, stream=stream))
 

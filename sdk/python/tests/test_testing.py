@@ -35,6 +35,19 @@ class Greeter(plugbay.Plugin):
         return self.host.chat.history().wait()
 
 
+class Masks:
+    def process_message(self, message: dict[str, Any], context: Any) -> Any:
+        return message
+
+    async def process_stream(self, stream: AsyncIterator[dict[str, Any]], context: Any) -> AsyncIterator[Any]:
+        whole = ""
+        async for delta in stream:
+            whole += delta["text"]
+            kept = 3 if whole.endswith("sec") else 0
+            yield {"text": whole[: len(whole) - kept].replace("secret", "#"), "hold": kept}
+            whole = whole[len(whole) - kept :]
+
+
 async def on_message(message: dict[str, Any]) -> dict[str, Any]:
     return {"text": message["text"][::-1]}
 
@@ -69,6 +82,10 @@ class HarnessTest(unittest.IsolatedAsyncioTestCase):
                 await plugin.execute({}, "wait")
             with self.assertRaisesRegex(PluginFailed, "no answer for `kv.get`"):
                 await plugin.execute({"user": "Ada"})
+
+    async def test_a_filter_is_fed_and_says_what_leaves(self) -> None:
+        async with Harness(Masks, chat="message_processor") as plugin:
+            self.assertEqual(await plugin.feed("a sec", "ret b"), ("a # b", None))
 
     async def test_a_failed_start_raises(self) -> None:
         with self.assertRaisesRegex(PluginFailed, "returned False"):

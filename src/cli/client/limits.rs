@@ -11,8 +11,17 @@ use crate::domain::{escape, nearest};
 use crate::wire::{LimitsChange, LimitsView};
 
 /// Every limit, in the order it is shown.
-const LIMITS: [&str; 8] =
-    ["memory_mb", "cpus", "cpu_shares", "pids", "tmp_mb", "data_mb", "timeout_seconds", "max_concurrency"];
+const LIMITS: [&str; 9] = [
+    "memory_mb",
+    "cpus",
+    "cpu_shares",
+    "pids",
+    "tmp_mb",
+    "data_mb",
+    "timeout_seconds",
+    "max_concurrency",
+    "max_streams",
+];
 
 /// Arguments of `limits`.
 #[derive(Debug, clap::Args)]

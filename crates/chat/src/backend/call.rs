@@ -4,7 +4,7 @@
 use plugbay_dialects::{Event, FailureClass, Finish, Kind, UpstreamFailure, Usage};
 use plugbay_domain::{Chain, Refusal as _, escape};
 use plugbay_fleet::{CallRequest, Executing, calls};
-use plugbay_operations::{Delivery, StreamEvent};
+use plugbay_operations::StreamEvent;
 use serde_json::{Value, json};
 
 use super::Failed;
@@ -49,10 +49,11 @@ pub(crate) async fn open(course: &mut Course, candidate: &Candidate) -> Result<S
     let mut context = message::context(&course.request, &shown, &course.metadata);
     context["model"] = candidate.model.as_str().into();
     let params = json!({ "context": context });
+    let longest = course.state.service.config().chat.first_token;
     let request = CallRequest::of_service(&candidate.backend.name, "chat", &params, None)
         .with_origin(course.origin())
         .with_trace(course.trace.as_deref())
-        .with_delivery(Delivery::Stream)
+        .without_deadline(longest)
         .without_blame();
     if request.bytes() > course.state.most_bytes() {
         let text = format!("the request has {} bytes, which do not fit a message to a plugin", request.bytes());
@@ -127,8 +128,11 @@ impl Parts {
 
     /// The answer of the call itself.
     async fn result(&mut self) -> Result<Value, String> {
-        let Some(executing) = self.executing.take() else { return Ok(Value::Null) };
-        let answer = executing.answer().await.map_err(|error| Chain(&error).to_string())?.answer;
+        let Some(executing) = &mut self.executing else { return Ok(Value::Null) };
+        // Dropped before it is there, it is waited for again.
+        let answered = executing.last().await;
+        self.executing = None;
+        let answer = answered.map_err(|error| Chain(&error).to_string())?.answer;
         if !answer.success {
             return Err(answer.error.or(answer.message).unwrap_or_else(|| "it did not say why".to_owned()));
         }

@@ -50,11 +50,12 @@ impl Failed {
 
 /// An answer that has begun.
 pub(crate) struct Upstream {
-    pub(crate) backend: PluginName,
     source: call::Source,
     /// What has come and was not taken yet.
     queue: VecDeque<Event>,
     idle: Duration,
+    /// Since when something is waited for, also by one who has left and come back.
+    waits: Option<Instant>,
     began: Instant,
     has_ended: bool,
 }
@@ -73,10 +74,12 @@ impl Upstream {
         if self.has_ended {
             return None;
         }
-        let events = match timeout_at(Instant::now() + self.idle, self.source.next()).await {
+        let since = *self.waits.get_or_insert_with(Instant::now);
+        let events = match timeout_at(since + self.idle, self.source.next()).await {
             Ok(events) => events,
             Err(_silent) => vec![Event::Failed(Failed::silent(self.idle).failure)],
         };
+        self.waits = None;
         self.has_ended = events.iter().any(|event| matches!(event, Event::End | Event::Failed(_)));
         Some(events)
     }
@@ -162,8 +165,7 @@ async fn try_one(course: &mut Course, candidate: &Candidate) -> Result<Upstream,
             Ok(source) => source?,
             Err(_silent) => return Err(Failed::silent(first)),
         };
-        let mut upstream =
-            Upstream { backend: name.clone(), source, queue: VecDeque::new(), idle, began, has_ended: false };
+        let mut upstream = Upstream { source, queue: VecDeque::new(), idle, waits: None, began, has_ended: false };
         upstream.gate(first.saturating_sub(began.elapsed())).await?;
         Ok(upstream)
     };

@@ -4,12 +4,13 @@ use plugbay_dialects::ChatRequest;
 use serde_json::{Value, json};
 
 use super::{added, processors, replace_messages};
-use crate::ask::{self, Answered, Trouble};
+use crate::ask::{self, Answered};
 use crate::course::{Course, Stopped};
 use crate::member::{Member, Stage};
 use crate::message;
 use crate::record::{Outcome, Step};
 use crate::said::kind_of;
+use crate::trouble::Trouble;
 
 /// Lets extensions add to the request. What they add passes the processors, too: texts that were fetched from somewhere
 /// are what tells a model what to do.

@@ -7,7 +7,7 @@ use plugbay_domain::Effect;
 use serde_json::{Value, json};
 
 use super::{Responded, replace_messages};
-use crate::ask::{self, Answered, Trouble};
+use crate::ask::{self, Answered};
 use crate::course::{Course, Stopped};
 use crate::hooks::{blocked, groups};
 use crate::member::{Member, Stage};
@@ -15,6 +15,7 @@ use crate::message;
 use crate::observers;
 use crate::record::{Outcome, Step};
 use crate::said::{self, Said, kind_of};
+use crate::trouble::Trouble;
 
 pub(super) async fn run(course: &mut Course) -> Result<Responded, Stopped> {
     let all = course.members(Stage::ProcessRequest);

@@ -7,7 +7,7 @@ use plugbay_dialects::ChatMessage;
 use plugbay_domain::Effect;
 use serde_json::{Value, json};
 
-use crate::ask::{self, Answered, Trouble};
+use crate::ask::{self, Answered};
 use crate::course::{Course, Stopped};
 use crate::hooks::{blocked, groups};
 use crate::member::{Member, Stage};
@@ -15,6 +15,7 @@ use crate::message::{self, Kept};
 use crate::observers;
 use crate::record::{Outcome, Step};
 use crate::said::{self, Said, Span};
+use crate::trouble::Trouble;
 
 /// Shows processors the messages; those that are not in `known`, where there is such a list.
 pub(super) async fn run(course: &mut Course, known: Option<&[String]>) -> Result<(), Stopped> {

@@ -47,6 +47,12 @@ section! {
             read: seconds,
             doc: "Seconds that a backend may be silent in the middle of an answer.",
         }
+        "drain_seconds" => drain: Duration {
+            kind: Kind::Whole(0, 86_400),
+            default: 300,
+            read: seconds,
+            doc: "Seconds that answers under way keep the version of a plugin that they began with, while another one takes everything new.",
+        }
         "exchanges" => exchanges: usize {
             kind: Kind::Whole(0, 100_000),
             default: 1_000,

@@ -145,6 +145,12 @@ section! {
             read: whole,
             doc: "Calls in flight where a manifest is silent.",
         }
+        "max_streams" => max_streams {
+            kind: Kind::Whole(1, 65_536),
+            default: ResourceLimits::default().max_streams,
+            read: whole,
+            doc: "Answers at once that a filter is fed with, or that a backend gives, where a manifest is silent.",
+        }
     }
 }
 

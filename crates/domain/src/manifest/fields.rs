@@ -65,6 +65,9 @@ fn at_least(least: u64) -> Value {
 /// The largest whole number a field takes: in MiB it still fits 64 bits of bytes. The operator's ceiling is far below.
 pub(super) const MOST: u64 = 1 << 40;
 
+/// Most streams of one plugin.
+pub(super) const MOST_STREAMS: u64 = 65_536;
+
 /// The most processors that can be asked for, with the same reason.
 pub(super) const MOST_CPUS: f64 = 1_000_000.0;
 
@@ -179,6 +182,12 @@ pub(super) const RESOURCES: &[Field] = &[
     field("data_mb", "/data in MiB.", || at_least(1)),
     field("timeout_seconds", "Longest call.", || at_least(1)),
     field("max_concurrency", "Calls in flight.", || at_least(1)),
+    field(
+        "max_streams",
+        "Calls in flight beside them that last as long as there is something to say: answers that a filter is fed with, and \
+         those of a backend.",
+        || json!({ "type": "integer", "minimum": 1, "maximum": MOST_STREAMS }),
+    ),
 ];
 
 /// One entry of `hooks` that is a map.

@@ -138,6 +138,7 @@ fn limits(manifest: &Manifest, base: &Manifest, found: &mut Vec<String>) {
         ("data_mb", new.data_mb, old.data_mb),
         ("timeout_seconds", new.timeout_seconds, old.timeout_seconds),
         ("max_concurrency", new.max_concurrency, old.max_concurrency),
+        ("max_streams", new.max_streams, old.max_streams),
     ] {
         compare(name, grows(new, old), new.map(|value| value.to_string()));
     }

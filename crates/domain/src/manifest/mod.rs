@@ -25,7 +25,7 @@ use semver::{Version, VersionReq};
 use serde::Serialize;
 
 pub use ask::Requested;
-pub use chat::{ChatHalf, ChatKind, ChatRole, ContentKind, Effect, MAX_MEMBER_MS, Sees, Window};
+pub use chat::{ChatHalf, ChatKind, ChatRole, ContentKind, DEFAULT_HOLD, Effect, MAX_MEMBER_MS, Sees, Window};
 pub use config::{ConfigFindings, ConfigSchema, Secret, SecretPolicies};
 pub use declared::DeclaredCode;
 pub use error::ManifestError;

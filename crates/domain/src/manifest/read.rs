@@ -6,7 +6,7 @@ use std::path::Path;
 
 use semver::{Version, VersionReq};
 
-use super::fields::{self, COMMAND, HEALTH, HOOK, MOST, MOST_CPUS, NETWORK, RESERVED, RESOURCES, ROOT};
+use super::fields::{self, COMMAND, HEALTH, HOOK, MOST, MOST_CPUS, MOST_STREAMS, NETWORK, RESERVED, RESOURCES, ROOT};
 use super::kind::{Command, Health, Hook, OnFailure, PluginType, Priority, Runtime};
 use super::{Effect, MAX_MANIFEST_BYTES, Manifest, ManifestError, Origin, chat, config, text, tool};
 use crate::permission::hint;
@@ -244,6 +244,7 @@ fn read_resources(place: &Place<'_>) -> ResourceRequest {
         data_mb: whole("data_mb", 1, MOST),
         timeout_seconds: whole("timeout_seconds", 1, MOST),
         max_concurrency: whole("max_concurrency", 1, MOST),
+        max_streams: whole("max_streams", 1, MOST_STREAMS),
     }
 }
 

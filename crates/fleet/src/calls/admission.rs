@@ -31,10 +31,12 @@ pub(crate) struct Admission {
     verdict: Verdict,
     /// Whether an exception counts against the plugin.
     blames: bool,
+    /// Whether it has as much time as it takes in what it is fed with.
+    pub(crate) is_fed: bool,
     sent: Option<Sent>,
     /// Dropped without an answer, it was cancelled.
     outcome: Outcome,
-    _in_flight: InFlightPlace,
+    _in_flight: Option<InFlightPlace>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +51,7 @@ impl Admission {
         fleet: &Arc<Fleet>,
         member: &Arc<Member>,
         (method, began, blames): (&str, Instant, bool),
-        in_flight: InFlightPlace,
+        in_flight: Option<InFlightPlace>,
     ) -> Result<Self, FleetError> {
         let pass = member.admit().map_err(|wait| breaker_problem(member, wait))?;
         Ok(Self {
@@ -61,6 +63,7 @@ impl Admission {
             pass,
             verdict: Verdict::None,
             blames,
+            is_fed: false,
             sent: None,
             outcome: Outcome::Cancelled,
             _in_flight: in_flight,
@@ -118,7 +121,11 @@ impl Admission {
         let (name, method) = (&self.member.name, &self.method);
         let (outcome, problem) = match error {
             CallError::Timeout => {
-                let detail = format!("`{name}` did not answer `{method}` within {} ms", timeout.as_millis());
+                let detail = if self.is_fed {
+                    format!("`{name}` took nothing in for {} ms in `{method}`", timeout.as_millis())
+                } else {
+                    format!("`{name}` did not answer `{method}` within {} ms", timeout.as_millis())
+                };
                 (Outcome::Timeout, PluginProblem::new(Code::PluginTimeout, detail))
             }
             CallError::Ended(end) => (Outcome::Ended, ended_problem(&self.member, &end)),

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use admission::Admission;
 use plugbay_domain::{CallId, Code, PluginRef, Tool, escape, is_for_callers};
-use plugbay_session::{CallError, NewCall, RunningCall, SessionEnd, StreamEvent};
-use request::AskedBy;
+use plugbay_protocol::FeedEnd;
+use plugbay_session::{CallError, NewCall, RunningCall, SessionEnd, StreamEvent, Time};
+use request::{AskedBy, Deadline};
 use tokio::time::Instant;
 use waiting::Waiting;
 
@@ -66,20 +67,38 @@ impl Executing {
     }
 
     /// The answer.
-    pub async fn answer(self) -> Result<Execution, FleetError> {
-        let Self { running, mut admission, timeout, checked } = self;
-        let answered = running.answer().await;
-        let (call, took) = (admission.call, admission.elapsed());
-        match answered {
-            Ok(outcome) => {
-                let answer = admission.read(outcome);
-                if let Some(tool) = checked.filter(|_| answer.success) {
-                    tools::check_result(&mut admission, &tool, &answer, timeout).await?;
-                }
-                Ok(Execution { call, took, answer })
-            }
-            Err(error) => Err(admission.failed(error, timeout).of_call(call).into()),
+    pub async fn answer(mut self) -> Result<Execution, FleetError> {
+        let execution = self.last().await?;
+        if let Some(tool) = self.checked.filter(|_| execution.answer.success) {
+            tools::check_result(&mut self.admission, &tool, &execution.answer, self.timeout).await?;
         }
+        Ok(execution)
+    }
+
+    /// The answer of a call that is no tool's. What waits for it may be dropped, and wait again, until it is there.
+    pub async fn last(&mut self) -> Result<Execution, FleetError> {
+        let answered = self.running.answer().await;
+        let (call, took) = (self.admission.call, self.admission.elapsed());
+        match answered {
+            Ok(outcome) => Ok(Execution { call, took, answer: self.admission.read(outcome) }),
+            Err(error) => Err(self.admission.failed(error, self.timeout).of_call(call).into()),
+        }
+    }
+
+    /// Feeds it with the next part, which is JSON, and gives that its number. Nothing when the plugin has to take in first
+    /// what it has: [`Self::room`] completes then.
+    pub fn feed(&mut self, part: &str) -> Option<u64> {
+        self.running.feed(part)
+    }
+
+    /// Completes when the plugin may have taken in some of what it was fed with.
+    pub fn room(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.running.room()
+    }
+
+    /// Nothing more is fed to it.
+    pub fn end_feed(&mut self) {
+        self.running.end_feed(FeedEnd::End);
     }
 }
 
@@ -96,12 +115,15 @@ pub async fn call(fleet: &Arc<Fleet>, request: CallRequest<'_>) -> Result<Execut
         let detail = format!("`{}` is not a method for callers", escape(method));
         return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
     }
-    let in_flight = fleet.in_flight.enter(&member).map_err(|no_place| waiting::no_place(fleet, &member, no_place))?;
+    // Streams have places of their own: they last, and would take those of all others.
+    let in_flight = if deadline.is_stream() { None } else { Some(fleet.in_flight.enter(&member)) };
+    let in_flight = in_flight.transpose().map_err(|no_place| waiting::no_place(fleet, &member, no_place))?;
     let began = Instant::now();
     let mut waiting = Waiting::new(fleet, by, wanted, &member, began);
     // A plugin that takes no calls at all says why; only then it matters how earlier ones ended.
     waiting.until_up(deadline.longest(began)).await?;
     let mut admission = Admission::new(fleet, &member, (method, began, blames), in_flight)?;
+    admission.is_fed = matches!(deadline, Deadline::Fed(_));
     loop {
         let up = waiting.until_up(deadline.longest(began)).await?;
         let timeout = deadline.timeout(&member, began, up.timeout)?;
@@ -111,14 +133,19 @@ pub async fn call(fleet: &Arc<Fleet>, request: CallRequest<'_>) -> Result<Execut
             let detail = format!("`{}` offers {offered}, not `{}`", member.name, escape(method));
             return Err(PluginProblem::new(Code::MethodNotOffered, detail).into());
         }
-        let deadline = began + timeout;
+        let (time, deadline) = (deadline.time(began, timeout), began + timeout);
         let tool = tools::find(by, &up, method);
         if let Some(tool) = &tool {
             tools::check_arguments(fleet, &member, tool, (parameter, &payload), deadline).await?;
         }
-        let Some(place) = waiting.place(&up, deadline).await? else { continue };
+        let place = if matches!(time, Time::Until(_)) {
+            waiting.place(&up, deadline).await?
+        } else {
+            waiting::stream_place(&member, &up)?
+        };
+        let Some(place) = place else { continue };
         let (id, params) = (admission.call, (parameter, &payload));
-        let new = NewCall { id, method, params, deadline, origin, trace, delivery, place: Some(place) };
+        let new = NewCall { id, method, params, time, origin, trace, delivery, place: Some(place) };
         match up.session.begin(new) {
             Ok(running) => {
                 admission.send(up.session.id(), fleet.now());

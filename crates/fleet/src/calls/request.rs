@@ -6,7 +6,7 @@ use std::time::Duration;
 use plugbay_domain::{Code, Origin, Plugin, PluginName, PluginRef, escape, is_of_chat};
 use plugbay_protocol::{HygieneError, Payload};
 use plugbay_registry::Caller;
-use plugbay_session::Delivery;
+use plugbay_session::{Delivery, Time};
 use plugbay_store as store;
 use plugbay_store::PluginStore;
 use serde_json::Value;
@@ -51,13 +51,32 @@ pub(crate) enum Deadline {
     AtMost(Option<Duration>),
     /// Until then, if the plugin's calls may take as long.
     Until(Instant),
+    /// As long as somebody waits for its parts; it is begun within this time.
+    Open(Duration),
+    /// As long as it takes in what it is fed with, and this long without that.
+    Fed(Duration),
 }
 
 impl Deadline {
+    /// What the session is told of a call that must be answered within the time.
+    pub(crate) fn time(self, began: Instant, timeout: Duration) -> Time {
+        match self {
+            Self::Exactly(_) | Self::AtMost(_) | Self::Until(_) => Time::Until(began + timeout),
+            Self::Open(_) => Time::Open,
+            Self::Fed(idle) => Time::Feed(idle),
+        }
+    }
+
+    /// Whether the call lasts as long as there is something to say.
+    pub(crate) fn is_stream(self) -> bool {
+        matches!(self, Self::Open(_) | Self::Fed(_))
+    }
+
     /// How long it is waited for a plugin that is being started.
     pub(crate) fn longest(self, began: Instant) -> Option<Duration> {
         match self {
             Self::Exactly(longest) | Self::AtMost(longest) => longest,
+            Self::Open(longest) | Self::Fed(longest) => Some(longest),
             Self::Until(deadline) => Some(deadline.saturating_duration_since(began)),
         }
     }
@@ -177,6 +196,18 @@ impl<'a> CallRequest<'a> {
     #[must_use]
     pub fn without_blame(self) -> Self {
         Self { blames: false, ..self }
+    }
+
+    /// Lasts as long as somebody waits for its parts, once it has begun within this time.
+    #[must_use]
+    pub fn without_deadline(self, begin: Duration) -> Self {
+        Self { deadline: Deadline::Open(begin), delivery: Delivery::Stream, ..self }
+    }
+
+    /// Lasts as long as it takes in what it is fed with. This long may pass without that.
+    #[must_use]
+    pub fn fed(self, idle: Duration) -> Self {
+        Self { deadline: Deadline::Fed(idle), delivery: Delivery::Stream, ..self }
     }
 
     /// Whether chunks are wanted as they come.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use plugbay_domain::{Code, PluginRef};
 use plugbay_registry::Caller;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::calls::{AskedBy, SOON};
@@ -115,6 +115,21 @@ impl<'a> Waiting<'a> {
             self.place = Some(Queued::enter(self.member, self.fleet.config.calls.queue)?);
         }
         Ok(())
+    }
+}
+
+/// One of the places for calls that last. None of them is waited for: how long one lasts is known to nobody. `None` when
+/// another session takes the calls by now.
+pub(crate) fn stream_place(member: &Member, up: &Up) -> Result<Option<OwnedSemaphorePermit>, FleetError> {
+    match Arc::clone(&up.streams).try_acquire_owned() {
+        Ok(place) => Ok(Some(place)),
+        Err(TryAcquireError::Closed) => Ok(None),
+        Err(TryAcquireError::NoPermits) => {
+            let most = up.session.spec().limits.max_streams;
+            let detail = format!("`{}` has {most} streams already, which is `resources.max_streams`", member.name);
+            let how = format!("wait as long as Retry-After says, or plugbay limits set {} max_streams=…", member.name);
+            Err(PluginProblem::new(Code::PluginBusy, detail).with_how(how).retry_after(SOON).into())
+        }
     }
 }
 

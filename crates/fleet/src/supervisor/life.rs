@@ -203,13 +203,20 @@ impl Supervisor {
         }
     }
 
-    /// Lets a session answer the calls it has, as long as calls may take, and then ends it.
+    /// Lets a session answer the calls it has, as long as calls may take, and its streams as long as the operator says, and
+    /// then ends it.
     pub(crate) fn retire_when_idle(&mut self, session: Session) {
         let longest = Duration::from_secs(session.spec().limits.timeout_seconds);
         self.remember(&session);
-        let fleet = Arc::clone(&self.fleet);
+        let (fleet, drain) = (Arc::clone(&self.fleet), self.fleet.config.chat.drain);
         self.fleet.shutdown.spawn("session.retire", move |token| async move {
-            token.run_until_cancelled(tokio::time::timeout(longest, session.idle())).await;
+            let ended = async {
+                if session.has_streams() {
+                    tokio::time::timeout(drain, session.without_streams()).await.ok();
+                }
+                tokio::time::timeout(longest, session.idle()).await.ok();
+            };
+            token.run_until_cancelled(ended).await;
             session.stop(Instant::now() + REPLACED_GRACE).await;
             fleet.withdraw(session.id());
         });

@@ -112,7 +112,8 @@ impl Supervisor {
             self.retire_when_idle(old);
             return life;
         }
-        let stands_by = old.ended().is_none() && rest(&self.fleet, &old).await;
+        // Answers under way go on in it, so it cannot be frozen: going back is a start then.
+        let stands_by = old.ended().is_none() && !old.has_streams() && rest(&self.fleet, &old).await;
         let standby = stands_by.then(|| Standby { session: old.clone(), reach: successor.before });
         if !stands_by {
             self.retire_when_idle(old);

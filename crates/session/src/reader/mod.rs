@@ -8,8 +8,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
 use super::PluginLog;
-use super::calls::{Calls, Taken};
+use super::calls::Calls;
 use super::outbound::Outbound;
+use super::pending::Taken;
 use super::requests::Requests;
 use plugbay_domain::CallId;
 use plugbay_protocol::{CancelReason, Incoming, LineBuffer, Outgoing, Violation};

@@ -1,8 +1,8 @@
 use tokio::io::AsyncWriteExt as _;
 
 use super::*;
-use crate::Delivery;
 use crate::host::Host;
+use crate::{Delivery, Time};
 use plugbay_domain::{CallId, Origin, SystemClock};
 use plugbay_runtime::shutdown::Shutdown;
 
@@ -67,8 +67,10 @@ async fn notes_are_bounded_also_parts_that_nobody_waits_for() {
     }
     let session = start().await;
     let call = CallId::generate();
-    let waiting =
-        session.calls.insert(call, Delivery::Whole, None, Instant::now() + PATIENCE, Origin::default()).unwrap();
+    let waiting = session
+        .calls
+        .insert(call, Delivery::Whole, None, Time::Until(Instant::now() + PATIENCE), Origin::default())
+        .unwrap();
     assert!(session.calls.abandon(waiting.id));
     let part = |seq: u32| note("chunk", &format!("{{\"call\":\"{call}\",\"seq\":{seq},\"data\":0}}"));
     let parts: String = (0..20_000).map(part).collect();
@@ -80,8 +82,10 @@ async fn notes_are_bounded_also_parts_that_nobody_waits_for() {
 async fn parts_that_somebody_waits_for_are_bounded_by_their_bytes_alone() {
     let mut session = start().await;
     let call = CallId::generate();
-    let waiting =
-        session.calls.insert(call, Delivery::Whole, None, Instant::now() + PATIENCE, Origin::default()).unwrap();
+    let waiting = session
+        .calls
+        .insert(call, Delivery::Whole, None, Time::Until(Instant::now() + PATIENCE), Origin::default())
+        .unwrap();
     let part = |seq: u32| note("chunk", &format!("{{\"call\":\"{call}\",\"seq\":{seq},\"data\":0}}"));
     let parts: String = (0..20_000).map(part).collect();
     let answer = format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":null}}\n", waiting.id);

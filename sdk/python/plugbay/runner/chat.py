@@ -24,6 +24,8 @@ def adapt(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The method as a function of the parameters alone, asynchronous where the method is."""
     if name == "process_message":
         return _each_message(function)
+    if name == "process_stream":
+        return _adapted(function, lambda params: (params.get("stream"), params.get("context")))
     if name == "list_models":
         return _adapted(function, lambda params: ())
     if name in ("process_request", "process_response"):

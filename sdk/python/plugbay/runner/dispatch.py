@@ -16,6 +16,7 @@ from typing import Any, Awaitable, Callable, Coroutine
 from plugbay.call import Call
 from plugbay.host import Host
 from plugbay.runner.channel import HostChannel
+from plugbay.runner.feed import DEFAULT_HOLD, Feed
 from plugbay.runner.health import health
 from plugbay.runner.invoke import Invoker
 from plugbay.runner.loading import Entry
@@ -38,6 +39,15 @@ START_FAILED = 1
 #: How long `shutdown` waits for calls; the service gives ten seconds for everything.
 DRAIN_SECONDS = 5.0
 DEFAULT_CONCURRENCY = 16
+DEFAULT_STREAMS = 128
+
+
+def _max_hold(params: dict[str, Any]) -> int:
+    """Characters that the filter may hold back."""
+    message = params.get("message")
+    metadata = message.get("metadata") if isinstance(message, dict) else None
+    found = metadata.get("max_hold") if isinstance(metadata, dict) else None
+    return found if isinstance(found, int) else DEFAULT_HOLD
 
 
 class StartError(Exception):
@@ -88,8 +98,9 @@ class Dispatcher:
         if not isinstance(params, dict):
             params = {}
         if "id" not in message:
-            if method == "cancel":
-                self._cancel(params)
+            notes = {"cancel": self._cancel, "feed": self._feed, "feed_end": self._end_feed}
+            if method in notes:
+                notes[method](params)
             return
         id = message["id"]
         if method == "invoke":
@@ -109,6 +120,8 @@ class Dispatcher:
         deadline = params.get("deadline_ms")
         deadline = deadline if isinstance(deadline, int) else None
         call = Call(name, method, deadline, params.get("trace"), params.get("stream") is True, self._notify)
+        if params.get("feed") is True:
+            call.feed = Feed(call, self._outlet, self._loop, _max_hold(given))
         self._calls[name] = (call, self._start(self._run(id, call, given)))
 
     async def _run(self, id: Any, call: Call, params: dict[str, Any]) -> None:
@@ -123,6 +136,16 @@ class Dispatcher:
         finally:
             del self._calls[call.id]
         self._outlet.send(line)
+
+    def _feed(self, params: dict[str, Any]) -> None:
+        found = self._calls.get(str(params.get("call")))
+        if found is not None and found[0].feed is not None:
+            found[0].feed.push(params)
+
+    def _end_feed(self, params: dict[str, Any]) -> None:
+        found = self._calls.get(str(params.get("call")))
+        if found is not None and found[0].feed is not None:
+            found[0].feed.end()
 
     def _cancel(self, params: dict[str, Any]) -> None:
         found = self._calls.get(str(params.get("call")))
@@ -166,12 +189,14 @@ class Dispatcher:
         name = plugin.get("name") if isinstance(plugin, dict) else None
         limits = params.get("limits")
         concurrency = limits.get("max_concurrency") if isinstance(limits, dict) else None
+        streams = limits.get("max_streams") if isinstance(limits, dict) else None
         entry = self._load()
         log = logging.getLogger(name if isinstance(name, str) else "plugin")
         self._instance = instance = entry.create(params.get("config") or {}, Host(self._channel), log)
         functions = entry.functions(instance)
         concurrency = concurrency if isinstance(concurrency, int) and concurrency > 0 else DEFAULT_CONCURRENCY
-        self._invoker = Invoker(functions, concurrency, self._loop, self._outlet)
+        streams = streams if isinstance(streams, int) and streams > 0 else DEFAULT_STREAMS
+        self._invoker = Invoker(functions, (concurrency, streams), self._loop, self._outlet)
         if await self._own("initialize") is False:
             raise StartError("initialize() returned False")
         self._started = True

@@ -10,6 +10,7 @@ from typing import Any, AsyncGenerator, Callable, Generator, cast
 
 from plugbay.call import CURRENT, Call
 from plugbay.runner.chat import METHODS
+from plugbay.runner.feed import Blocked, Feed
 from plugbay.runner.loading import COMMAND_HANDLER
 from plugbay.runner.outcome import INVALID_PARAMS, METHOD_NOT_FOUND, Outlet, Refused, notification
 
@@ -26,15 +27,19 @@ class Invoker:
     def __init__(
         self,
         functions: dict[str, Callable[..., Any]],
-        max_concurrency: int,
+        most: tuple[int, int],
         loop: asyncio.AbstractEventLoop,
         outlet: Outlet,
     ) -> None:
         self.functions = functions
         # Calling these runs nothing yet, so they are called in the loop.
         self._lazy = {name for name, function in functions.items() if _is_lazy(function)}
-        self._places = asyncio.Semaphore(max_concurrency)
-        self._pool = ThreadPoolExecutor(max_concurrency, "plugin-call")
+        concurrency, streams = most
+        self._places = asyncio.Semaphore(concurrency)
+        self._pool = ThreadPoolExecutor(concurrency, "plugin-call")
+        # What lasts has places of its own, and would keep the threads of all others.
+        self._streams = asyncio.Semaphore(streams)
+        self._stream_pool = ThreadPoolExecutor(streams, "plugin-stream")
         self._loop = loop
         self._outlet = outlet
         self._in_thread: set[Call] = set()
@@ -48,9 +53,12 @@ class Invoker:
         function = self.functions.get(call.method)
         if function is None:
             raise Refused(METHOD_NOT_FOUND, f"the plugin does not offer `{call.method}`")
-        arguments = _arguments(call.method, params)
         CURRENT.set(call)
-        async with self._places:
+        if call.feed is not None:
+            async with self._streams:
+                return await self._fed(call, call.feed, function, params)
+        arguments = _arguments(call.method, params)
+        async with self._streams if call.lasts else self._places:
             if call.method in self._lazy:
                 result = function(*arguments)
             else:
@@ -69,11 +77,56 @@ class Invoker:
                 return await self._threaded(call, self._stream_in_thread, call, result, chunks)
             return result
 
+    async def _fed(self, call: Call, feed: Feed, function: Callable[..., Any], params: dict[str, Any]) -> Any:
+        """Feeds a filter, and lets go what it yields."""
+        try:
+            if call.method.startswith("on_"):
+                await self._fed_hook(call, feed, function, params)
+            elif call.method in self._lazy:
+                result = function({**params, "stream": feed})
+                if inspect.isawaitable(result):
+                    result = await result
+                if inspect.isasyncgen(result):
+                    await _fed_generator(result, feed)
+                elif inspect.isgenerator(result):
+                    await self._threaded(call, self._feed_in_thread, call, result, feed)
+                else:
+                    raise TypeError(f"`{call.method}` yields what is to leave; it returned {type(result).__name__}")
+            else:
+                raise TypeError(f"`{call.method}` yields what is to leave: write it as a generator")
+            await feed.settle(last=True)
+        except Blocked as blocked:
+            return blocked.answer
+        return None
+
+    async def _fed_hook(self, call: Call, feed: Feed, function: Callable[..., Any], params: dict[str, Any]) -> None:
+        """Calls a hook for each delta; `None` lets it go as it is."""
+        while feed.waiting or await feed.next_line():
+            while feed.waiting:
+                delta = feed.take()
+                given = {**params, "chunk": delta}
+                if call.method in self._lazy:
+                    said = await function(given)
+                else:
+                    said = await self._threaded(call, function, given)
+                allowed = said is None or (isinstance(said, dict) and said.get("action") == "allow")
+                feed.add(delta.get("text", "") if allowed else said)
+
+    def _feed_in_thread(self, call: Call, generator: Generator[Any, Any, Any], feed: Feed) -> None:
+        try:
+            for value in generator:
+                feed.add(value)
+                if call.cancelled:
+                    return
+        finally:
+            generator.close()
+
     async def _threaded(self, call: Call, function: Callable[..., Any], *arguments: Any) -> Any:
         context = contextvars.copy_context()
         self._in_thread.add(call)
         try:
-            return await self._loop.run_in_executor(self._pool, context.run, _guarded, function, arguments)
+            pool = self._stream_pool if call.lasts else self._pool
+            return await self._loop.run_in_executor(pool, context.run, _guarded, function, arguments)
         finally:
             self._in_thread.discard(call)
 
@@ -130,6 +183,14 @@ async def _stream(generator: AsyncGenerator[Any, Any], chunks: Chunks) -> Any:
     finally:
         await generator.aclose()
     return chunks.result()
+
+
+async def _fed_generator(generator: AsyncGenerator[Any, Any], feed: Feed) -> None:
+    try:
+        async for value in generator:
+            feed.add(value)
+    finally:
+        await generator.aclose()
 
 
 def _is_lazy(function: Callable[..., Any]) -> bool:

@@ -15,7 +15,7 @@ use crate::{ModelPattern, words};
 pub const MAX_MEMBER_MS: u64 = 30_000;
 
 /// Characters that a filter of streams may hold back, unless it says otherwise.
-const DEFAULT_HOLD: u64 = 64;
+pub const DEFAULT_HOLD: u64 = 64;
 
 words! {
     /// What a plugin does with what is said.
@@ -102,7 +102,7 @@ impl ChatKind {
         }
     }
 
-    /// Those that it must have.
+    /// Those that it must have, whatever it sees.
     pub const fn promised(self) -> &'static [&'static str] {
         match self {
             Self::MessageProcessor => &["process_message"],
@@ -163,6 +163,12 @@ impl ChatRole {
     /// Whether answers pass it.
     pub fn sees_answers(&self) -> bool {
         self.kind == ChatKind::Middleware || self.is_of(ChatHalf::Response)
+    }
+
+    /// The methods that its class must have.
+    pub fn promised(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let is_fed = self.sees == Sees::Deltas && self.is_of(ChatHalf::Response);
+        self.kind.promised().iter().copied().chain(is_fed.then_some("process_stream"))
     }
 
     /// Whether a processor gets messages of this half.
