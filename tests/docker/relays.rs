@@ -169,3 +169,20 @@ async fn a_caller_who_leaves_ends_the_connection_to_the_server() {
     .await;
     served.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plugin_reads_an_answer_piece_by_piece_and_never_sees_its_key() {
+    let Some((served, seen)) = served().await else { return };
+    let read = async |context: Value| {
+        served.execute("relaying", &json!({"context": context})).await.expect(200)["result"].take()
+    };
+    let answer = read(json!({"model": "spelled"})).await;
+    assert_eq!((&answer["status"], &answer["type"]), (&json!(200), &json!("text/event-stream")));
+    let body = answer["body"].as_str().unwrap();
+    assert!(body.contains("the key is [redacted]!") && body.ends_with("\n\n"), "{body}");
+    assert!(seen.requests.lock().unwrap()[0].0.contains(KEY), "the server got it");
+    // What is not read to its end is closed with what reads it.
+    read(json!({"model": "endless", "leave": true})).await;
+    until("the server was left", async || seen.left.lock().unwrap().len() == 1).await;
+    served.end().await;
+}

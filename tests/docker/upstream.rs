@@ -139,6 +139,7 @@ fn answer(model: &str, head: &str, body: &Value) -> Vec<Vec<u8>> {
             whole("200 OK", json_type, &json!({"choices": choices}).to_string())
         }
         "first-error" => streamed(&[json!({"error": {"message": "overloaded", "type": "overloaded_error"}})], 0),
+        "spelled" => streamed(&[json!({"choices": [{"delta": {"content": format!("the key is {key}!")}}]})], 3),
         "cut" => streamed(&[json!({"choices": [{"delta": {"content": "half"}}]})], 0),
         "echo" => {
             let mut events: Vec<Value> = Vec::new();

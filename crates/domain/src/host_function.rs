@@ -54,6 +54,9 @@ host_functions! {
     DbQuery = "db.query" needs HostNeed::Database(Access::Read);
     DbExecute = "db.execute" needs HostNeed::Database(Access::Write);
     HttpFetch = "http.fetch" needs HostNeed::Network;
+    HttpStream = "http.stream" needs HostNeed::Network;
+    HttpRead = "http.read" needs HostNeed::Nothing;
+    HttpClose = "http.close" needs HostNeed::Nothing;
     ApiRequest = "api.request" needs HostNeed::Api;
     ChatSend = "chat.send" needs HostNeed::Chat;
     ChatHistory = "chat.history" needs HostNeed::Chat;

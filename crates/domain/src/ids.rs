@@ -72,6 +72,7 @@ macro_rules! prefixed_uuid {
 prefixed_uuid!(PluginId, "plugin_", "One installed plugin; a name that is installed again gets a new one.");
 prefixed_uuid!(SessionId, "session_", "One running instance of a plugin.");
 prefixed_uuid!(CallId, "call_", "One call of a plugin.");
+prefixed_uuid!(StreamId, "stream_", "One answer that a plugin reads piece by piece.");
 prefixed_uuid!(ConversationId, "conversation_", "One conversation of the chat.");
 prefixed_uuid!(MessageId, "message_", "One message of a conversation.");
 prefixed_uuid!(ExchangeId, "exchange_", "One request to the chat and its answer.");

@@ -50,7 +50,9 @@ pub use grant::{
     UnitError, UnknownRisk, leaks,
 };
 pub use host_function::{HostFunction, HostNeed};
-pub use ids::{CallId, ConversationId, ExchangeId, IdError, KeyId, MessageId, PluginId, PluginRef, SessionId, TokenId};
+pub use ids::{
+    CallId, ConversationId, ExchangeId, IdError, KeyId, MessageId, PluginId, PluginRef, SessionId, StreamId, TokenId,
+};
 pub use key::{KeyError, PublicKey, SignaturePolicy, TrustedKey};
 pub use limits::{ArchiveLimits, ResourceCeiling, ResourceLimits, ResourceRequest};
 pub use manifest::{

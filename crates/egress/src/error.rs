@@ -76,6 +76,12 @@ pub enum EgressError {
         /// `egress.max_relays`.
         most: usize,
     },
+    /// More answers are read piece by piece than allowed.
+    #[error("more than {most} answers are read piece by piece at one time")]
+    TooManyStreams {
+        /// `egress.max_streams`.
+        most: usize,
+    },
     /// The name has no address, or nobody said.
     #[error("`{name}` could not be resolved")]
     Unresolved {
@@ -182,7 +188,8 @@ impl EgressError {
             | Self::Tls { .. }
             | Self::Http { .. }
             | Self::TooMany { .. }
-            | Self::TooManyRelays { .. } => true,
+            | Self::TooManyRelays { .. }
+            | Self::TooManyStreams { .. } => true,
             Self::Unresolved { .. }
             | Self::ResolveTimeout { .. }
             | Self::StillSilent { .. }
@@ -215,6 +222,7 @@ impl EgressError {
             Self::Http { .. } => "request",
             Self::TooMany { .. } => "max-tunnels",
             Self::TooManyRelays { .. } => "max-relays",
+            Self::TooManyStreams { .. } => "max-streams",
             Self::Unresolved { .. } => "unresolved",
             Self::ResolveTimeout { .. } | Self::StillSilent { .. } => "resolve-timeout",
             Self::Unreachable { .. } => "unreachable",
@@ -253,6 +261,9 @@ impl EgressError {
             Self::Http { .. } => "send one plain HTTP/1.1 request whose Host is the host that is asked for".to_owned(),
             Self::TooMany { .. } => "close connections, or raise egress.max_tunnels in plugbay.yaml".to_owned(),
             Self::TooManyRelays { .. } => "wait for others to end, or raise egress.max_relays in plugbay.yaml".to_owned(),
+            Self::TooManyStreams { .. } => {
+                "read streams to their end or close them, or raise egress.max_streams in plugbay.yaml".to_owned()
+            }
             Self::Unresolved { .. } | Self::ResolveTimeout { .. } | Self::StillSilent { .. } => {
                 "check the name, and the name servers of the machine plugbay runs on".to_owned()
             }
@@ -278,7 +289,9 @@ impl EgressError {
             Self::NotGranted { .. } | Self::PrivateAddress { .. } | Self::Tls { .. } | Self::Redirect { .. } => {
                 "403 Forbidden"
             }
-            Self::TooMany { .. } | Self::TooManyRelays { .. } => "503 Service Unavailable",
+            Self::TooMany { .. } | Self::TooManyRelays { .. } | Self::TooManyStreams { .. } => {
+                "503 Service Unavailable"
+            }
             Self::Unreachable { .. } | Self::Certificate { .. } | Self::Answer { .. } | Self::AnswerTooLong { .. } => {
                 "502 Bad Gateway"
             }

@@ -49,8 +49,31 @@ impl MostOut {
 
 /// One of a plugin's places for connections. Also held by the lookup of the connection's name, which may last longer.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub struct Place {
     _permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// Places for the answers that one session reads piece by piece.
+#[derive(Debug)]
+pub struct StreamPlaces {
+    free: Arc<Semaphore>,
+    most: usize,
+}
+
+impl StreamPlaces {
+    /// So many.
+    pub(super) fn new(most: usize) -> Self {
+        Self { free: Arc::new(Semaphore::new(most)), most }
+    }
+
+    /// One more, if there is one.
+    pub fn take(&self) -> Result<Place, EgressError> {
+        place_of(&self.free).ok_or(EgressError::TooManyStreams { most: self.most })
+    }
+}
+
+fn place_of(free: &Arc<Semaphore>) -> Option<Place> {
+    Arc::clone(free).try_acquire_owned().ok().map(|permit| Place { _permit: Arc::new(permit) })
 }
 
 /// What a plugin used, whichever of its versions.
@@ -126,12 +149,12 @@ impl Exit {
 
     /// One more place for a connection, if there is one.
     pub(super) fn place(&self) -> Option<Place> {
-        Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| Place { _permit: Arc::new(permit) })
+        place_of(&self.places)
     }
 
     /// One more place for an answer that is handed on, if there is one.
     pub(super) fn relay_place(&self) -> Option<Place> {
-        Arc::clone(&self.relays).try_acquire_owned().ok().map(|permit| Place { _permit: Arc::new(permit) })
+        place_of(&self.relays)
     }
 
     pub(super) fn count_opened(&self) {

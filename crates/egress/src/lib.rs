@@ -52,10 +52,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use client::{TrustError, WebAddress, WebAnswer, WebBody, WebHead, WebRequest, stream};
+pub use client::{Streaming, TrustError, WebAddress, WebAnswer, WebBody, WebRequest, stream};
 pub use decision::Spoken;
 pub use error::EgressError;
-pub use exit::{Exit, MostOut};
+pub use exit::{Exit, MostOut, Place, StreamPlaces};
 pub use resolver::{Resolver, SystemResolver};
 pub use target::{Target, TargetHost};
 

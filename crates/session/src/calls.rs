@@ -110,6 +110,7 @@ impl Calls {
             feed: feed.clone(),
             origin,
             given_up: None,
+            over: None,
             _place: place,
         };
         let mut table = self.table();
@@ -195,6 +196,17 @@ impl Calls {
         let given_up = call.given_up.get_or_insert_default().clone();
         let deadline = call.deadline.unwrap_or_else(|| tokio::time::Instant::now() + REQUEST_TIME);
         Some(Served { deadline, origin: call.origin, given_up })
+    }
+
+    /// Cancelled when this call is over: answered, given up, or ended with the session.
+    pub(super) fn over(&self, call: CallId) -> Option<CancellationToken> {
+        let mut table = self.table();
+        let call = table.find(call).filter(|call| call.abandoned.is_none())?;
+        let (over, _) = call.over.get_or_insert_with(|| {
+            let over = CancellationToken::new();
+            (over.clone(), over.drop_guard())
+        });
+        Some(over.clone())
     }
 
     /// How deep the deepest call is: what is asked outside of any call may come of it.

@@ -175,7 +175,7 @@ impl Starting {
             outbound: Arc::clone(&outbound),
             log: Arc::clone(&self.around.log),
             requests: Requests::new(
-                self.around.host.clone(),
+                self.around.host.of_session(),
                 Arc::clone(&calls),
                 Arc::clone(&outbound),
                 shutdown.clone(),

@@ -96,13 +96,17 @@ impl Outbound {
     }
 
     /// Sends a frame once there is room for it. What the plugin asks for is answered so: one that asks and does not
-    /// read holds up itself.
-    pub(super) async fn send_patiently(&self, frame: Outgoing) {
+    /// read holds up itself. The place of the question is free when its answer leaves: the next one may come before this
+    /// returns.
+    pub(super) async fn send_patiently<P: Send>(&self, frame: Outgoing, place: P) {
         loop {
             let emptied = self.emptied.notified();
             let has_room = self.queue().has_room(self.max_bytes);
             if has_room {
-                self.send(frame).ok();
+                if self.post(frame).is_ok() {
+                    drop(place);
+                    self.flush();
+                }
                 return;
             }
             emptied.await;
@@ -270,7 +274,7 @@ mod tests {
         let frame = Outgoing::configure(1, &serde_json::json!("x".repeat(90_000)));
         while outbound.send(frame.clone()).is_ok() {}
         let waiting = async {
-            tokio::join!(outbound.send_patiently(frame.clone()), async {
+            tokio::join!(outbound.send_patiently(frame.clone(), ()), async {
                 // Only now: one who asks without reading, and then ends.
                 tokio::task::yield_now().await;
                 drop(theirs);
@@ -289,7 +293,7 @@ mod tests {
             outbound.post(frame.clone()).unwrap();
         }
         let both = async {
-            tokio::join!(outbound.send_patiently(Outgoing::health(2)), async {
+            tokio::join!(outbound.send_patiently(Outgoing::health(2), ()), async {
                 tokio::task::yield_now().await;
                 outbound.flush();
             })

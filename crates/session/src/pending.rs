@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::answered::{CallError, CallOutcome};
 use super::chunks::{Sink, StreamEvent, as_list};
@@ -41,6 +41,8 @@ pub(super) struct PendingCall {
     pub(super) origin: Origin,
     /// Cancelled when nobody waits for the call any more; made for the first request that serves it.
     pub(super) given_up: Option<CancellationToken>,
+    /// Cancelled when the call is over in any way; made for the first request that outlives its answer.
+    pub(super) over: Option<(CancellationToken, DropGuard)>,
     /// The place of the call among those that may run at once; free when the plugin has really ended it.
     pub(super) _place: Option<OwnedSemaphorePermit>,
 }
@@ -53,6 +55,7 @@ impl PendingCall {
         if let Some(given_up) = self.given_up.take() {
             given_up.cancel();
         }
+        self.over = None;
         self.deliver.take()
     }
 

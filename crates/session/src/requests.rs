@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::calls::{Calls, Served};
 use super::outbound::Outbound;
-use crate::host::{Asked, Host, HostError, OWN_TIME};
-use plugbay_domain::{CallId, Origin, escape};
+use crate::host::{Asked, Host, HostError, OWN_TIME, OWN_WAIT};
+use plugbay_domain::{CallId, HostFunction, Origin, escape};
 use plugbay_protocol::Outgoing;
 use plugbay_runtime::shutdown::Shutdown;
 
@@ -33,6 +33,9 @@ struct Serving {
     call: Option<CallId>,
 }
 
+/// The call that a request serves, what it has of it, and what tells that it is over.
+type Serves = (Option<CallId>, Served, Option<CancellationToken>);
+
 impl Requests {
     pub(super) fn new(host: Host, calls: Arc<Calls>, outbound: Arc<Outbound>, shutdown: Shutdown) -> Self {
         Self { host, calls, outbound, shutdown, room: Arc::new(Semaphore::new(MOST_OPEN)) }
@@ -40,15 +43,23 @@ impl Requests {
 
     /// Begins to answer a request, once there is room for it.
     pub(super) async fn begin(&self, id: i64, function: &str, params: Option<&RawValue>) {
-        // It is never closed.
-        let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { return };
+        let params = params.map_or("{}", RawValue::get);
+        let place = match self.host.place_at_stream(function, params) {
+            Some(place) => place,
+            // It is never closed.
+            None => match Arc::clone(&self.room).acquire_owned().await {
+                Ok(place) => place,
+                Err(_closed) => return,
+            },
+        };
         let (host, outbound) = (self.host.clone(), Arc::clone(&self.outbound));
-        let (function, params) = (function.to_owned(), params.map_or("{}", RawValue::get).to_owned());
-        let serving = self.serving(&params);
+        let serving = self.serving(function, params);
+        let (function, params) = (function.to_owned(), params.to_owned());
         self.shutdown.spawn("session.host", |stop| async move {
             let answer = async {
-                let (call, Served { deadline, origin, given_up }) = serving?;
-                let asked = Asked { function: &function, params: &params, call, deadline, origin };
+                let (call, Served { deadline, origin, given_up }, over) = serving?;
+                let over = over.as_ref();
+                let asked = Asked { function: &function, params: &params, call, deadline, origin, over };
                 // What nobody waits for is not done to its end, and what it waits for learns of it by being dropped.
                 let answered = given_up.run_until_cancelled(tokio::time::timeout_at(deadline, host.answer(asked)));
                 let answered = answered.await.and_then(Result::ok);
@@ -71,25 +82,29 @@ impl Requests {
                     Outgoing::refusal(id, error.number(), &error.to_string(), error.data())
                 }
             };
-            outbound.send_patiently(frame).await;
-            drop(place);
+            outbound.send_patiently(frame, place).await;
         });
     }
 
     /// The call that a request serves, and what it has of it.
-    fn serving(&self, params: &str) -> Result<(Option<CallId>, Served), HostError> {
+    fn serving(&self, function: &str, params: &str) -> Result<Serves, HostError> {
         let invalid = |error: serde_json::Error| HostError::Invalid { rule: escape(&error.to_string()) };
         match serde_json::from_str(params).map_err(invalid)? {
             Serving { call: None } => {
                 let origin = Origin { conversation: None, depth: self.calls.deepest() };
-                let (deadline, given_up) = (Instant::now() + OWN_TIME, CancellationToken::new());
-                Ok((None, Served { deadline, origin, given_up }))
+                let time = if HostFunction::of(function) == HostFunction::HttpRead { OWN_WAIT } else { OWN_TIME };
+                let (deadline, given_up) = (Instant::now() + time, CancellationToken::new());
+                Ok((None, Served { deadline, origin, given_up }, None))
             }
-            Serving { call: Some(call) } => self
-                .calls
-                .serve(call)
-                .map(|served| (Some(call), served))
-                .ok_or_else(|| HostError::Invalid { rule: format!("{call} is over, nothing can be asked for it") }),
+            Serving { call: Some(call) } => {
+                let opens = HostFunction::of(function) == HostFunction::HttpStream;
+                // In this order: a call that is over between both has no stream.
+                let over = if opens { self.calls.over(call) } else { None };
+                self.calls
+                    .serve(call)
+                    .map(|served| (Some(call), served, over))
+                    .ok_or_else(|| HostError::Invalid { rule: format!("{call} is over, nothing can be asked for it") })
+            }
         }
     }
 }

@@ -12,7 +12,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from typing import Any, Callable, Coroutine, Generator, Generic, List, Mapping, Protocol, Sequence, TypeVar
+from typing import (
+    Any,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Generator,
+    Generic,
+    Iterator,
+    List,
+    Mapping,
+    Protocol,
+    Sequence,
+    TypeVar,
+)
 
 from plugbay.call import CURRENT
 
@@ -179,6 +192,53 @@ class Response:
         return json.loads(self.body)
 
 
+class Stream:
+    """An HTTP answer that is read piece by piece: `async for` and, in synchronous code, `for`. Every status is an answer.
+
+    It ends with the call that it serves. A piece is bytes, cut anywhere but inside of a character of a text.
+    """
+
+    def __init__(self, channel: Channel, answer: dict[str, Any]) -> None:
+        self._functions = _Functions(channel)
+        self._id = str(answer["stream"])
+        self.status = int(answer["status"])
+        self.headers: dict[str, str] = dict(answer.get("headers") or {})
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    def read(self) -> HostCall[bytes | None]:
+        """Waits for the next piece; `None` after the end."""
+        return self._functions._call("http.read", _piece, stream=self._id)
+
+    def close(self) -> HostCall[None]:
+        """Ends it, and its connection."""
+        return self._functions._call("http.close", _nothing, stream=self._id)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            while (piece := await self.read()) is not None:
+                yield piece
+        finally:
+            await self.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            while (piece := self.read().wait()) is not None:
+                yield piece
+        finally:
+            self.close().wait()
+
+
+def _piece(answer: Any) -> bytes | None:
+    if answer.get("end"):
+        return None
+    encoded = answer.get("data_base64")
+    return str(answer.get("data") or "").encode() if encoded is None else base64.b64decode(encoded)
+
+
 class Http(_Functions):
     """Requests that the service makes. Needs `network_access` and the host under `network.allow`."""
 
@@ -195,6 +255,28 @@ class Http(_Functions):
         text, encoded = _body(body, json, sent)
         return self._call(
             "http.fetch", Response, url=url, method=method, headers=sent, body=text, body_base64=encoded
+        )
+
+    def stream(
+        self,
+        url: str,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: str | bytes | None = None,
+        json: Any = None,
+    ) -> HostCall[Stream]:
+        """The same, with an answer of any length that is read piece by piece."""
+        sent = dict(headers or {})
+        text, encoded = _body(body, json, sent)
+        channel = self._channel
+        return self._call(
+            "http.stream",
+            lambda answer: Stream(channel, answer),
+            url=url,
+            method=method,
+            headers=sent,
+            body=text,
+            body_base64=encoded,
         )
 
 

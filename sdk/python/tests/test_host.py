@@ -103,6 +103,35 @@ class HostTest(RunnerCase):
         service.send({"id": request["id"], "result": {}})
         self.assertEqual(service.ask("health")["result"], {"status": "healthy"})
 
+    def test_a_stream_is_read_to_its_end_and_closed(self) -> None:
+        for define, loop, call in (("async def", "async for", "await self.host.http.stream(url)"), ("def", "for", "self.host.http.stream(url).wait()")):
+            text = f"""
+                class Reads:
+                    {define} execute(self, context):
+                        url, found = "https://api.example.com/", []
+                        stream = {call}
+                        {loop} piece in stream:
+                            found.append(piece.decode())
+                        return [stream.status, stream.ok, found]
+            """
+            service = self.run_plugin(text)
+            id = service.invoke("execute", {"context": {}})
+            said = [
+                {"status": 200, "headers": {}, "stream": "stream_1"},
+                {"data": "a"},
+                {"data_base64": "Yg=="},
+                {"end": True},
+                {},
+            ]
+            methods = []
+            for result in said:
+                request = service.next_request()
+                methods.append((request["method"], request["params"].get("stream")))
+                service.send({"id": request["id"], "result": result})
+            self.assertEqual(service.answer(id)["result"], [200, True, ["a", "b"]], define)
+            reads = [("http.read", "stream_1")] * 3
+            self.assertEqual(methods, [("http.stream", None), *reads, ("http.close", "stream_1")])
+
     def test_fetch_sends_json_and_reads_json(self) -> None:
         service = self.run_plugin(HOST)
         call = service.invoke("fetch", {"context": {}}, "call_f")

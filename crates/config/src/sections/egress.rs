@@ -39,6 +39,12 @@ section! {
             read: size,
             doc: "Answers of model servers that the service hands on for one plugin at one time. More are refused: `max-relays`.",
         }
+        "max_streams" => max_streams: usize {
+            kind: Kind::Whole(1, 4_096),
+            default: 128,
+            read: size,
+            doc: "Answers that one session of a plugin reads piece by piece with `http.stream` at one time. More are refused: `max-streams`.",
+        }
         "connect_timeout_seconds" => connect_timeout: Duration {
             kind: Kind::Whole(1, 60),
             default: 5,

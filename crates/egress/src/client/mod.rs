@@ -10,12 +10,13 @@ mod trust;
 
 use std::convert::Infallible;
 use std::io;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Bytes, Incoming as IncomingBody};
 use hyper::client::conn::http1;
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue};
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::{IpAddr as PkiAddress, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,12 +26,12 @@ use tokio_rustls::client::TlsStream;
 
 pub use address::WebAddress;
 use metered::Metered;
-pub use streamed::{WebBody, WebHead, stream};
+pub use streamed::{Streaming, WebBody, stream};
 pub(super) use trust::Trust;
 pub use trust::TrustError;
 
 use super::decision::Spoken;
-use super::exit::Place;
+use super::exit::{Place, StreamPlaces};
 use super::relay::Upstream;
 use super::{Egress, EgressError, Exit, TargetHost};
 use plugbay_domain::HttpMethod;
@@ -57,15 +58,15 @@ pub struct WebRequest {
     pub body: Bytes,
 }
 
-/// One answer, complete.
+/// One answer: complete, or with a [`WebBody`] that is still to come.
 #[derive(Debug)]
-pub struct WebAnswer {
+pub struct WebAnswer<B = Vec<u8>> {
     /// Its status.
     pub status: u16,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body as it came.
-    pub body: Vec<u8>,
+    /// Its body as it came, or as it comes.
+    pub body: B,
 }
 
 impl Egress {
@@ -99,6 +100,22 @@ impl Egress {
         let addresses = self.resolve(exit, &held, &target).await?;
         let stream = self.dial(&target, addresses).await?;
         self.send(Upstream { stream, target, spoken: Spoken::default() }, None, request).await
+    }
+
+    /// Limits of an answer that the service hands on.
+    pub fn relaying(&self, exit: &Exit, idle: Duration) -> Result<Streaming, EgressError> {
+        let place = exit.relay_place().ok_or(EgressError::TooManyRelays { most: self.config.max_relays })?;
+        Ok(Streaming { place, idle, most_bytes: u64::MAX })
+    }
+
+    /// Limits of an answer that the plugin reads piece by piece.
+    pub fn streaming(&self, places: &StreamPlaces) -> Result<Streaming, EgressError> {
+        Ok(Streaming { place: places.take()?, idle: self.config.idle, most_bytes: self.config.tunnel_bytes })
+    }
+
+    /// Places for the answers of one session.
+    pub fn stream_places(&self) -> StreamPlaces {
+        StreamPlaces::new(self.config.max_streams)
     }
 
     /// Bytes of a body, in both directions.
@@ -188,10 +205,7 @@ impl Egress {
                 }
                 body.extend_from_slice(&data);
             }
-            if parts.status.is_informational() {
-                return Err(strange(format!("has the status {}, which ends nothing", parts.status.as_u16())));
-            }
-            Ok(WebAnswer { status: parts.status.as_u16(), headers: parts.headers, body })
+            Ok(WebAnswer { status: status_of(parts.status, &target)?, headers: parts.headers, body })
         };
         // The connection moves the bytes; what went wrong on it is told by the answer.
         let moving = async {
@@ -232,6 +246,13 @@ fn spoken_for(exit: &Exit, address: &WebAddress) -> Result<Spoken, EgressError> 
         return Ok(spoken);
     }
     Err(EgressError::NotGranted { wanted: address.rule(), but: String::new() })
+}
+
+/// The status of an answer. One of those that only say that an answer will follow is none.
+fn status_of(status: StatusCode, target: &str) -> Result<u16, EgressError> {
+    let problem = || format!("has the status {}, which ends nothing", status.as_u16());
+    let strange = || EgressError::Answer { target: target.to_owned(), problem: problem() };
+    if status.is_informational() { Err(strange()) } else { Ok(status.as_u16()) }
 }
 
 fn length_of(response: &Response<IncomingBody>) -> Option<u64> {

@@ -10,27 +10,26 @@ use std::time::Duration;
 use http_body_util::Full;
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::HeaderMap;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::metered::Metered;
-use super::{MAX_HEAD_BYTES, MAX_HEADERS, WebAddress, WebRequest, as_sent, spoken_for};
+use super::{MAX_HEAD_BYTES, MAX_HEADERS, WebAddress, WebAnswer, WebRequest, as_sent, spoken_for, status_of};
 use crate::decision::Spoken;
 use crate::exit::Place;
 use crate::kept::{KEPT_FOR, Moving, Wire};
 use crate::{Egress, EgressError, Exit};
 
-/// The head of an answer whose body is still to come.
+/// Under what limits an answer is read piece by piece.
 #[derive(Debug)]
-pub struct WebHead {
-    /// Its status.
-    pub status: u16,
-    /// Its headers.
-    pub headers: HeaderMap,
-    /// Its body.
-    pub body: WebBody,
+pub struct Streaming {
+    /// Its place among others.
+    pub place: Place,
+    /// The longest silence.
+    pub idle: Duration,
+    /// Bytes of its body.
+    pub most_bytes: u64,
 }
 
 /// A body that is read piece by piece.
@@ -41,8 +40,8 @@ pub struct WebBody {
     exit: Arc<Exit>,
     address: WebAddress,
     spoken: Spoken,
-    idle: Duration,
-    _place: Place,
+    limits: Streaming,
+    passed: u64,
 }
 
 impl std::fmt::Debug for WebBody {
@@ -52,14 +51,14 @@ impl std::fmt::Debug for WebBody {
 }
 
 /// Makes a request for a plugin, as far as it may go there itself, and hands the answer on as it comes. Redirects are
-/// answers. `idle` is the longest silence.
+/// answers.
 pub async fn stream(
     egress: &Arc<Egress>,
     exit: &Arc<Exit>,
     request: WebRequest,
-    idle: Duration,
-) -> Result<WebHead, EgressError> {
-    let place = exit.relay_place().ok_or(EgressError::TooManyRelays { most: egress.config.max_relays })?;
+    limits: Streaming,
+) -> Result<WebAnswer<WebBody>, EgressError> {
+    let idle = limits.idle;
     let address = request.address.clone();
     let spoken = spoken_for(exit, &address)?;
     let opened = async {
@@ -72,7 +71,7 @@ pub async fn stream(
                 Err(Unsent::Failed(error)) => return Err(error),
             }
         }
-        let wire = connect(egress, exit, &place, &address).await?;
+        let wire = connect(egress, exit, &limits.place, &address).await?;
         over(wire, request, idle).await.map_err(|unsent| match unsent {
             Unsent::Failed(error) => error,
             Unsent::Dead => EgressError::Answer {
@@ -87,6 +86,7 @@ pub async fn stream(
         opened = opened => opened?,
     };
     let (parts, incoming) = response.into_parts();
+    let status = status_of(parts.status, &address.target().to_string())?;
     let body = WebBody {
         incoming,
         wire: Some(wire),
@@ -94,10 +94,10 @@ pub async fn stream(
         exit: Arc::clone(exit),
         address,
         spoken,
-        idle,
-        _place: place,
+        limits,
+        passed: 0,
     };
-    Ok(WebHead { status: parts.status.as_u16(), headers: parts.headers, body })
+    Ok(WebAnswer { status, headers: parts.headers, body })
 }
 
 async fn connect(egress: &Egress, exit: &Arc<Exit>, place: &Place, address: &WebAddress) -> Result<Wire, EgressError> {
@@ -193,9 +193,23 @@ async fn wire(
 }
 
 impl WebBody {
+    /// Calls `then` when the plugin may not go there any more, or `over` has come.
+    pub fn watch(&self, over: impl Future<Output = ()> + Send + 'static, then: impl FnOnce() + Send + 'static) {
+        let Some(egress) = self.egress.upgrade() else { return };
+        let (exit, target, spoken) = (Arc::clone(&self.exit), self.address.target().clone(), self.spoken);
+        egress.shutdown.spawn("egress.stream", move |stop| async move {
+            tokio::select! {
+                () = over => {}
+                () = exit.lost(&target, spoken) => {}
+                () = stop.cancelled() => {}
+            }
+            then();
+        });
+    }
+
     /// The next piece, within the longest silence; nothing after the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, EgressError>> {
-        let Self { incoming, wire, exit, address, spoken, idle, .. } = self;
+        let Self { incoming, wire, exit, address, spoken, limits, passed, .. } = self;
         loop {
             let frame = poll_fn(|context| {
                 if let Some(wire) = wire.as_mut() {
@@ -206,13 +220,16 @@ impl WebBody {
             let frame = tokio::select! {
                 biased;
                 () = exit.lost(address.target(), *spoken) => return Some(Err(taken_back(address))),
-                frame = timeout(*idle, frame) => frame,
+                frame = timeout(limits.idle, frame) => frame,
             };
             match frame {
                 Err(_silent) => return Some(Err(silent(address))),
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
-                    Ok(data) => return Some(Ok(data)),
+                    Ok(data) => {
+                        *passed = passed.saturating_add(data.len() as u64);
+                        return Some(if *passed > limits.most_bytes { Err(too_long(address)) } else { Ok(data) });
+                    }
                     // Trailers are dropped.
                     Err(_trailers) => {}
                 },
@@ -234,6 +251,10 @@ impl WebBody {
 
 fn silent(address: &WebAddress) -> EgressError {
     EgressError::Ended { target: address.target().to_string(), limit: "nothing came for as long as it may be silent" }
+}
+
+fn too_long(address: &WebAddress) -> EgressError {
+    EgressError::Ended { target: address.target().to_string(), limit: "egress.tunnel_mb have passed" }
 }
 
 fn taken_back(address: &WebAddress) -> EgressError {

@@ -26,24 +26,24 @@ use plugbay_runtime::denials::{Denials, Report, What};
 use plugbay_runtime::shutdown::Shutdown;
 use plugbay_store::{Missing, Store};
 
-pub(super) fn tls_file(name: &str) -> PathBuf {
+pub(crate) fn tls_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/tls").join(name)
 }
 
 /// Everything leads here unless told otherwise. Each answer of a name is said once, the last one for ever.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     told: Mutex<BTreeMap<String, VecDeque<IpAddr>>>,
     asked: Mutex<Vec<String>>,
 }
 
 impl Names {
-    pub(super) fn tell(&self, name: &str, answers: &[&str]) {
+    pub(crate) fn tell(&self, name: &str, answers: &[&str]) {
         let answers = answers.iter().map(|answer| answer.parse().unwrap()).collect();
         self.told.lock().unwrap().insert(name.to_owned(), answers);
     }
 
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
@@ -62,10 +62,10 @@ impl Resolver for Names {
 }
 
 /// One plugin.
-pub(super) struct Bench {
+pub(crate) struct Bench {
     _folder: tempfile::TempDir,
-    pub(super) names: Arc<Names>,
-    pub(super) host: Host,
+    pub(crate) names: Arc<Names>,
+    pub(crate) host: Host,
     reports: mpsc::Receiver<Report>,
 }
 
@@ -74,7 +74,7 @@ const OURS: [&str; 5] = ["allowed.test", "second.test", "a.wild.test", "127.0.0.
 
 impl Bench {
     /// With these permissions, such as `network_access:allowed.test`.
-    pub(super) async fn new(granted: &[&str], change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn new(granted: &[&str], change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::for_testing(folder.path());
         config.egress.ca_file = Some(tls_file("ca.pem"));
@@ -97,7 +97,12 @@ impl Bench {
         bench
     }
 
-    pub(super) fn grant(&self, granted: &[&str]) {
+    /// The same plugin, whose first session has ended.
+    pub(crate) fn in_another_session(self) -> Self {
+        Self { host: self.host.of_session(), ..self }
+    }
+
+    pub(crate) fn grant(&self, granted: &[&str]) {
         let unit = |text: &&str| match text.split_once(':') {
             Some((permission, part)) => PermissionUnit::part(permission_of(permission), part).unwrap(),
             None => PermissionUnit::whole(permission_of(text)),
@@ -107,12 +112,12 @@ impl Bench {
     }
 
     /// Sets secrets, each with the hosts it is for.
-    pub(super) fn keep(&self, secrets: &[(&str, &str, &[String])]) {
+    pub(crate) fn keep(&self, secrets: &[(&str, &str, &[String])]) {
         self.keep_as("authorization", secrets);
     }
 
     /// The same for secrets that this header carries.
-    pub(super) fn keep_as(&self, header: &str, secrets: &[(&str, &str, &[String])]) {
+    pub(crate) fn keep_as(&self, header: &str, secrets: &[(&str, &str, &[String])]) {
         let mut kept = Secrets::default();
         for (field, value, hosts) in secrets {
             let hosts = hosts.iter().map(|host| host.parse().unwrap()).collect();
@@ -122,28 +127,28 @@ impl Bench {
         self.host.asker.secrets.store(Arc::new(kept));
     }
 
-    pub(super) async fn ask(&self, function: &str, params: Value) -> Result<Value, HostError> {
+    pub(crate) async fn ask(&self, function: &str, params: Value) -> Result<Value, HostError> {
         self.ask_within(function, params, Duration::from_secs(20)).await
     }
 
-    pub(super) async fn ask_within(&self, function: &str, params: Value, time: Duration) -> Result<Value, HostError> {
+    pub(crate) async fn ask_within(&self, function: &str, params: Value, time: Duration) -> Result<Value, HostError> {
         let params = params.to_string();
         let (deadline, origin) = (Instant::now() + time, plugbay_domain::Origin::default());
-        let asked = Asked { function, params: &params, call: None, deadline, origin };
+        let asked = Asked { function, params: &params, call: None, deadline, origin, over: None };
         let answer = self.host.answer(asked).await?;
         Ok(serde_json::from_str(answer.get()).unwrap())
     }
 
-    pub(super) async fn fetch(&self, url: &str) -> Result<Value, HostError> {
+    pub(crate) async fn fetch(&self, url: &str) -> Result<Value, HostError> {
         self.ask("http.fetch", json!({ "url": url })).await
     }
 
-    pub(super) async fn fetch_with(&self, url: &str, headers: Value) -> Result<Value, HostError> {
+    pub(crate) async fn fetch_with(&self, url: &str, headers: Value) -> Result<Value, HostError> {
         self.ask("http.fetch", json!({ "url": url, "headers": headers })).await
     }
 
     /// Which rules spoke since the last question.
-    pub(super) fn refusals(&mut self) -> Vec<(&'static str, String)> {
+    pub(crate) fn refusals(&mut self) -> Vec<(&'static str, String)> {
         std::iter::from_fn(|| self.reports.try_recv().ok())
             .map(|report| match report.what {
                 What::One(denial) => (denial.rule, format!("{} {}", denial.text, denial.how)),
@@ -158,7 +163,7 @@ fn permission_of(text: &str) -> plugbay_domain::Permission {
 }
 
 /// The code of a refusal.
-pub(super) fn rule_of(outcome: &Result<Value, HostError>) -> String {
+pub(crate) fn rule_of(outcome: &Result<Value, HostError>) -> String {
     match outcome {
         Ok(answer) => format!("answered {answer}"),
         Err(HostError::Denied { wanted, .. }) => format!("denied {wanted}"),
@@ -166,17 +171,22 @@ pub(super) fn rule_of(outcome: &Result<Value, HostError>) -> String {
     }
 }
 
-type Answerer = dyn Fn(&str, &mut dyn Write) -> io::Result<()> + Send + Sync;
+/// The connection, as what answers on it sees it.
+pub(crate) trait Wire: Read + Write {}
+
+impl<T: Read + Write> Wire for T {}
+
+type Answerer = dyn Fn(&str, &mut dyn Wire) -> io::Result<()> + Send + Sync;
 
 /// A host that is told what to say.
-pub(super) struct Server {
-    pub(super) port: u16,
+pub(crate) struct Server {
+    pub(crate) port: u16,
     requests: Arc<Mutex<Vec<String>>>,
     seen: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Server {
-    pub(super) fn tls(answer: impl Fn(&str, &mut dyn Write) -> io::Result<()> + Send + Sync + 'static) -> Self {
+    pub(crate) fn tls(answer: impl Fn(&str, &mut dyn Wire) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let chain = vec![CertificateDer::from_pem_file(tls_file("host.pem")).unwrap()];
         let key = PrivateKeyDer::from_pem_file(tls_file("host.key")).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -185,12 +195,12 @@ impl Server {
         Self::start(Some(Arc::new(config)), Arc::new(answer))
     }
 
-    pub(super) fn plain(answer: impl Fn(&str, &mut dyn Write) -> io::Result<()> + Send + Sync + 'static) -> Self {
+    pub(crate) fn plain(answer: impl Fn(&str, &mut dyn Wire) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self::start(None, Arc::new(answer))
     }
 
     /// Says hello.
-    pub(super) fn hello() -> Self {
+    pub(crate) fn hello() -> Self {
         Self::tls(|_, to| reply(to, "200 OK", "", "hello"))
     }
 
@@ -211,27 +221,27 @@ impl Server {
     }
 
     /// Every request, head and body.
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
     /// How many have connected.
-    pub(super) fn seen(&self) -> usize {
+    pub(crate) fn seen(&self) -> usize {
         self.seen.load(std::sync::atomic::Ordering::SeqCst)
     }
 
-    pub(super) fn url(&self, name: &str, path: &str) -> String {
+    pub(crate) fn url(&self, name: &str, path: &str) -> String {
         format!("https://{name}:{}{path}", self.port)
     }
 
     /// The permission to reach it by TLS.
-    pub(super) fn grant(&self, name: &str) -> String {
+    pub(crate) fn grant(&self, name: &str) -> String {
         format!("network_access:{name}:{}", self.port)
     }
 }
 
 /// Sends a whole answer.
-pub(super) fn reply(to: &mut dyn Write, status: &str, headers: &str, body: &str) -> io::Result<()> {
+pub(crate) fn reply(to: &mut dyn Write, status: &str, headers: &str, body: &str) -> io::Result<()> {
     let length = body.len();
     write!(to, "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
@@ -243,6 +253,8 @@ fn serve(
     answer: &Answerer,
 ) -> io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    // Who does not read is noticed.
+    stream.set_write_timeout(Some(Duration::from_secs(2)))?;
     match tls {
         None => converse(&mut { stream }, kept, answer),
         Some(config) => {

@@ -140,7 +140,7 @@ mod tests {
     async fn ask(host: &Host, of: ConversationId, function: &str, params: Value) -> Result<Value, HostError> {
         let (params, deadline) = (params.to_string(), Instant::now() + MINUTE);
         let origin = Origin { conversation: Some(of), depth: 0 };
-        let answer = host.answer(Asked { function, params: &params, call: None, deadline, origin }).await?;
+        let answer = host.answer(Asked { function, params: &params, call: None, deadline, origin, over: None }).await?;
         Ok(serde_json::from_str(answer.get()).unwrap())
     }
 

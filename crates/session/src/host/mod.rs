@@ -5,7 +5,7 @@
 
 mod api;
 #[cfg(test)]
-mod bench;
+pub(crate) mod bench;
 mod chat;
 mod db;
 mod error;
@@ -18,6 +18,7 @@ mod plugins;
 pub(crate) mod relay;
 mod rush;
 mod stand_in;
+mod streams;
 mod uplink;
 mod web;
 
@@ -28,9 +29,9 @@ use arc_swap::ArcSwap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tokio_util::sync::DropGuard;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use error::HostError;
 pub use rush::Rush;
@@ -38,8 +39,10 @@ pub use stand_in::{NotedRequest, StandIn};
 pub use uplink::{Asking, MAX_DEPTH, PluginCall, Refused, Uplink, UplinkSender};
 pub use web::Web;
 
+use http::stream::OfStream;
 pub(crate) use rush::Hurried;
 use rush::Turns;
+use streams::Streams;
 
 #[cfg(test)]
 use plugbay_config::Config;
@@ -54,6 +57,9 @@ use plugbay_store::{PluginStore, Store};
 
 /// Time of a request that serves no call.
 pub const OWN_TIME: Duration = Duration::from_secs(30);
+
+/// The same for one that waits for a stream, whose own limit of silence comes first.
+pub(crate) const OWN_WAIT: Duration = Duration::from_hours(24);
 
 /// What the functions work with. One per process.
 #[derive(Clone, Debug)]
@@ -110,6 +116,8 @@ pub struct Asked<'a> {
     pub deadline: Instant,
     /// Where that call comes from.
     pub origin: Origin,
+    /// Cancelled when that call is over, where the request outlives its answer.
+    pub over: Option<&'a CancellationToken>,
 }
 
 #[cfg(test)]
@@ -154,6 +162,7 @@ pub struct Host {
     /// What it wrote into chats.
     written: Arc<chat::Written>,
     turns: Arc<Turns>,
+    streams: Arc<Streams>,
 }
 
 impl Host {
@@ -162,7 +171,23 @@ impl Host {
         let nested = Arc::new(Semaphore::new(plugins::MOST_NESTED));
         let store = parts.store.of_plugin(asker.id);
         let turns = Arc::new(Turns::new(parts.rush.clone()));
-        Self { asker, parts, store, writes: Arc::default(), nested, written: Arc::default(), turns }
+        let streams = Arc::new(Streams::new(parts.web.egress.stream_places()));
+        Self { asker, parts, store, writes: Arc::default(), nested, written: Arc::default(), turns, streams }
+    }
+
+    /// The same for one session, whose streams end with what this gives.
+    pub(crate) fn of_session(&self) -> Self {
+        let streams = Arc::new(Streams::new(self.parts.web.egress.stream_places()));
+        Self { streams, ..self.clone() }
+    }
+
+    /// The place of a request that waits for a stream: one for each, beside those of all other requests.
+    pub(crate) fn place_at_stream(&self, function: &str, params: &str) -> Option<OwnedSemaphorePermit> {
+        if HostFunction::of(function) != HostFunction::HttpRead {
+            return None;
+        }
+        let of: OfStream = serde_json::from_str(params).ok()?;
+        self.streams.find(&of.stream)?.turn()
     }
 
     /// With a database of its own in this folder.
@@ -212,6 +237,11 @@ impl Host {
             HostFunction::DbQuery => db::query(self, self.admit(function, params)?, deadline).await,
             HostFunction::DbExecute => db::execute(self, self.admit(function, params)?, deadline).await,
             HostFunction::HttpFetch => http::fetch(self, self.admit(function, params)?, deadline).await,
+            HostFunction::HttpStream => {
+                http::stream::open(self, self.admit(function, params)?, deadline, asked.over).await
+            }
+            HostFunction::HttpRead => http::stream::read(self, self.admit(function, params)?, deadline).await,
+            HostFunction::HttpClose => Ok(http::stream::close(self, self.admit(function, params)?)),
             HostFunction::ApiRequest => api::request(self, self.admit(function, params)?, deadline).await,
             HostFunction::ChatSend => chat::send(self, self.admit(function, params)?, origin).await,
             HostFunction::ChatHistory => chat::history(self, self.admit(function, params)?, origin).await,

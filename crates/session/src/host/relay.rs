@@ -98,9 +98,9 @@ pub(crate) async fn relay(host: &Host, request: RelayRequest) -> Result<RelayAns
     let mut headers = Headers::read(host, &headers)?.fill(host, &secrets, &address)?;
     web::introduce(&mut headers);
     let sent = WebRequest { method, address, headers, body };
-    let head = Box::pin(plugbay_egress::stream(&host.parts.web.egress, &host.asker.exit, sent, idle))
-        .await
-        .map_err(not_sent)?;
+    let (egress, exit) = (&host.parts.web.egress, &host.asker.exit);
+    let limits = egress.relaying(exit, idle).map_err(not_sent)?;
+    let head = Box::pin(plugbay_egress::stream(egress, exit, sent, limits)).await.map_err(not_sent)?;
     let body = RelayBody { body: head.body, host: host.clone(), hidden: hidden.clone() };
     Ok(RelayAnswer { status: head.status, headers: head.headers, body, hidden })
 }

@@ -110,6 +110,12 @@ impl Host {
         Err(HostError::Outgoing { rule: "request-too-large", text, how })
     }
 
+    /// Bytes of an answer that fit a message in every form.
+    pub(super) fn piece_bytes(&self) -> usize {
+        // In base64; a text that takes more is written so, too.
+        self.parts.web.message_bytes.saturating_sub(FRAME_BYTES) / 4 * 3
+    }
+
     /// The answer as the plugin gets it, if it fits a message.
     pub(super) fn fitting(&self, answer: Box<RawValue>) -> Result<Box<RawValue>, HostError> {
         let most = self.parts.web.message_bytes.saturating_sub(FRAME_BYTES);
@@ -132,39 +138,51 @@ pub(super) struct Shown {
 
 impl Shown {
     /// An answer without the secrets it may repeat.
-    pub(super) fn of(mut answer: WebAnswer, hidden: &Reflected) -> Result<Self, HostError> {
-        if is_encoded(&answer.headers) && !hidden.is_empty() {
-            let text = "the answer is compressed, so secrets in it would not be found".to_owned();
-            let how =
-                "ask the host for an answer without Content-Encoding and without codings of its transfer".to_owned();
-            return Err(HostError::Outgoing { rule: "answer-encoded", text, how });
-        }
-        answer.body = hidden.mask(answer.body);
-        let mut headers = BTreeMap::<String, String>::new();
-        for (name, value) in &answer.headers {
-            let name_shown = hidden.mask_text(name.as_str());
-            let shown = String::from_utf8_lossy(&hidden.mask(value.as_bytes().to_vec())).into_owned();
-            // A cookie may hold a comma.
-            let between = if name == SET_COOKIE { "\n" } else { ", " };
-            let joined = headers.entry(name_shown).or_default();
-            joined.push_str(if joined.is_empty() { "" } else { between });
-            joined.push_str(&shown);
-        }
-        Ok(Self { status: answer.status, headers, body: answer.body })
+    pub(super) fn of(answer: WebAnswer, hidden: &Reflected) -> Result<Self, HostError> {
+        let headers = shown_headers(&answer.headers, hidden)?;
+        Ok(Self { status: answer.status, headers, body: hidden.mask(answer.body) })
     }
 
     /// With the body as text where that is the shorter way to write it, else in base64.
     pub(super) fn fields(self) -> Map<String, Value> {
-        let Self { status, headers, body } = self;
-        let mut fields =
-            Map::from_iter([("status".to_owned(), status.into()), ("headers".to_owned(), headers_of(headers))]);
-        let (name, body) = match String::from_utf8(body) {
-            Ok(text) if written(&text) <= BASE64.encode_len(text.len()) => ("body", text),
-            Ok(text) => ("body_base64", BASE64.encode(text.as_bytes())),
-            Err(error) => ("body_base64", BASE64.encode(error.as_bytes())),
-        };
+        let mut fields = head_fields(self.status, self.headers);
+        let (name, body) = written_bytes(["body", "body_base64"], self.body);
         fields.insert(name.to_owned(), body.into());
         fields
+    }
+}
+
+/// Headers without the secrets they may repeat, unless those could not be found in the body.
+pub(super) fn shown_headers(headers: &HeaderMap, hidden: &Reflected) -> Result<BTreeMap<String, String>, HostError> {
+    if is_encoded(headers) && !hidden.is_empty() {
+        let text = "the answer is compressed, so secrets in it would not be found".to_owned();
+        let how = "ask the host for an answer without Content-Encoding and without codings of its transfer".to_owned();
+        return Err(HostError::Outgoing { rule: "answer-encoded", text, how });
+    }
+    let mut all = BTreeMap::<String, String>::new();
+    for (name, value) in headers {
+        let name_shown = hidden.mask_text(name.as_str());
+        let shown = String::from_utf8_lossy(&hidden.mask(value.as_bytes().to_vec())).into_owned();
+        // A cookie may hold a comma.
+        let between = if name == SET_COOKIE { "\n" } else { ", " };
+        let joined = all.entry(name_shown).or_default();
+        joined.push_str(if joined.is_empty() { "" } else { between });
+        joined.push_str(&shown);
+    }
+    Ok(all)
+}
+
+/// What a plugin gets of the head of an answer.
+pub(super) fn head_fields(status: u16, headers: BTreeMap<String, String>) -> Map<String, Value> {
+    Map::from_iter([("status".to_owned(), status.into()), ("headers".to_owned(), headers_of(headers))])
+}
+
+/// Bytes as text where that is the shorter way to write them, else in base64, each with its name.
+pub(super) fn written_bytes([as_text, as_base64]: [&'static str; 2], bytes: Vec<u8>) -> (&'static str, String) {
+    match String::from_utf8(bytes) {
+        Ok(text) if written(&text) <= BASE64.encode_len(text.len()) => (as_text, text),
+        Ok(text) => (as_base64, BASE64.encode(text.as_bytes())),
+        Err(error) => (as_base64, BASE64.encode(error.as_bytes())),
     }
 }
 

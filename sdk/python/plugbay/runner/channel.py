@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from plugbay.errors import HostError, host_error
@@ -30,7 +31,8 @@ class HostChannel:
 
     async def request(self, method: str, params: dict[str, Any]) -> Any:
         """Sends a request and gives its result, or raises `HostError`."""
-        async with self._free:
+        # What waits for a stream has a place of its own in the service.
+        async with contextlib.nullcontext() if method == "http.read" else self._free:
             self._last_id += 1
             id = self._last_id
             try:

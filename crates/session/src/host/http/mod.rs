@@ -1,7 +1,12 @@
 //! `http.fetch`: a request that the service makes for a plugin, where the plugin might go itself. Secrets that the plugin does
 //! not have are put into its headers here, and kept out of what comes back.
+//!
+//! `http.stream` makes the same request, and its answer is read piece by piece ([`stream`]).
+
+pub(super) mod stream;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use data_encoding::BASE64;
 use hyper::body::Bytes;
@@ -17,7 +22,7 @@ use super::need::{Granted, Params};
 use super::placeholder::names_secret;
 use super::web::Shown;
 use super::{Host, HostError, web};
-use plugbay_domain::{HttpMethod, Reflected};
+use plugbay_domain::{HttpMethod, Reflected, Secrets};
 use plugbay_egress::{Egress, EgressError, WebAddress, WebAnswer, WebRequest};
 
 /// Redirects that are followed for one request.
@@ -50,32 +55,51 @@ struct Request {
 }
 
 pub(super) async fn fetch(host: &Host, fetch: Granted<Fetch>, deadline: Instant) -> Result<Box<RawValue>, HostError> {
-    let secrets = host.asker.secrets.load_full();
-    let hidden = host.hidden(&secrets);
-    let mut request = read_fetch(host, fetch.params(), &hidden)?;
-    let followed = async {
+    let asking = Asking::new(host);
+    let followed = asking.follow(fetch.params(), |sent| host.send(sent, &asking.hidden));
+    let answer = host.within("http.fetch", deadline, followed).await?;
+    let shown = Shown::of(answer, &asking.hidden)?;
+    host.fitting(super::json(&Value::Object(shown.fields())))
+}
+
+/// A plugin that makes a request, with the secrets that it has at this moment.
+struct Asking<'a> {
+    host: &'a Host,
+    secrets: Arc<Secrets>,
+    hidden: Reflected,
+}
+
+impl<'a> Asking<'a> {
+    fn new(host: &'a Host) -> Self {
+        let secrets = host.asker.secrets.load_full();
+        let hidden = host.hidden(&secrets);
+        Self { host, secrets, hidden }
+    }
+
+    /// The answer at the end of all redirects.
+    async fn follow<B, S>(&self, fetch: Fetch, send: impl Fn(WebRequest) -> S) -> Result<WebAnswer<B>, HostError>
+    where
+        S: Future<Output = Result<WebAnswer<B>, HostError>>,
+    {
+        let Self { host, secrets, hidden } = self;
+        let mut request = read_fetch(host, fetch, hidden)?;
         for _ in 0..=MAX_REDIRECTS {
-            let mut headers = request.headers.fill(host, &secrets, &request.address)?;
+            let mut headers = request.headers.fill(host, secrets, &request.address)?;
             web::introduce(&mut headers);
             let (method, body) = (request.method, request.body.clone());
-            let sent = WebRequest { method, address: request.address.clone(), headers, body };
-            let answer = host.send(sent, &hidden).await?;
+            let answer = send(WebRequest { method, address: request.address.clone(), headers, body }).await?;
             let Some(location) = redirect_of(&answer) else { return Ok(answer) };
-            let next = next_address(host, &request.address, location.as_bytes(), &hidden)?;
-            follow(host, &mut request, next, answer.status, &hidden)?;
+            let next = next_address(host, &request.address, location.as_bytes(), hidden)?;
+            follow(host, &mut request, next, answer.status, hidden)?;
         }
         let problem = format!("more than {MAX_REDIRECTS} redirects");
-        Err(host.not_sent(&EgressError::Redirect { to: request.address.rule(), problem }, &hidden))
-    };
-    let answer = host.within("http.fetch", deadline, followed).await?;
-    let shown = Shown::of(answer, &hidden)?;
-    host.fitting(super::json(&Value::Object(shown.fields())))
+        Err(host.not_sent(&EgressError::Redirect { to: request.address.rule(), problem }, hidden))
+    }
 }
 
 /// Refuses what would not be sent, without sending anything.
 pub(super) fn check(host: &Host, fetch: Granted<Fetch>) -> Result<(), HostError> {
-    let secrets = host.asker.secrets.load_full();
-    let hidden = host.hidden(&secrets);
+    let Asking { secrets, hidden, .. } = Asking::new(host);
     let request = read_fetch(host, fetch.params(), &hidden)?;
     request.headers.fill(host, &secrets, &request.address)?;
     Egress::may_fetch(&host.asker.exit, &request.address).map_err(|error| host.not_sent(&error, &hidden))
@@ -147,7 +171,7 @@ fn follow(
 }
 
 /// Where an answer leads on to.
-fn redirect_of(answer: &WebAnswer) -> Option<&HeaderValue> {
+fn redirect_of<B>(answer: &WebAnswer<B>) -> Option<&HeaderValue> {
     let is_redirect = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
     answer.headers.get(LOCATION).filter(|_| is_redirect)
 }

@@ -29,8 +29,9 @@ async fn bench() -> Bench {
 async fn ask(host: &Host, function: &str, params: Value) -> Result<Value, HostError> {
     let params = params.to_string();
     let deadline = Instant::now() + Duration::from_secs(10);
-    let answer =
-        host.answer(Asked { function, params: &params, call: None, deadline, origin: Origin::default() }).await?;
+    let answer = host
+        .answer(Asked { function, params: &params, call: None, deadline, origin: Origin::default(), over: None })
+        .await?;
     Ok(serde_json::from_str(answer.get()).unwrap())
 }
 

@@ -45,6 +45,9 @@ const SHAPES: &[Shape] = &[
     },
     Shape { function: "db.execute", needs: &[], example: "{ rows_affected: 1, last_id: 1 }" },
     Shape { function: "http.fetch", needs: &[("status", Kind::Number)], example: "{ status: 200, body: hello }" },
+    Shape { function: "http.stream", needs: &[("status", Kind::Number)], example: "{ status: 200 }" },
+    Shape { function: "http.read", needs: &[], example: "{ data: hello }" },
+    Shape { function: "http.close", needs: &[], example: "{}" },
     Shape { function: "api.request", needs: &[("status", Kind::Number)], example: "{ status: 200, body: {} }" },
     Shape { function: "chat.send", needs: &[("id", Kind::Any)], example: "{ id: message_1, text: hello }" },
     Shape { function: "chat.history", needs: &[("messages", Kind::List)], example: "{ messages: [] }" },
@@ -140,8 +143,17 @@ impl Shape {
                 mistakes.push(FieldError::at(format!("{pointer}/{name}"), message));
             }
         }
-        if matches!(self.function, "http.fetch" | "api.request") {
-            complete(self.function, &mut fields);
+        match self.function {
+            "http.fetch" | "api.request" => complete(self.function, &mut fields),
+            "http.stream" => {
+                fields.entry("headers").or_insert_with(|| json!({}));
+                fields.entry("stream").or_insert_with(|| "stream_1".into());
+            }
+            "http.read" if !is_piece(&fields) => {
+                let message = "expected `data: TEXT`, `data_base64: TEXT` or, at the end, `end: true`";
+                mistakes.push(FieldError::at(pointer, message));
+            }
+            _ => {}
         }
         let text = serde_json::value::to_raw_value(&fields).ok()?;
         (mistakes.len() == before).then_some(CannedAnswer::Result(text))
@@ -157,6 +169,12 @@ impl Kind {
             Self::List => value.is_array(),
         }
     }
+}
+
+/// Tells whether `http.read` may answer so.
+fn is_piece(fields: &Map<String, Value>) -> bool {
+    let of_data = ["data", "data_base64"].iter().any(|name| fields.get(*name).is_some_and(Value::is_string));
+    fields.len() == 1 && (of_data || fields.get("end") == Some(&Value::Bool(true)))
 }
 
 /// What every answer of the web has, and nothing of it needs to be written.

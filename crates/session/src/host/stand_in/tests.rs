@@ -25,7 +25,7 @@ async fn bench(yaml: &str, granted: &[PermissionUnit]) -> (tempfile::TempDir, Ho
 async fn ask(host: &Host, function: &str, params: Value) -> Result<Value, HostError> {
     let (params, deadline) = (params.to_string(), Instant::now() + Duration::from_mins(1));
     let origin = Origin { conversation: None, depth: 0 };
-    let answer = host.answer(Asked { function, params: &params, call: None, deadline, origin }).await?;
+    let answer = host.answer(Asked { function, params: &params, call: None, deadline, origin, over: None }).await?;
     Ok(serde_json::from_str(answer.get()).unwrap())
 }
 
@@ -57,6 +57,8 @@ async fn small_values_are_kept_and_what_has_no_answer_names_the_flag() {
     assert_eq!(ask(&host, "kv.list", json!({})).await.unwrap(), json!({"keys": ["canned"]}));
     for (function, params) in [
         ("http.fetch", json!({"url": "https://a.example/"})),
+        ("http.stream", json!({"url": "https://a.example/"})),
+        ("http.read", json!({"stream": "stream_1"})),
         ("api.request", json!({"name": "a", "method": "GET", "path": "/"})),
         ("db.execute", json!({"name": "a", "sql": "DELETE FROM t"})),
         ("plugins.execute", json!({"name": "other"})),
@@ -96,6 +98,8 @@ fn a_file_is_read_strictly() {
         ("http.fetch: { status: ok }", "/http.fetch/status: expected `status`"),
         ("chat.send: { refuse: { code: no-such-code, text: x } }", "docs/problems.md"),
         ("chat.send: { refuse: { code: rate-limited } }", "docs/problems.md"),
+        ("http.read: { dta: x }", "at the end, `end: true`"),
+        ("http.read: [{ end: true }, { end: false }]", "/http.read/1: expected `data: TEXT`"),
         ("kv.get: { found: no }", "line 1"),
         (r#"{"kv.get": {"found": tru}}"#, "line 1 column"),
     ] {

@@ -4,6 +4,7 @@ mod answers;
 mod handed_on;
 mod redirects;
 mod secrets;
+mod streams;
 
 use std::time::Duration;
 

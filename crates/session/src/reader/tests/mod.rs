@@ -1,3 +1,5 @@
+mod streams;
+
 use tokio::io::AsyncWriteExt as _;
 
 use super::*;
@@ -17,21 +19,21 @@ struct Session {
     plugin: UnixStream,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test without a process around it")]
 async fn start() -> Session {
-    let (ours, plugin) = UnixStream::pair().unwrap();
     let folder = tempfile::tempdir().unwrap();
+    let host = Host::for_testing(folder.path()).await;
+    start_with(&host, folder)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test without a process around it")]
+fn start_with(host: &Host, folder: tempfile::TempDir) -> Session {
+    let (ours, plugin) = UnixStream::pair().unwrap();
     let (stream, calls) = (Arc::new(ours), Arc::new(Calls::new(1 << 20)));
     let outbound = Arc::new(Outbound::new(Arc::clone(&stream), 1 << 20));
     let log = Arc::new(PluginLog::new(folder.path().join("log.jsonl"), Arc::new(SystemClock)));
     let writing = Arc::clone(&outbound);
     let writer = tokio::spawn(async move { writing.write_queued().await });
-    let requests = Requests::new(
-        Host::for_testing(folder.path()).await,
-        Arc::clone(&calls),
-        Arc::clone(&outbound),
-        Shutdown::default(),
-    );
+    let requests = Requests::new(host.of_session(), Arc::clone(&calls), Arc::clone(&outbound), Shutdown::default());
     let reader = Reader { stream, lines: LineBuffer::new(1 << 20), calls: Arc::clone(&calls), outbound, log, requests };
     Session { folder, calls, reader: tokio::spawn(reader.run_with_patience(PATIENCE)), writer, plugin }
 }
