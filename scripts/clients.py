@@ -154,6 +154,8 @@ def main() -> int:
                     base = f"http://127.0.0.1:{service.port}/v1"
                     line = [python, PARTS / "openai_client.py", base, *tokens, llama.url, llama.tool_token]
                     print(run(*line, cwd=folder, says="OpenAI's client for Python"), end="")
+                    line = [python, PARTS / "anthropic_client.py", base.removesuffix("/v1"), *tokens]
+                    print(run(*line, cwd=folder, says="Anthropic's client for Python"), end="")
                     comply(python, service, tokens[0], folder)
                 finally:
                     service.close()

@@ -58,6 +58,31 @@ pub(super) fn streamed(answer: &Answer) -> (String, Option<&str>) {
     (text, frames.last().copied())
 }
 
+/// The same request in Anthropic's form.
+async fn check_anthropic(served: &Served, expected: &str) {
+    let anthropic = json!({"model": "parrot", "max_tokens": 9, "messages": [{"role": "user", "content": "hello you"}]});
+    let message = served.post("/v1/messages", &anthropic).await.expect(200);
+    assert_eq!(message["content"], json!([{"type": "text", "text": expected}]));
+    assert_eq!(
+        (&message["stop_reason"], &message["usage"]["output_tokens"], &message["role"]),
+        (&json!("end_turn"), &json!(5), &json!("assistant"))
+    );
+    let mut body = anthropic.clone();
+    body["stream"] = json!(true);
+    let events = served.post("/v1/messages", &body).await;
+    let texts: String = events
+        .text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line.strip_prefix("data: ")?).ok())
+        .filter_map(|event| event["delta"]["text"].as_str().map(ToOwned::to_owned))
+        .collect();
+    assert_eq!(texts, expected);
+    assert!(events.text.ends_with("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"), "{}", events.text);
+    // Middleware has added a message before it was counted.
+    let counted = served.post("/v1/messages/count_tokens", &anthropic).await.expect(200);
+    assert_eq!(counted, json!({"input_tokens": 5, "estimated": true}));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_front_gives_the_same_and_says_who_took_part() {
     let Some(served) = Served::start().await else { return };
@@ -108,6 +133,8 @@ async fn every_front_gives_the_same_and_says_who_took_part() {
     let stream = served.complete(&body).await;
     assert_eq!(streamed(&stream), (expected.to_owned(), Some("[DONE]")));
     assert_eq!(stream.headers["content-type"], "text/event-stream; charset=utf-8");
+
+    check_anthropic(&served, expected).await;
 
     // What the backend was asked: with what middleware has added, and nothing of the caller's head.
     let seen = served.shown_to("parrot-backend").await;

@@ -8,6 +8,7 @@ mod chat;
 mod config;
 mod connections;
 mod docs;
+mod error_form;
 mod execute;
 mod fronts;
 mod host;

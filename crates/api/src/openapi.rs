@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use plugbay_domain::Code;
-use plugbay_wire::{FieldProblem, OpenAiError, ProblemBody, ProgressEvent, StatusFilter, ToolForm};
+use plugbay_wire::{AnthropicError, FieldProblem, OpenAiError, ProblemBody, ProgressEvent, StatusFilter, ToolForm};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder, Schema, Type,
@@ -38,13 +38,14 @@ use super::{
         scans::show, scans::again, scans::import, permissions::show, permissions::approve, permissions::revoke,
         chat::conversations, chat::begin, chat::messages, chat::post,
         fronts::chat::chat, fronts::openai::complete, fronts::openai::models, fronts::openai::model,
+        fronts::anthropic::create, fronts::anthropic::count,
         fronts::chat::exchanges, fronts::chat::exchange,
         fronts::listed::plugins, fronts::listed::metrics,
         keys::list, keys::add, keys::revoke,
         tokens::list, tokens::create, tokens::revoke, tools::list,
         audit::list, audit::verify,
     ),
-    components(schemas(ProblemBody, FieldProblem, OpenAiError, ProgressEvent, StatusFilter, ToolForm)),
+    components(schemas(ProblemBody, FieldProblem, OpenAiError, AnthropicError, ProgressEvent, StatusFilter, ToolForm)),
     tags(
         (name = "plugins", description = "Install, look up, update, uninstall"),
         (name = "running", description = "Enable, call, watch, disable"),
@@ -128,6 +129,17 @@ impl<T: IntoResponses> IntoResponses for AsOpenAi<T> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let status = |status: String| status.parse().unwrap_or_default();
         T::responses().into_keys().map(|key| refusal(status(key), "application/json", "OpenAiError")).collect()
+    }
+}
+
+/// The same in the form that clients of Anthropic's read.
+#[derive(Debug)]
+pub(super) struct AsAnthropic<T>(PhantomData<T>);
+
+impl<T: IntoResponses> IntoResponses for AsAnthropic<T> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let status = |status: String| status.parse().unwrap_or_default();
+        T::responses().into_keys().map(|key| refusal(status(key), "application/json", "AnthropicError")).collect()
     }
 }
 

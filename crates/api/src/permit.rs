@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures_util::future::{Either, LocalBoxFuture};
@@ -16,9 +16,13 @@ use plugbay_registry::Caller;
 
 use super::body::is_empty;
 use super::connections::Connection;
+use super::error_form::ErrorForm;
 use super::problem::Problem;
 use super::request_id::RequestId;
 use super::{App, body};
+
+/// The key of Anthropic's clients.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// A scope as a type.
 pub(super) trait Need {
@@ -94,7 +98,7 @@ impl<N: Need> FromRequest for Permit<N> {
 pub(super) fn authenticate(request: &HttpRequest, scope: Scope) -> Result<Caller, Problem> {
     let app =
         request.app_data::<Data<App>>().ok_or_else(|| Problem::new(Code::Internal, "the service is not there"))?;
-    let secret = bearer(request.headers())?;
+    let secret = secret_of(request)?;
     let request_id = request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default();
     let caller = app.service.tokens().authenticate(secret, &request_id, app.service.now())?;
     if let Some(connection) = request.conn_data::<Arc<Connection>>() {
@@ -105,6 +109,18 @@ pub(super) fn authenticate(request: &HttpRequest, scope: Scope) -> Result<Caller
     app.rates.admit(&caller, called)?;
     caller.require(scope).map_err(ServiceError::from)?;
     Ok(caller)
+}
+
+/// The token of a request. Clients of Anthropic's have a header of their own for it.
+fn secret_of(request: &HttpRequest) -> Result<&str, ServiceError> {
+    let headers = request.headers();
+    let is_theirs = ErrorForm::of(request.path()) == Some(ErrorForm::Anthropic);
+    let mut keys = headers.get_all(API_KEY).filter(|_| is_theirs && !headers.contains_key(AUTHORIZATION));
+    match (keys.next(), keys.next()) {
+        (Some(key), None) => key.to_str().map_err(|_not_text| ServiceError::TokenInvalid),
+        (Some(_), Some(_)) => Err(ServiceError::TokenInvalid),
+        (None, _) => bearer(headers),
+    }
 }
 
 /// The token of exactly one Authorization header.

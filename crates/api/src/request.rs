@@ -17,6 +17,7 @@ use plugbay_runtime::metrics::RouteMeter;
 use tracing::{Instrument, debug, info_span};
 
 use super::connections::Connection;
+use super::error_form::ErrorForm;
 use super::problem::Problem;
 use super::request_id::{REQUEST_ID, RequestId};
 use super::{App, body, fronts};
@@ -66,8 +67,8 @@ pub(super) async fn surround<B: MessageBody + 'static>(
         if let Some(trace) = trace {
             headers.insert(TRACEPARENT, trace);
         }
-        if fronts::errors::is_openai(response.request().path()) {
-            response = fronts::errors::reshape(response);
+        if let Some(form) = ErrorForm::of(response.request().path()) {
+            response = fronts::errors::reshape(response, form);
         }
         if let Some(app) = &app {
             count(app, &response);

@@ -71,6 +71,8 @@ fn of_models(config: &mut ServiceConfig, meters: &HttpMeters) {
         .service(at("/plugins", "GET, HEAD").route(look().to(fronts::listed::plugins)))
         .service(at("/plugins/metrics", "GET, HEAD").route(look().to(fronts::listed::metrics)))
         .service(at("/v1/chat/completions", "POST").route(post().to(fronts::openai::complete)))
+        .service(at("/v1/messages", "POST").route(post().to(fronts::anthropic::create)))
+        .service(at("/v1/messages/count_tokens", "POST").route(post().to(fronts::anthropic::count)))
         .service(at("/v1/models", "GET, HEAD").route(look().to(fronts::openai::models)))
         .service(at("/v1/models/{id:.+}", "GET, HEAD").route(look().to(fronts::openai::model)))
         .service(at("/api/chat/exchanges", "GET, HEAD").route(look().to(fronts::chat::exchanges)))

@@ -134,7 +134,7 @@ impl Unanswered {
         }
     }
 
-    fn of(course: &Course, stopped: Stopped) -> Self {
+    pub(crate) fn of(course: &Course, stopped: Stopped) -> Self {
         let code = ask::code_of(&stopped);
         let (text, cause, plugin, failure, retry_after) = match stopped {
             Stopped::Blocked { plugin, reason } => (format!("`{plugin}`: {reason}"), None, Some(plugin), None, None),
@@ -168,8 +168,8 @@ fn head_of(course: &Course) -> Head {
     }
 }
 
-/// Begins an exchange.
-pub(crate) async fn begin(state: &Arc<State>, new: NewExchange) -> Result<Exchange, ServiceError> {
+/// What an exchange begins with.
+pub(crate) async fn course(state: &Arc<State>, new: NewExchange) -> Result<Course, ServiceError> {
     let NewExchange { front, caller, trace, conversation, request } = new;
     let roster = state.rosters.now(&state.service).await?;
     let history = match conversation {
@@ -177,7 +177,12 @@ pub(crate) async fn begin(state: &Arc<State>, new: NewExchange) -> Result<Exchan
         None => Vec::new(),
     };
     let told = (front, caller, trace);
-    let mut course = Course::begin(Arc::clone(state), roster, told, (conversation, history), request);
+    Ok(Course::begin(Arc::clone(state), roster, told, (conversation, history), request))
+}
+
+/// Begins an exchange.
+pub(crate) async fn begin(state: &Arc<State>, new: NewExchange) -> Result<Exchange, ServiceError> {
+    let mut course = course(state, new).await?;
     let (head, heads) = oneshot::channel();
     let (events, receiver) = mpsc::channel(WAITING);
     state.service.shutdown().spawn("chat.exchange", |stop| async move {
@@ -373,7 +378,7 @@ async fn live(
 }
 
 /// Remembers how it ended, and tells the hooks that want to know.
-fn finish(course: &Course, ending: Ending, usage: Option<(u64, u64)>) {
+pub(crate) fn finish(course: &Course, ending: Ending, usage: Option<(u64, u64)>) {
     let told = || {
         let took = u64::try_from(course.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let usage = usage.map(|(prompt, completion)| json!({"prompt_tokens": prompt, "completion_tokens": completion}));

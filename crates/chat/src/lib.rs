@@ -13,6 +13,7 @@ mod backend;
 mod before;
 mod budget;
 mod conversation;
+mod count;
 mod course;
 mod error;
 mod exchange;
@@ -36,6 +37,7 @@ use plugbay_operations::{Service, ServiceError};
 use plugbay_registry::Caller;
 
 pub use conversation::{HookAnswer, HookFailure, MAX_FILE_BYTES, NewPost, Part, Posted, Written};
+pub use count::Counted;
 pub use error::ChatError;
 pub use exchange::{Exchange, Head, NewExchange, Unanswered};
 pub use member::Stage;
@@ -60,6 +62,11 @@ impl Chat {
     /// Begins an exchange.
     pub async fn exchange(&self, new: NewExchange) -> Result<Exchange, ServiceError> {
         exchange::begin(&self.state, new).await
+    }
+
+    /// Counts what a request says, once all plugins have had their say about it.
+    pub async fn count(&self, new: NewExchange) -> Result<Result<Counted, Box<Unanswered>>, ServiceError> {
+        count::run(&self.state, new).await
     }
 
     /// Every model that the caller may ask for.

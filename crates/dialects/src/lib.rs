@@ -5,10 +5,12 @@
 //! has cut it.
 
 mod answer;
+pub mod anthropic;
 mod collect;
 mod event;
 mod fuzz;
 pub mod openai;
+mod refused;
 mod request;
 mod sse;
 mod upstream;
@@ -18,5 +20,6 @@ pub use collect::{Collector, TooLong};
 pub use event::{Event, FailureClass, Finish, Kind, UpstreamFailure, Usage};
 #[doc(hidden)]
 pub use fuzz::fuzz_decode;
+pub use refused::FrontError;
 pub use request::{ChatMessage, ChatRequest, Content, Role, ToolCall};
 pub use upstream::{DecodeError, Decoder, Format, Shape, failure_of, prepare};

@@ -217,3 +217,25 @@ pub struct OpenAiErrorBody {
     #[schema(example = "model_not_found")]
     pub code: Option<String>,
 }
+
+/// A refusal in the form that clients of Anthropic's read.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AnthropicError {
+    /// Always `error`.
+    #[serde(rename = "type")]
+    #[schema(example = "error")]
+    pub kind: String,
+    /// What is wrong.
+    pub error: AnthropicErrorBody,
+}
+
+/// What is wrong, in Anthropic's words.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct AnthropicErrorBody {
+    /// The class of the error.
+    #[serde(rename = "type")]
+    #[schema(example = "not_found_error")]
+    pub kind: String,
+    /// For people, with a stable word at its end.
+    pub message: String,
+}

@@ -29,8 +29,8 @@ pub use chat::{
 };
 pub use config::{ConfigView, PendingConfig, SecretState};
 pub use exchanges::{
-    ChatMessageAnswer, ChatMessageRequest, ChatPluginMetrics, ChatPluginView, ChatPlugins, ExchangeList, ExchangeView,
-    OpenAiError, OpenAiErrorBody, PartCounts, PartView, SkippedView, StepView,
+    AnthropicError, AnthropicErrorBody, ChatMessageAnswer, ChatMessageRequest, ChatPluginMetrics, ChatPluginView,
+    ChatPlugins, ExchangeList, ExchangeView, OpenAiError, OpenAiErrorBody, PartCounts, PartView, SkippedView, StepView,
 };
 pub use figures::{FailureCount, PluginHealthView, PluginMetrics, SandboxPlan, SandboxView, Stats};
 pub use grants::GrantView;

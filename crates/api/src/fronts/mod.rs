@@ -1,8 +1,10 @@
 //! Fronts: the forms in which an exchange can be asked for. Each is a codec around the one way through the chat, and nothing
 //! else.
 
+pub(super) mod anthropic;
 pub(super) mod chat;
 pub(super) mod errors;
+mod given;
 pub(super) mod intake;
 pub(super) mod listed;
 pub(super) mod openai;
@@ -78,7 +80,7 @@ impl From<Problem> for NoAnswer {
 /// Begins an exchange, and waits for its answer to begin: of one that is streamed only as long as a stream is silent.
 pub(super) async fn begin(app: &App, http: &HttpRequest, asked: Asked) -> Result<Begun, NoAnswer> {
     let Asked { front, caller, conversation, request, place } = asked;
-    let connection = http.conn_data::<Arc<Connection>>().cloned();
+    let connection = connection_of(http);
     let streamed = request.stream;
     let trace = request::traceparent(http);
     let new = NewExchange { front, caller: caller.clone(), trace, conversation, request };
@@ -91,6 +93,10 @@ pub(super) async fn begin(app: &App, http: &HttpRequest, asked: Asked) -> Result
         () = gone(connection.clone()) => return Err(Problem::new(Code::BadRequest, "the caller has gone").into()),
     };
     Ok(Begun { exchange, head, caller, conversation, connection, place })
+}
+
+fn connection_of(http: &HttpRequest) -> Option<Arc<Connection>> {
+    http.conn_data::<Arc<Connection>>().cloned()
 }
 
 /// Completes when the client has gone.

@@ -8,7 +8,7 @@ mod whole;
 
 use serde_json::{Value, json};
 
-pub use parse::{FrontError, parse};
+pub use parse::parse;
 pub use stream::Stream;
 pub use whole::{model, models, whole};
 

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::ErrorBody;
-use crate::{ChatMessage, ChatRequest, Content, Role, ToolCall};
+use crate::{ChatMessage, ChatRequest, Content, FrontError, Role, ToolCall};
 
 /// Messages of one request.
 const MAX_MESSAGES: usize = 10_000;
@@ -14,32 +13,10 @@ const MAX_CHOICES: u64 = 128;
 /// Stop words.
 const MAX_STOPS: usize = 4;
 
-/// The request is not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct FrontError {
-    /// What is wrong.
-    pub message: String,
-    /// The member that is.
-    pub param: Option<String>,
-}
-
-impl FrontError {
-    fn new(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { message: message.into(), param: Some(param.into()) }
-    }
-
-    /// As it is sent.
-    pub fn body(&self) -> ErrorBody {
-        let (message, param) = (self.message.clone(), self.param.clone());
-        ErrorBody { message, kind: "invalid_request_error", param, code: None }
-    }
-}
-
 /// Reads a request.
 pub fn parse(bytes: &[u8]) -> Result<ChatRequest, FrontError> {
     let members: Map<String, Value> = serde_json::from_slice(bytes)
-        .map_err(|error| FrontError { message: format!("the body is not a JSON object: {error}"), param: None })?;
+        .map_err(|error| FrontError::whole(format!("the body is not a JSON object: {error}")))?;
     read(members)
 }
 
