@@ -43,8 +43,14 @@ class Caller:
 
     def post(self, **more: Any) -> http.client.HTTPResponse:
         body = {"model": "tiny", "messages": [{"role": "user", "content": "hello there"}], "seed": 1, **more}
-        self.connection.request("POST", "/v1/chat/completions", json.dumps(body), self.headers)
-        answer = self.connection.getresponse()
+        try:
+            self.connection.request("POST", "/v1/chat/completions", json.dumps(body), self.headers)
+            answer = self.connection.getresponse()
+        except (BrokenPipeError, ConnectionResetError, http.client.RemoteDisconnected):
+            # The model server closes what was idle for five seconds.
+            self.connection.close()
+            self.connection.request("POST", "/v1/chat/completions", json.dumps(body), self.headers)
+            answer = self.connection.getresponse()
         if answer.status != 200:
             raise ServiceError(f"a model was not asked: {answer.status} {answer.read()[:400]!r}")
         return answer

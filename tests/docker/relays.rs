@@ -63,6 +63,10 @@ async fn a_relay_gives_what_the_server_says_and_keeps_its_connection() {
     assert!(head.contains(&format!("authorization: Bearer {KEY}\r\n")), "{head}");
     assert_eq!((&body["stream"], &body["stream_options"]), (&json!(true), &json!({"include_usage": true})));
     assert_eq!((&body["seed"], &body["messages"]), (&json!(7), &json!([{"role": "user", "content": "hallö"}])));
+    // A connection that is closed just when it is used again is none: the model is asked over another.
+    for _ in 0..3 {
+        served.ask_model("tired", false).await.expect(200);
+    }
     // One JSON where a stream was asked for is an answer as well.
     assert_eq!(served.ask_model("whole", true).await.text.matches("all at once").count(), 1);
 

@@ -41,10 +41,14 @@ pub(super) async fn start() -> (u16, Arc<Seen>) {
 /// Answers requests until the client hangs up.
 async fn serve(mut stream: TcpStream, seen: &Seen) -> Option<()> {
     stream.set_nodelay(true).ok()?;
-    loop {
+    for number in 0_u64.. {
         let (head, body) = request(&mut stream).await?;
         seen.requests.lock().unwrap().push((head.clone(), body.clone()));
         let model = body["model"].as_str().unwrap_or_default().to_owned();
+        if model == "tired" && number > 0 {
+            // As one that closes what was idle, just when it is used again.
+            return None;
+        }
         let sent = match model.as_str() {
             "silent" => gone(&mut stream).await,
             "endless" => endless(&mut stream).await,
@@ -62,6 +66,7 @@ async fn serve(mut stream: TcpStream, seen: &Seen) -> Option<()> {
             return None;
         }
     }
+    None
 }
 
 /// One request, read to its end.

@@ -105,12 +105,13 @@ impl Egress {
     /// Limits of an answer that the service hands on.
     pub fn relaying(&self, exit: &Exit, idle: Duration) -> Result<Streaming, EgressError> {
         let place = exit.relay_place().ok_or(EgressError::TooManyRelays { most: self.config.max_relays })?;
-        Ok(Streaming { place, idle, most_bytes: u64::MAX })
+        Ok(Streaming { place, idle, most_bytes: u64::MAX, may_repeat: true })
     }
 
     /// Limits of an answer that the plugin reads piece by piece.
     pub fn streaming(&self, places: &StreamPlaces) -> Result<Streaming, EgressError> {
-        Ok(Streaming { place: places.take()?, idle: self.config.idle, most_bytes: self.config.tunnel_bytes })
+        let (place, most_bytes) = (places.take()?, self.config.tunnel_bytes);
+        Ok(Streaming { place, idle: self.config.idle, most_bytes, may_repeat: false })
     }
 
     /// Places for the answers of one session.

@@ -30,6 +30,9 @@ pub struct Streaming {
     pub idle: Duration,
     /// Bytes of its body.
     pub most_bytes: u64,
+    /// Whether a request may be sent again whose connection was closed without a word: a host closes one that was idle
+    /// just when it is used again, and a model may be asked twice.
+    pub may_repeat: bool,
 }
 
 /// A body that is read piece by piece.
@@ -68,12 +71,13 @@ pub async fn stream(
                 Ok(answered) => return Ok(answered),
                 // The host has closed it meanwhile, and has not seen the request.
                 Err(Unsent::Dead) => {}
-                Err(Unsent::Failed(error)) => return Err(error),
+                Err(Unsent::Closed(_)) if limits.may_repeat => {}
+                Err(Unsent::Closed(error) | Unsent::Failed(error)) => return Err(error),
             }
         }
         let wire = connect(egress, exit, &limits.place, &address).await?;
         over(wire, request, idle).await.map_err(|unsent| match unsent {
-            Unsent::Failed(error) => error,
+            Unsent::Closed(error) | Unsent::Failed(error) => error,
             Unsent::Dead => EgressError::Answer {
                 target: address.target().to_string(),
                 problem: "closed the connection before it answered".to_owned(),
@@ -139,7 +143,8 @@ async fn over(
                 return Unsent::Dead;
             }
             let problem = format!("could not be read: {}", plugbay_domain::Chain(error.error()));
-            Unsent::Failed(EgressError::Answer { target: target.clone(), problem })
+            let failed = EgressError::Answer { target: target.clone(), problem };
+            if error.error().is_incomplete_message() { Unsent::Closed(failed) } else { Unsent::Failed(failed) }
         })
     };
     match timeout(idle, answered).await {
@@ -170,6 +175,8 @@ fn keep(egress: &Arc<Egress>, exit: &Arc<Exit>, address: &WebAddress, wire: Wire
 enum Unsent {
     /// The connection was closed before the request had left.
     Dead,
+    /// It was closed before there was an answer.
+    Closed(EgressError),
     /// Something else.
     Failed(EgressError),
 }
