@@ -81,6 +81,10 @@ impl Connections {
     /// Takes note of a new connection.
     pub(super) fn accept(&self, io: &dyn Any, data: &mut Extensions) {
         let io = io.downcast_ref::<actix_web::rt::net::TcpStream>();
+        if let Some(io) = io {
+            // A part of an answer leaves when it is there: else it waits until the client has told of the one before.
+            io.set_nodelay(true).ok();
+        }
         let stream = io.map(|io| io.as_fd().try_clone_to_owned());
         // Without a handle of our own, the library's limits alone hold.
         let Some(Ok(stream)) = stream else { return };
@@ -263,6 +267,16 @@ pub(super) mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         (Arc::new(Connection::new(listener.accept().unwrap().0)), theirs)
+    }
+
+    #[tokio::test]
+    async fn parts_of_answers_leave_at_once() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (io, _) = listener.accept().await.unwrap();
+        let connections = Connections::new(1, Duration::from_secs(1));
+        connections.accept(&io, &mut Extensions::new());
+        assert!(io.nodelay().unwrap());
     }
 
     fn from(peer: &str) -> Arc<Connection> {
