@@ -23,6 +23,7 @@ mod hooks;
 mod member;
 mod message;
 mod models;
+mod neighbours;
 mod observers;
 mod record;
 mod roster;
@@ -56,7 +57,9 @@ pub struct Chat {
 impl Chat {
     /// With the plugins of a service.
     pub fn new(service: Arc<Service>) -> Self {
-        Self { state: Arc::new(State::new(Arc::clone(&service))), service }
+        let state = Arc::new(State::new(Arc::clone(&service)));
+        neighbours::listen(&state);
+        Self { service, state }
     }
 
     /// Begins an exchange.

@@ -49,11 +49,15 @@ words! {
         Error = "on_error",
         /// Hooks that hear what people say, by whatever way.
         Message = "on_message",
+        /// Hooks, when another plugin has become active.
+        PluginLoad = "on_plugin_load",
+        /// Hooks, when another plugin has stopped.
+        PluginUnload = "on_plugin_unload",
     }
 }
 
 impl Stage {
-    /// The stage of a hook, if an exchange calls it.
+    /// The stage of a hook, if the chat calls it.
     fn of_hook(hook: HookName) -> Option<Self> {
         Some(match hook {
             HookName::OnRequestStart => Self::RequestStart,
@@ -68,12 +72,10 @@ impl Stage {
             HookName::OnRequestError => Self::RequestError,
             HookName::OnError => Self::Error,
             HookName::OnMessage => Self::Message,
-            HookName::OnFileUpload
-            | HookName::OnCommand
-            | HookName::OnStartup
-            | HookName::OnShutdown
-            | HookName::OnPluginLoad
-            | HookName::OnPluginUnload => return None,
+            HookName::OnPluginLoad => Self::PluginLoad,
+            HookName::OnPluginUnload => Self::PluginUnload,
+            // A session tells of its own beginning and end.
+            HookName::OnFileUpload | HookName::OnCommand | HookName::OnStartup | HookName::OnShutdown => return None,
         })
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use plugbay_domain::Effect;
+use plugbay_domain::{Effect, Origin};
 use plugbay_fleet::{CallRequest, calls};
 use serde_json::{Map, Value, json};
 
 use crate::course::Course;
 use crate::member::{Member, Stage};
+use crate::state::State;
 
 /// What every hook is told.
 pub(crate) fn told(course: &Course, stage: Stage, more: Map<String, Value>) -> Value {
@@ -43,15 +44,26 @@ pub(crate) fn tell_plainly(course: &Course, stage: Stage, told: &Value) {
 
 /// Asks a member that only looks, beside the flow. Of too many at once, the latest are left out.
 pub(crate) fn observe(course: &Course, member: Arc<Member>, params: Value) {
-    let Ok(place) = Arc::clone(&course.state.observers).try_acquire_owned() else {
+    if !course.lacks_method(&member) {
+        observe_for(&course.state, member, params, (course.origin(), course.trace.clone()));
+    }
+}
+
+/// The same outside of any exchange.
+pub(crate) fn observe_beside(state: &Arc<State>, member: Arc<Member>, params: Value) {
+    observe_for(state, member, params, (Origin::default(), None));
+}
+
+fn observe_for(state: &Arc<State>, member: Arc<Member>, params: Value, (origin, trace): (Origin, Option<String>)) {
+    let Ok(place) = Arc::clone(&state.observers).try_acquire_owned() else {
         tracing::debug!(plugin.name = %member.plugin, "Too many observers at once; one was not told");
         return;
     };
-    if member.off.is_some() || course.lacks_method(&member) {
+    if member.off.is_some() {
         return;
     }
-    let (state, origin, trace) = (Arc::clone(&course.state), course.origin(), course.trace.clone());
-    state.service.shutdown().spawn("chat.observe", move |stop| async move {
+    let state = Arc::clone(state);
+    state.service.shutdown().clone().spawn("chat.observe", move |stop| async move {
         let request = CallRequest::of_service(&member.plugin, member.method, &params, member.timeout)
             .with_origin(origin)
             .with_trace(trace.as_deref())

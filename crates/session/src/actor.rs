@@ -13,6 +13,7 @@ use tokio_util::sync::DropGuard;
 use super::calls::OwnAnswer;
 use super::ended::{SessionEnd, find_reason};
 use super::instance_dir::InstanceDir;
+use super::life_hooks::LifeHooks;
 use super::output::OutputEnd;
 use super::pace::Paced;
 use super::quota::{QuotaWatch, give_back};
@@ -22,6 +23,9 @@ use super::{CALLS_GRACE, Condition, EndCause, HealthReport, Inner, SHUTDOWN_GRAC
 use plugbay_domain::Chain;
 use plugbay_protocol::{CancelReason, Outgoing, RemoteError};
 use plugbay_sandbox::VolumeLease;
+
+/// How long a hook may take that hears of the beginning or the end of its session.
+const HOOK_TIME: Duration = Duration::from_secs(5);
 
 /// How long what a plugin printed last may take.
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
@@ -48,6 +52,7 @@ pub(super) struct Actor {
     pub(super) inner: Arc<Inner>,
     pub(super) around: Surroundings,
     pub(super) limits: SessionLimits,
+    pub(super) hooks: LifeHooks,
     pub(super) output_end: watch::Receiver<OutputEnd>,
     pub(super) dir: InstanceDir,
     /// Held as long as the sandbox may reach others.
@@ -63,6 +68,7 @@ struct Health {
 
 impl Actor {
     pub(super) async fn run(mut self, mut reader_end: oneshot::Receiver<ReaderEnd>, mut stops: mpsc::Receiver<Stop>) {
+        self.greet();
         let mut ticks = tokio::time::interval(TICK);
         let mut health = Health { asked: None, next: Instant::now(), unanswered: 0 };
         let mut quota = QuotaWatch::new(self.around.data.clone());
@@ -81,6 +87,15 @@ impl Actor {
             }
         };
         self.finish(end).await;
+    }
+
+    /// Tells the plugin that its session has begun, beside everything else.
+    fn greet(&self) {
+        let (hooks, inner, log) = (self.hooks, Arc::clone(&self.inner), Arc::clone(&self.around.log));
+        self.around.shutdown.spawn("session.greeting", move |stop| async move {
+            let told = hooks.started(&inner, &log, Instant::now() + HOOK_TIME);
+            stop.run_until_cancelled(told).await;
+        });
     }
 
     /// Notices what does not react.
@@ -176,6 +191,7 @@ impl Actor {
         }
         // Also those that were given up before: one that does not end then does not end at all.
         tokio::time::timeout_at(at_most(STOPPED_GRACE), inner.calls.idle()).await.ok();
+        self.hooks.ends(&inner, &self.around.log, at_most(HOOK_TIME)).await;
         if let Ok((id, _answer)) = inner.calls.insert_own()
             && inner.outbound.send(Outgoing::shutdown(id)).is_ok()
         {

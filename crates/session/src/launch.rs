@@ -14,6 +14,7 @@ use super::actor::Actor;
 use super::calls::Calls;
 use super::ended::{find_reason, reason_of};
 use super::instance_dir::{InstanceDir, Peer, PeerError};
+use super::life_hooks::LifeHooks;
 use super::outbound::Outbound;
 use super::output::{OutputEnd, carry};
 use super::pace::Paced;
@@ -220,6 +221,7 @@ impl Starting {
             inner: Arc::clone(&inner),
             around: self.around.clone(),
             limits: self.order.limits,
+            hooks: LifeHooks::of(&self.order.methods),
             output_end,
             dir,
             way_out,

@@ -22,6 +22,7 @@ mod feed;
 pub mod host;
 mod instance_dir;
 mod launch;
+mod life_hooks;
 mod outbound;
 mod output;
 mod pace;

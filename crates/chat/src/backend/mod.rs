@@ -135,6 +135,7 @@ pub(crate) async fn ask(course: &mut Course) -> Result<Upstream, Stopped> {
     for candidate in candidates.into_iter().take(most) {
         if let Some((from, failed)) = &last {
             let told = json!({ "from": from, "to": candidate.backend.name, "reason": failed.failure.message });
+            observers::tell(course, Stage::ModelSwitch, || observers::members(told.clone()));
             observers::tell(course, Stage::Retry, || observers::members(told));
         }
         match try_one(course, &candidate).await {
