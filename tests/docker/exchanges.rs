@@ -8,24 +8,31 @@ use super::chat::Hears;
 use super::client::fixture;
 use super::served::Served;
 use super::support::app::{Answer, send, until};
+use super::support::author::pack_folder;
 
 /// A plugin that takes part: its name, its mood, and its `chat` section.
 pub(super) type Part<'a> = (&'a str, &'a str, &'a str);
 
 pub(super) const PARROT: Part<'_> = ("parrot-backend", "plain", "{ kind: backend_provider }");
 
+/// Such a plugin, in a version.
+pub(super) fn talker((name, mood, section): Part<'_>, version: &str) -> Vec<u8> {
+    let folder = fixture("talker");
+    let manifest = std::fs::read_to_string(folder.join("plugin.yaml")).unwrap();
+    let manifest = manifest
+        .replace("name: talker", &format!("name: {name}"))
+        .replace("version: 1.0.0", &format!("version: {version}"))
+        .replace("default: plain", &format!("default: {mood}"));
+    pack_folder(&folder, &[("plugin.yaml", &format!("{manifest}chat: {section}\n"))])
+}
+
 impl Served {
     /// Runs a plugin that takes part in exchanges.
     pub(super) async fn take_part(&self, (name, mood, section): Part<'_>) {
-        let folder = fixture("talker");
         // A busy machine takes its time: only what is about time has a short one.
         let is_timed = section.contains("timeout_ms") || section.contains("backend_provider");
         let section = if is_timed { section.to_owned() } else { section.replace(" }", ", timeout_ms: 20000 }") };
-        let manifest = std::fs::read_to_string(folder.join("plugin.yaml")).unwrap();
-        let manifest = manifest
-            .replace("name: talker", &format!("name: {name}"))
-            .replace("default: plain", &format!("default: {mood}"));
-        self.add(&folder, &[("plugin.yaml", &format!("{manifest}chat: {section}\n"))]).await;
+        self.let_in(&talker((name, mood, &section), "1.0.0")).await;
         self.decide_about(name, &json!({"grant": ["chat_access"]})).await.expect(200);
         self.enable(name).await.expect(200);
     }

@@ -1,10 +1,14 @@
 //! Answers that pass filters while they come: what is masked wherever it is cut, what a failure does, and who looks.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use reqwest::Method;
 use serde_json::json;
 
-use super::exchanges::{PARROT, ask, streamed};
+use super::exchanges::{PARROT, ask, streamed, talker};
 use super::served::Served;
-use super::support::app::until;
+use super::support::app::{form, send, until};
 
 /// The answer is fed to a filter that sees it while it comes.
 const FED: &str = "{ kind: message_processor, of: [response], sees: deltas }";
@@ -102,5 +106,38 @@ async fn windows_hooks_and_those_that_only_look_see_an_answer_while_it_comes() {
         texts == format!("you said: {} ", text.replace("secret", "#"))
     })
     .await;
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_under_way_keeps_its_filter_while_another_version_takes_over() {
+    let Some(served) = Served::start().await else { return };
+    served.take_part(("parrot-backend", "paced", "{ kind: backend_provider }")).await;
+    served.take_part(("filters", "mask", FED)).await;
+    let mut body = ask("hi");
+    body["stream"] = json!(true);
+    let request = served.request(Method::POST, "/v1/chat/completions").json(&body);
+    let come = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&come);
+    let reading = tokio::runtime::Handle::current().spawn(async move {
+        let mut answer = request.send().await.unwrap();
+        let mut text = String::new();
+        while let Some(chunk) = answer.chunk().await.unwrap() {
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+            counted.store(text.matches("a # ").count(), Ordering::SeqCst);
+        }
+        text
+    });
+    until("the answer has begun", async || come.load(Ordering::SeqCst) > 2).await;
+    let section = FED.replace(" }", ", timeout_ms: 20000 }");
+    let next = form(&talker(("filters", "shout", &section), "1.0.1"), None);
+    let updated = send(served.request(Method::POST, "/api/plugins/filters/update").multipart(next)).await;
+    assert_eq!(updated.expect(200)["version"], "1.0.1");
+    assert!(come.load(Ordering::SeqCst) < 60, "the answer goes on");
+    let text = reading.await.unwrap();
+    assert!(text.ends_with("data: [DONE]\n\n") && !text.contains("secret") && !text.contains("SECRET"), "{text}");
+    assert_eq!(come.load(Ordering::SeqCst), 60, "none of it is lost");
+    let answer = served.chat("hi").await.expect(200);
+    assert!(answer["response"].as_str().unwrap().starts_with("A SECRET "), "{answer}");
     served.end().await;
 }
