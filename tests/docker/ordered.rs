@@ -89,5 +89,16 @@ async fn hooks_stand_in_the_order_of_the_table_and_hear_of_answers_and_failures(
     let raised: Value =
         served.execute("c-normal", &json!({"context": {"errors": true}})).await.expect(200)["result"].take();
     assert!(raised.as_array().unwrap().iter().all(|plugin| plugin == "raises"), "{raised}");
+
+    let figures = served.get("/metrics").await.text;
+    for figure in [
+        r#"plugbay_chat_exchanges_total{front="/chat",outcome="answered"} 2"#,
+        r#"plugbay_chat_exchanges_total{front="/chat",outcome="failed"} 1"#,
+        r#"plugin_chat_steps_total{plugin="parrot-backend",stage="backend",outcome="answered"} 3"#,
+        r#"plugin_chat_steps_total{plugin="raises",stage="request",outcome="skipped"} 2"#,
+        r#"plugin_chat_tokens_total{plugin="parrot-backend",kind="completion"} 15"#,
+    ] {
+        assert!(figures.contains(figure), "{figure} in {figures}");
+    }
     served.end().await;
 }

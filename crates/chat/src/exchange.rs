@@ -392,5 +392,6 @@ pub(crate) fn finish(course: &Course, ending: Ending, usage: Option<(u64, u64)>)
             observers::tell(course, Stage::RequestError, told);
         }
     }
+    course.state.meters.count(course.front, ending, &course.steps, usage);
     course.state.ring.keep(course.record(ending, usage));
 }

@@ -22,6 +22,7 @@ mod history;
 mod hooks;
 mod member;
 mod message;
+mod meters;
 mod models;
 mod neighbours;
 mod observers;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use plugbay_domain::{ExchangeId, PluginName};
 use plugbay_operations::{Service, ServiceError};
 use plugbay_registry::Caller;
+use plugbay_runtime::metrics::Page;
 
 pub use conversation::{HookAnswer, HookFailure, MAX_FILE_BYTES, NewPost, Part, Posted, Written};
 pub use count::Counted;
@@ -83,6 +85,11 @@ impl Chat {
         let roster = self.state.rosters.now(&self.service).await?;
         let found = self.state.catalog.resolve(&self.service, &roster, (caller, wanted)).await;
         Ok(found.ok().and_then(|candidates| Some(candidates.into_iter().next()?.backend.name)))
+    }
+
+    /// Writes what was done, that of plugins as far as they may be seen.
+    pub fn write_metrics(&self, page: &mut Page, may_see: impl Fn(&PluginName) -> bool) {
+        self.state.meters.write(page, may_see);
     }
 
     /// An exchange that is remembered.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use plugbay_operations::Service;
 use tokio::sync::Semaphore;
 
+use crate::meters::Meters;
 use crate::models::Catalog;
 use crate::record::Ring;
 use crate::roster::Rosters;
@@ -19,6 +20,7 @@ pub(crate) struct State {
     pub(crate) rosters: Rosters,
     pub(crate) catalog: Catalog,
     pub(crate) ring: Ring,
+    pub(crate) meters: Meters,
     pub(crate) observers: Arc<Semaphore>,
 }
 
@@ -34,6 +36,13 @@ impl State {
     pub(crate) fn new(service: Arc<Service>) -> Self {
         let ring = Ring::new(service.config().chat.exchanges);
         let observers = Arc::new(Semaphore::new(MAX_OBSERVERS));
-        Self { service, rosters: Rosters::default(), catalog: Catalog::default(), ring, observers }
+        Self {
+            service,
+            rosters: Rosters::default(),
+            catalog: Catalog::default(),
+            ring,
+            meters: Meters::default(),
+            observers,
+        }
     }
 }
