@@ -32,6 +32,9 @@ MEMBERS = (
 )
 
 
+FED = "{ kind: message_processor, of: [response], sees: deltas, timeout_ms: 5000 }"
+
+
 class Caller:
     """A connection that is kept, to the server itself or to plugbay."""
 
@@ -142,6 +145,13 @@ def against(folder: Path, llama: Llama) -> Report:
                 values.append(caller.stream())
             rates[0].append(throughput(llama.port, None))
             rates[1].append(throughput(bench.service.port, bench.token()))
+        take_part(bench, folder, "pass-deltas", FED)
+        filtered: list[list[tuple[float, float]]] = [[], []]
+        for number in range(ROUNDS):
+            progress(f"streams through a filter, round {number + 1} of {ROUNDS}")
+            for values, caller in zip(filtered, (direct, own)):
+                values.append(caller.stream())
+        bench.ask(204, "DELETE", "/api/plugins/pass-deltas")
         for name, section in MEMBERS:
             take_part(bench, folder, name, section)
         members = latencies(direct, own)
@@ -151,6 +161,7 @@ def against(folder: Path, llama: Llama) -> Report:
     with_members = statistics.median(members[1]) - statistics.median(members[0])
     first = [statistics.median(values[0] for values in found) for found in streams]
     speed = [statistics.median(values[1] for values in found) for found in streams]
+    fed = [statistics.median(values[1] for values in found) for found in filtered]
     rate = [statistics.median(found) for found in rates]
     rows = [
         Row("the model server itself, one token, 1 caller", floor * 1000, "µs"),
@@ -159,6 +170,7 @@ def against(folder: Path, llama: Llama) -> Report:
         Row("five Python plugins more, median", (with_members - added) * 1000, "µs", 1200),
         Row("first token, added", (first[1] - first[0]) * 1000, "µs", 500),
         Row("one stream, chunks a second against direct", speed[1] / speed[0], "×", 0.85, least=True),
+        Row("the same through a Python delta filter", fed[1] / fed[0], "×", 0.6, least=True),
         Row(f"{CALLERS} callers, answers a second against direct", rate[1] / rate[0], "×", 0.7, least=True),
         Row("memory of the service with six plugins", used, "MiB"),
     ]

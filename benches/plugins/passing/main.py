@@ -8,6 +8,11 @@ class Passing:
         """The message as it is."""
         return message
 
+    async def process_stream(self, stream, context):
+        """Each part as it is."""
+        async for delta in stream:
+            yield delta["text"]
+
     async def process_request(self, request):
         """The request as it is."""
         return request

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plugbay_dialects::{Answer, ChatMessage, Choice, Content, Finish, Role};
-use plugbay_domain::{ContentKind, Effect, PluginId, Sees};
+use plugbay_domain::{ContentKind, Effect, Sees};
 use serde_json::{Map, Value, json};
 
 use crate::ask::{self, Answered};
@@ -21,19 +21,24 @@ use crate::trouble::Trouble;
 /// Whether nothing of an answer may be shown before its end.
 pub(crate) fn needs_whole(course: &Course) -> bool {
     let intervenes = |stage: Stage| course.roster.plan.at(stage).iter().any(|member| member.effect != Effect::Observe);
-    let processors = course.roster.plan.at(Stage::Response);
-    let is_streamed = |member: &Arc<Member>| flow::streamed(processors).any(|streamed| Arc::ptr_eq(streamed, member));
-    let waits = processors.iter().any(|member| member.effect != Effect::Observe && !is_streamed(member));
+    let waits = of_whole(course.roster.plan.at(Stage::Response)).any(|member| member.effect != Effect::Observe);
     waits || intervenes(Stage::AfterMessage) || {
         let middleware = course.roster.plan.at(Stage::ProcessResponse);
         middleware.iter().any(|member| member.sees == Sees::Complete && member.effect != Effect::Observe)
     }
 }
 
+/// Processors that see answers as a whole.
+fn of_whole(processors: &[Arc<Member>]) -> impl Iterator<Item = &Arc<Member>> {
+    let is_streamed = |member: &Arc<Member>| flow::streamed(processors).any(|streamed| Arc::ptr_eq(streamed, member));
+    processors.iter().filter(move |member| !is_streamed(member))
+}
+
 /// Whether a copy of the answer is needed at its end.
 pub(crate) fn needs_copy(course: &Course) -> bool {
     course.conversation.is_some()
-        || [Stage::Response, Stage::AfterMessage, Stage::ProcessResponse, Stage::RequestComplete]
+        || of_whole(course.roster.plan.at(Stage::Response)).next().is_some()
+        || [Stage::AfterMessage, Stage::ProcessResponse]
             .into_iter()
             .any(|stage| !course.roster.plan.at(stage).is_empty())
 }
@@ -133,8 +138,7 @@ impl Piece {
 async fn processors(course: &mut Course, answer: &mut Answer) -> Result<(), Stopped> {
     let all = course.members(Stage::Response);
     // The others have seen it while it came.
-    let streamed: Vec<PluginId> = flow::streamed(&all).map(|member| member.id).collect();
-    let all: Vec<Arc<Member>> = all.into_iter().filter(|member| !streamed.contains(&member.id)).collect();
+    let all: Vec<Arc<Member>> = of_whole(&all).cloned().collect();
     for group in groups(&all).flat_map(|group| group.chunk_by(|left, right| left.not == right.not)) {
         let member = &group[0];
         let shown_to: Vec<Piece> = pieces(answer).into_iter().filter(|piece| member.is_shown(piece.kind)).collect();
