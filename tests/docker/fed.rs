@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use reqwest::Method;
 use serde_json::json;
 
+use super::client::fixture;
 use super::exchanges::{PARROT, ask, streamed, talker};
 use super::served::Served;
 use super::support::app::{form, send, until};
@@ -139,5 +140,38 @@ async fn an_answer_under_way_keeps_its_filter_while_another_version_takes_over()
     assert_eq!(come.load(Ordering::SeqCst), 60, "none of it is lost");
     let answer = served.chat("hi").await.expect(200);
     assert!(answer["response"].as_str().unwrap().starts_with("A SECRET "), "{answer}");
+    served.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn filters_that_break_the_rules_are_left_out_and_guards_that_do_refuse() {
+    let Some(served) = Served::start().await else { return };
+    served.take_part(PARROT).await;
+    let folder = fixture("unruly");
+    let manifest = std::fs::read_to_string(folder.join("plugin.yaml")).unwrap();
+    // The first part that a filter is fed may be all of this.
+    let text = "word ".repeat(40);
+    for mood in ["ahead", "holds", "elsewhere", "nonsense", "flood", "early", "twice", "deaf"] {
+        for is_guard in [false, true] {
+            let effect = if is_guard { "effect: decide, " } else { "" };
+            let manifest = manifest
+                .replace("default: none", &format!("default: {mood}"))
+                .replace("sees: deltas", &format!("{effect}sees: deltas"));
+            served.add(&folder, &[("plugin.yaml", &manifest)]).await;
+            served.decide_about("unruly", &json!({"grant": ["chat_access"]})).await.expect(200);
+            served.enable("unruly").await.expect(200);
+            let answer = served.chat(&text).await;
+            if is_guard {
+                answer.expect_problem(503, "guard-unavailable");
+            } else {
+                let answer = answer.expect(200);
+                assert_eq!(answer["skipped"][0]["name"], "unruly", "{mood}: {answer}");
+                let response = answer["response"].as_str().unwrap();
+                assert!(response.ends_with(&format!("{text} ")) && !response.contains("nowhere"), "{mood}: {response}");
+            }
+            served.delete("/api/plugins/unruly").await.expect(204);
+        }
+    }
+    served.chat("fine").await.expect(200);
     served.end().await;
 }

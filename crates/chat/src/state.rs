@@ -13,6 +13,9 @@ use crate::roster::Rosters;
 /// Observers that are told at one time. Stops a slow one from keeping what everybody has said.
 const MAX_OBSERVERS: usize = 256;
 
+/// Answers that observers look at while they come, at one time.
+const MAX_WATCHERS: usize = 1_024;
+
 /// One per service.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -22,6 +25,8 @@ pub(crate) struct State {
     pub(crate) ring: Ring,
     pub(crate) meters: Meters,
     pub(crate) observers: Arc<Semaphore>,
+    /// For those who look at answers while they come, which lasts: they would take the places of all others.
+    pub(crate) watchers: Arc<Semaphore>,
 }
 
 /// Bytes of a message to a plugin beside what is said in it.
@@ -35,7 +40,7 @@ impl State {
 
     pub(crate) fn new(service: Arc<Service>) -> Self {
         let ring = Ring::new(service.config().chat.exchanges);
-        let observers = Arc::new(Semaphore::new(MAX_OBSERVERS));
+        let [observers, watchers] = [MAX_OBSERVERS, MAX_WATCHERS].map(|most| Arc::new(Semaphore::new(most)));
         Self {
             service,
             rosters: Rosters::default(),
@@ -43,6 +48,7 @@ impl State {
             ring,
             meters: Meters::default(),
             observers,
+            watchers,
         }
     }
 }

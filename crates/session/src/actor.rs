@@ -24,7 +24,7 @@ use plugbay_domain::Chain;
 use plugbay_protocol::{CancelReason, Outgoing, RemoteError};
 use plugbay_sandbox::VolumeLease;
 
-/// How long a hook may take that hears of the beginning or the end of its session.
+/// How long a hook may take that hears of the end of its session.
 const HOOK_TIME: Duration = Duration::from_secs(5);
 
 /// How long what a plugin printed last may take.
@@ -92,8 +92,10 @@ impl Actor {
     /// Tells the plugin that its session has begun, beside everything else.
     fn greet(&self) {
         let (hooks, inner, log) = (self.hooks, Arc::clone(&self.inner), Arc::clone(&self.around.log));
+        // As long as any call: one that goes on after its time makes the session unresponsive.
+        let until = Instant::now() + Duration::from_secs(inner.spec.limits.timeout_seconds);
         self.around.shutdown.spawn("session.greeting", move |stop| async move {
-            let told = hooks.started(&inner, &log, Instant::now() + HOOK_TIME);
+            let told = hooks.started(&inner, &log, until);
             stop.run_until_cancelled(told).await;
         });
     }

@@ -17,6 +17,10 @@ use super::{SessionEnd, Time};
 use plugbay_domain::{CallId, Origin};
 use plugbay_protocol::{Chunk, Progress, RemoteError, Violation};
 
+/// Bytes of chunks that wait of a call that is fed. It has little before it, so what it says of that is little; and there
+/// may be many of them.
+const MOST_OF_FEED: usize = 512 * 1024;
+
 /// How long a request may take that serves a call without a deadline.
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 
@@ -175,7 +179,8 @@ impl Calls {
             feed.read(read)?;
         }
         let event = || StreamEvent::Chunk { seq: chunk.seq, read: chunk.read, data: chunk.data.to_owned() };
-        Ok(pending.take_part(event, self.max_bytes, |sink, most| {
+        let most = if pending.feed.is_some() { MOST_OF_FEED.min(self.max_bytes) } else { self.max_bytes };
+        Ok(pending.take_part(event, most, |sink, most| {
             let Sink::Collect(parts) = sink else { return false };
             collect(parts, chunk.data);
             parts.len() > most

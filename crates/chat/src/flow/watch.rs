@@ -27,7 +27,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Begins to show the answer. Nothing where there is no place for one more who looks.
     pub(super) fn begin(course: &Course, member: &Arc<Member>, params: Value) -> Option<Self> {
-        let place = Arc::clone(&course.state.observers).try_acquire_owned().ok()?;
+        let place = Arc::clone(&course.state.watchers).try_acquire_owned().ok()?;
         if member.off.is_some() {
             return None;
         }

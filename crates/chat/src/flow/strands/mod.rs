@@ -19,6 +19,9 @@ const LINE_BYTES: usize = 32 * 1024;
 /// Texts of one answer: several answers to one request, each with its kinds and the tools it calls.
 const MAX_STRANDS: usize = 2_048;
 
+/// Bytes that a filter may add to an answer. One that never ends would be an answer of its own.
+const MOST_MORE: usize = 1024 * 1024;
+
 /// Words of one text whose likelihood is kept until they leave.
 const MAX_LOGPROBS: usize = 4_096;
 
@@ -69,6 +72,8 @@ pub(super) struct Strands {
     unsent: VecDeque<(usize, usize)>,
     joined: Joined,
     max_hold: usize,
+    /// Bytes that have left.
+    left: usize,
 }
 
 /// A line for the filter, which has not been sent.
@@ -81,7 +86,7 @@ pub(super) struct Line {
 impl Strands {
     /// For a filter that may hold back so many characters.
     pub(super) fn new(max_hold: usize) -> Self {
-        Self { all: Vec::new(), unsent: VecDeque::new(), joined: Joined::default(), max_hold }
+        Self { all: Vec::new(), unsent: VecDeque::new(), joined: Joined::default(), max_hold, left: 0 }
     }
 
     /// Bytes that have come and not left.
@@ -228,6 +233,11 @@ impl Strands {
                 strand.sent.pop_front();
                 strand.taken += bytes;
             }
+        }
+        self.left += verdicts.iter().map(|verdict| verdict.text.len()).sum::<usize>();
+        let came: usize = self.all.iter().map(|strand| strand.came).sum();
+        if self.left > came.saturating_add(MOST_MORE) {
+            return Err(format!("it adds more than {MOST_MORE} bytes to the answer"));
         }
         let mut leaves = Vec::new();
         for verdict in verdicts {
