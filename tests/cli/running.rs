@@ -218,12 +218,12 @@ fn a_reader_that_leaves_ends_what_it_read() {
 
 #[test]
 fn limits_that_are_not_named_stay_set() {
-    let eight = r#"{"memory_mb":512,"cpus":0.5,"cpu_shares":1024,"pids":64,"tmp_mb":64,"data_mb":16,
-                    "timeout_seconds":30,"max_concurrency":16}"#;
+    let nine = r#"{"memory_mb":512,"cpus":0.5,"cpu_shares":1024,"pids":64,"tmp_mb":64,"data_mb":16,
+                   "timeout_seconds":30,"max_concurrency":16,"max_streams":128}"#;
     let ceiling = r#"{"memory_mb":2048,"cpus":2,"pids":512,"tmp_mb":1024,"data_mb":1024,"timeout_seconds":600,
                       "max_concurrency":256}"#;
     let view = format!(
-        r#"{{"limits":{eight},"override":{{"memory_mb":512,"pids":64}},"manifest":{{"cpus":0.5}},"ceiling":{ceiling}}}"#
+        r#"{{"limits":{nine},"override":{{"memory_mb":512,"pids":64}},"manifest":{{"cpus":0.5}},"ceiling":{ceiling}}}"#
     );
     let server = Scripted::start(vec![json(200, &view), json(200, &view)]);
     let text = server.run(&["limits", "set", "demo", "cpus=1", "pids="]).ok().stdout;
