@@ -19,6 +19,8 @@ Usage: scripts/campaign.sh NAME... | --list
   fuzz     every fuzz target, 10 minutes each, with cargo-fuzz where it is installed, else with the simple mutator. 70 minutes
   wheels   ten Python packages are packed and used in sandboxes of both engines. 5 minutes, 80 MB
   scan     60 well-known Python packages are scanned as code of a plugin; hardly any may be suspicious. 3 minutes, 110 MB
+  clients  programs that speak OpenAI's and Anthropic's forms, for Python and Node, ask a real model server by way of
+           plugbay; a scanner of compatibility tells what it finds. 3 minutes, 200 MB
   release  the release build, what it needs of the machine, and the quickstart on a clean clone. 30 minutes
   build    builds with nothing built, and checks after an edit; PLUGBAY_BUILD_BEFORE names a commit to compare. 30 minutes
   bench    every table of scripts/bench.sh. 30 minutes
@@ -27,12 +29,12 @@ Usage: scripts/campaign.sh NAME... | --list
   --help   print this
 
 Run it on a machine that does nothing else. Downloads are kept in $PLUGBAY_TEST_CACHE (~/.cache/plugbay-test) by name,
-version and hash. PLUGBAY_BIN names a finished program, else the release build is made (chaos, wheels, scan, bench).
+version and hash. PLUGBAY_BIN names a finished program, else the release build is made (chaos, wheels, scan, clients, bench).
 Exit code: 0 if every campaign passed, 2 for wrong usage, 1 otherwise. A campaign that fails writes its table, too.
 USAGE
 }
 
-campaigns=(chaos fuzz wheels scan release build bench)
+campaigns=(chaos fuzz wheels scan clients release build bench)
 work=target/campaign
 
 # The program of most campaigns.
@@ -102,6 +104,14 @@ campaign_scan() {
     # shellcheck disable=SC2016 # A file, not a command.
     printf 'Each package lies in `vendor/` of a plugin that does nothing. At most 3 %% may be suspicious, none malicious.\n\n'
     python3 -B scripts/scan_wheels.py
+}
+
+campaign_clients() {
+    release_build
+    need_engines
+    printf '```\n'
+    python3 -B scripts/clients.py --all
+    printf '```\n'
 }
 
 campaign_release() {

@@ -3,6 +3,7 @@
 
 The server is llama.cpp's, with a model of random weights that is made here: real tokens, tools and schemas in no time.
 It and the clients come from the Python package index, in the versions of tests/parts/requirements.txt. Needs an engine.
+With --all come clients for Node, LangChain and a scanner of compatibility (campaign `clients`).
 Uses target/debug/plugbay or target/release/plugbay, whichever is newer; PLUGBAY_BIN names another.
 """
 
@@ -19,7 +20,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from contract import ContractError, run, stamp, stamped
+from contract import ContractError, Tools, run, stamp, stamped
 from lib.service import ROOT, TARGET, Service, ServiceError, find_binary, run_client
 
 PARTS = ROOT / "tests" / "parts"
@@ -133,7 +134,34 @@ def comply(python: Path, service: Service, key: str, folder: Path) -> None:
     print(f"llm-comply: {len(passed)} of {len(results)}")
 
 
+def others(service: Service, tokens: list[str], folder: Path) -> None:
+    """Clients for Node, LangChain, and a scanner of compatibility, which asks for all that it can think of."""
+    tools = Tools()
+    tools.install()
+    modules = TARGET / "clients" / "npm"
+    tools.add_packages(PARTS / "node", modules)
+    base = f"http://127.0.0.1:{service.port}/v1"
+    shutil.copy2(PARTS / "node" / "clients.mjs", modules)
+    print(run(*tools.node, modules / "clients.mjs", base, *tokens, cwd=folder, says="clients for Node"), end="")
+    venv = TARGET / "venvs" / "langchain"
+    wanted = (PARTS / "langchain.txt").read_text()
+    if not stamped(venv, wanted):
+        shutil.rmtree(venv, ignore_errors=True)
+        run(sys.executable, "-m", "venv", venv, cwd=ROOT)
+        pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
+        run(*pip, "--requirement", PARTS / "langchain.txt", cwd=ROOT, says="pip")
+        (venv / "made-from").write_text(stamp(wanted))
+    print(run(venv / "bin" / "python", PARTS / "langchain_client.py", base, tokens[0], cwd=folder, says="LangChain"), end="")
+    canary = [*tools.node, modules / "node_modules" / "compatcanary" / "src" / "cli.js", "scan"]
+    canary += ["--base-url", base, "--model", "tiny", "--profile", "chat", "--api-key", tokens[0]]
+    print(run(*canary, cwd=folder, says="compatcanary"), end="")
+
+
 def main() -> int:
+    with_others = sys.argv[1:] == ["--all"]
+    if sys.argv[1:] and not with_others:
+        print("usage: clients.py [--all]", file=sys.stderr)
+        return 2
     try:
         python, binary = install(), find_binary("debug", "release")
         with tempfile.TemporaryDirectory(prefix="plugbay-clients-") as name:
@@ -157,6 +185,8 @@ def main() -> int:
                     line = [python, PARTS / "anthropic_client.py", base.removesuffix("/v1"), *tokens]
                     print(run(*line, cwd=folder, says="Anthropic's client for Python"), end="")
                     comply(python, service, tokens[0], folder)
+                    if with_others:
+                        others(service, tokens, folder)
                 finally:
                     service.close()
             finally:

@@ -73,16 +73,20 @@ class Tools:
             # Last, so that an interrupted installation is done again.
             (self.venv / "made-from").write_text(stamp(wanted, node or NODE))
         self.node = [node] if node else [self._own_node("bin/node")]
-        lock = (HERE / "package-lock.json").read_text()
-        if not stamped(self.modules, lock):
-            shutil.rmtree(self.modules, ignore_errors=True)
-            self.modules.mkdir(parents=True)
+        self.npm = ["npm"] if node else [*self.node, self._own_node("lib/node_modules/npm/bin/npm-cli.js")]
+        self.add_packages(HERE, self.modules)
+
+    def add_packages(self, source: Path, modules: Path) -> None:
+        """Installs what the package.json of a folder names, once."""
+        lock = (source / "package-lock.json").read_text()
+        if not stamped(modules, lock):
+            shutil.rmtree(modules, ignore_errors=True)
+            modules.mkdir(parents=True)
             for name in ("package.json", "package-lock.json"):
-                shutil.copy2(HERE / name, self.modules)
+                shutil.copy2(source / name, modules)
             # No script of a package runs: none of these needs one.
-            npm = ["npm"] if node else [*self.node, self._own_node("lib/node_modules/npm/bin/npm-cli.js")]
-            run(*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=self.modules, says="npm")
-            (self.modules / "made-from").write_text(stamp(lock))
+            run(*self.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=modules, says="npm")
+            (modules / "made-from").write_text(stamp(lock))
 
     @staticmethod
     def _find_node() -> str | None:
