@@ -33,15 +33,15 @@ QUOTE = str(3 + ord('"'))
 COMPLIANT = 7
 
 
-def install() -> Path:
-    """The Python with the server and the clients, installed once."""
-    venv = TARGET / "venvs" / "clients"
-    wanted = (PARTS / "requirements.txt").read_text()
+def install(name: str = "clients", requirements: str = "requirements.txt") -> Path:
+    """A Python with the server and the clients, or with other packages, installed once."""
+    venv = TARGET / "venvs" / name
+    wanted = (PARTS / requirements).read_text()
     if not stamped(venv, wanted):
         shutil.rmtree(venv, ignore_errors=True)
         run(sys.executable, "-m", "venv", venv, cwd=ROOT)
         pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run(*pip, "--requirement", PARTS / "requirements.txt", cwd=ROOT, says="pip")
+        run(*pip, "--requirement", PARTS / requirements, cwd=ROOT, says="pip")
         # Last, so that an interrupted installation is done again.
         (venv / "made-from").write_text(stamp(wanted))
     return venv / "bin" / "python"
@@ -143,15 +143,8 @@ def others(service: Service, tokens: list[str], folder: Path) -> None:
     base = f"http://127.0.0.1:{service.port}/v1"
     shutil.copy2(PARTS / "node" / "clients.mjs", modules)
     print(run(*tools.node, modules / "clients.mjs", base, *tokens, cwd=folder, says="clients for Node"), end="")
-    venv = TARGET / "venvs" / "langchain"
-    wanted = (PARTS / "langchain.txt").read_text()
-    if not stamped(venv, wanted):
-        shutil.rmtree(venv, ignore_errors=True)
-        run(sys.executable, "-m", "venv", venv, cwd=ROOT)
-        pip = [venv / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-        run(*pip, "--requirement", PARTS / "langchain.txt", cwd=ROOT, says="pip")
-        (venv / "made-from").write_text(stamp(wanted))
-    print(run(venv / "bin" / "python", PARTS / "langchain_client.py", base, tokens[0], cwd=folder, says="LangChain"), end="")
+    line = [install("langchain", "langchain.txt"), PARTS / "langchain_client.py", base, tokens[0]]
+    print(run(*line, cwd=folder, says="LangChain"), end="")
     canary = [*tools.node, modules / "node_modules" / "compatcanary" / "src" / "cli.js", "scan"]
     canary += ["--base-url", base, "--model", "tiny", "--profile", "chat", "--api-key", tokens[0]]
     print(run(*canary, cwd=folder, says="compatcanary"), end="")

@@ -251,11 +251,7 @@ class Http(_Functions):
         json: Any = None,
     ) -> HostCall[Response]:
         """One request. `{{secret:NAME}}` in a header is filled in outside of the sandbox."""
-        sent = dict(headers or {})
-        text, encoded = _body(body, json, sent)
-        return self._call(
-            "http.fetch", Response, url=url, method=method, headers=sent, body=text, body_base64=encoded
-        )
+        return self._call("http.fetch", Response, **_request(url, method, headers, body, json))
 
     def stream(
         self,
@@ -266,18 +262,17 @@ class Http(_Functions):
         json: Any = None,
     ) -> HostCall[Stream]:
         """The same, with an answer of any length that is read piece by piece."""
-        sent = dict(headers or {})
-        text, encoded = _body(body, json, sent)
         channel = self._channel
-        return self._call(
-            "http.stream",
-            lambda answer: Stream(channel, answer),
-            url=url,
-            method=method,
-            headers=sent,
-            body=text,
-            body_base64=encoded,
-        )
+        asked = _request(url, method, headers, body, json)
+        return self._call("http.stream", lambda answer: Stream(channel, answer), **asked)
+
+
+def _request(
+    url: str, method: str, headers: Mapping[str, str] | None, body: str | bytes | None, value: Any
+) -> dict[str, Any]:
+    sent = dict(headers or {})
+    text, encoded = _body(body, value, sent)
+    return {"url": url, "method": method, "headers": sent, "body": text, "body_base64": encoded}
 
 
 def _body(body: str | bytes | None, value: Any, headers: dict[str, str]) -> tuple[str | None, str | None]:
