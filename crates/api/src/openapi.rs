@@ -9,7 +9,7 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
     ContentBuilder, ObjectBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder, Schema, Type,
 };
-use utoipa::{IntoResponses, Modify, OpenApi};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::{
     audit, chat, config, execute, fronts, install, keys, metrics, permissions, plugins, problems, running, scans,
@@ -121,25 +121,20 @@ problems! {
     UploadProblems: 400 401 403 404 408 409 413 415 421 422 429 500 502 503 504 507;
 }
 
-/// The same in the form that clients of OpenAI's read.
+/// The same in a form that clients of others read.
 #[derive(Debug)]
-pub(super) struct AsOpenAi<T>(PhantomData<T>);
+pub(super) struct As<F, T>(PhantomData<(F, T)>);
 
-impl<T: IntoResponses> IntoResponses for AsOpenAi<T> {
+/// In OpenAI's.
+pub(super) type AsOpenAi<T> = As<OpenAiError, T>;
+
+/// In Anthropic's.
+pub(super) type AsAnthropic<T> = As<AnthropicError, T>;
+
+impl<F: ToSchema, T: IntoResponses> IntoResponses for As<F, T> {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let status = |status: String| status.parse().unwrap_or_default();
-        T::responses().into_keys().map(|key| refusal(status(key), "application/json", "OpenAiError")).collect()
-    }
-}
-
-/// The same in the form that clients of Anthropic's read.
-#[derive(Debug)]
-pub(super) struct AsAnthropic<T>(PhantomData<T>);
-
-impl<T: IntoResponses> IntoResponses for AsAnthropic<T> {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let status = |status: String| status.parse().unwrap_or_default();
-        T::responses().into_keys().map(|key| refusal(status(key), "application/json", "AnthropicError")).collect()
+        T::responses().into_keys().map(|key| refusal(status(key), "application/json", &F::name())).collect()
     }
 }
 
