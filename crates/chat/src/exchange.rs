@@ -186,14 +186,20 @@ pub(crate) async fn begin(state: &Arc<State>, new: NewExchange) -> Result<Exchan
     let (head, heads) = oneshot::channel();
     let (events, receiver) = mpsc::channel(WAITING);
     state.service.shutdown().spawn("chat.exchange", |stop| async move {
-        let mut outlet = Outlet { head: Some(head), events, usage: None, has_sent: false };
+        let mut outlet = Outlet { head: Some(head), events, usage: None, has_sent: false, last: Vec::new() };
         let gone = outlet.events.clone();
         let ending = tokio::select! {
             ending = run(&mut course, &mut outlet) => ending,
             () = gone.closed() => Ending::Cancelled,
             () = stop.cancelled() => Ending::Cancelled,
         };
+        // Before its last word: whoever has heard that may ask what became of it.
         finish(&course, ending, outlet.usage);
+        tokio::select! {
+            () = outlet.say_the_last(&course) => {}
+            () = gone.closed() => {}
+            () = stop.cancelled() => {}
+        }
     });
     Ok(Exchange { head: Some(heads), events: receiver })
 }
@@ -204,6 +210,8 @@ struct Outlet {
     events: mpsc::Sender<Vec<Event>>,
     usage: Option<(u64, u64)>,
     has_sent: bool,
+    /// The end, which waits until the exchange is remembered.
+    last: Vec<Event>,
 }
 
 impl Outlet {
@@ -214,12 +222,27 @@ impl Outlet {
                 self.usage = Some((usage.prompt, usage.completion));
             }
         }
+        if events.iter().any(|event| matches!(event, Event::End | Event::Failed(_))) {
+            self.last = events;
+            return;
+        }
+        self.begin(course);
+        // A caller that has gone is noticed where the task waits for it.
+        self.events.send(events).await.ok();
+    }
+
+    fn begin(&mut self, course: &Course) {
         if let Some(head) = self.head.take() {
             head.send(Ok(head_of(course))).ok();
         }
         self.has_sent = true;
-        // A caller that has gone is noticed where the task waits for it.
-        self.events.send(events).await.ok();
+    }
+
+    async fn say_the_last(&mut self, course: &Course) {
+        if !self.last.is_empty() {
+            self.begin(course);
+            self.events.send(std::mem::take(&mut self.last)).await.ok();
+        }
     }
 }
 
