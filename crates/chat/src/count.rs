@@ -1,4 +1,4 @@
-//! How much a request says, in tokens. Whoever counts reads it, so it passes all plugins before.
+//! How much a request says, in tokens. The backend that counts reads it, so it passes all plugins before.
 
 use std::sync::Arc;
 use std::time::Duration;

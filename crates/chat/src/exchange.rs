@@ -193,7 +193,7 @@ pub(crate) async fn begin(state: &Arc<State>, new: NewExchange) -> Result<Exchan
             () = gone.closed() => Ending::Cancelled,
             () = stop.cancelled() => Ending::Cancelled,
         };
-        // Before its last word: whoever has heard that may ask what became of it.
+        // Before its last word: a caller that has heard that may ask what became of it.
         finish(&course, ending, outlet.usage);
         tokio::select! {
             () = outlet.say_the_last(&course) => {}

@@ -52,7 +52,7 @@ pub struct Initialize {
 pub enum CallTime {
     /// Milliseconds until nobody waits any more.
     Deadline(u64),
-    /// As long as its parts come, which is for whoever waits to judge.
+    /// As long as its parts come, which its caller judges.
     Open,
     /// As long as what is fed to it is read; so many milliseconds may pass without that.
     Feed(u64),

@@ -273,7 +273,7 @@ impl Calls {
         }
     }
 
-    /// Whether somebody waits for a call that has no deadline.
+    /// Whether a caller waits for a call that has no deadline.
     pub(super) fn has_streams(&self) -> bool {
         let is_stream = |pending: &Pending| matches!(pending, Pending::Call(call) if call.deadline.is_none() && call.abandoned.is_none());
         self.table().by_id.values().any(is_stream)

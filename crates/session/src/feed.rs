@@ -1,4 +1,4 @@
-//! What a running call is fed with. A plugin takes in as much as it likes at a time and says how far it has come: whoever
+//! What a running call is fed with. A plugin takes in as much as it likes at a time and says how far it has come: the one that
 //! feeds it waits for that, and the queue of the session never does.
 
 use std::collections::VecDeque;

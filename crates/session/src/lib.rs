@@ -86,7 +86,7 @@ pub struct HealthReport {
 pub enum Time {
     /// Until then, when nobody waits any more.
     Until(Instant),
-    /// As long as somebody waits for its parts.
+    /// As long as its caller waits for its parts.
     Open,
     /// As long as it takes in what it is fed with; this long may pass without that.
     Feed(Duration),
@@ -262,7 +262,7 @@ impl Session {
         self.0.calls.idle().await;
     }
 
-    /// Whether somebody waits for a call of the plugin that goes on as long as its parts come.
+    /// Whether a caller waits for a call of the plugin that goes on as long as its parts come.
     pub fn has_streams(&self) -> bool {
         self.0.calls.has_streams()
     }

@@ -35,7 +35,7 @@ pub(super) struct PendingCall {
     pub(super) sink: Sink,
     pub(super) next_seq: u64,
     pub(super) abandoned: Option<Instant>,
-    /// A call without one goes on as long as somebody wants it.
+    /// A call without one goes on as long as its caller wants it.
     pub(super) deadline: Option<tokio::time::Instant>,
     pub(super) feed: Option<Arc<Feed>>,
     pub(super) origin: Origin,

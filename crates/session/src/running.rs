@@ -1,4 +1,4 @@
-//! A call on its way, as whoever made it has it.
+//! A call on its way, as its caller has it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! An answer on its way to the caller while it comes: one filter after the other sees it, each takes from the one before.
-//! Nothing is buffered between them but what a filter holds back, so whoever is slow holds up the backend.
+//! Nothing is buffered between them but what a filter holds back, so a slow one holds up the backend.
 
 mod fed;
 mod joined;

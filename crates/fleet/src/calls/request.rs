@@ -51,7 +51,7 @@ pub(crate) enum Deadline {
     AtMost(Option<Duration>),
     /// Until then, if the plugin's calls may take as long.
     Until(Instant),
-    /// As long as somebody waits for its parts; it is begun within this time.
+    /// As long as its caller waits for its parts; it is begun within this time.
     Open(Duration),
     /// As long as it takes in what it is fed with, and this long without that.
     Fed(Duration),
@@ -198,7 +198,7 @@ impl<'a> CallRequest<'a> {
         Self { blames: false, ..self }
     }
 
-    /// Lasts as long as somebody waits for its parts, once it has begun within this time.
+    /// Lasts as long as its caller waits for its parts, once it has begun within this time.
     #[must_use]
     pub fn without_deadline(self, begin: Duration) -> Self {
         Self { deadline: Deadline::Open(begin), delivery: Delivery::Stream, ..self }

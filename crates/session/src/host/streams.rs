@@ -20,7 +20,7 @@ pub(super) struct Streams {
 /// One answer.
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// Cancelled when it is closed, by whatever.
+    /// Cancelled when it is closed.
     pub(super) ended: CancellationToken,
     /// The place of the one request that waits for it.
     turn: Arc<Semaphore>,

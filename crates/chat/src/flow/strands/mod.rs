@@ -268,7 +268,7 @@ impl Strands {
         })
     }
 
-    /// Forgets what was taken in: whoever only looks has nothing to let go.
+    /// Forgets what was taken in: an observer has nothing to let go.
     pub(super) fn forget(&mut self, read: Option<u64>) {
         self.hear(read, Vec::new()).ok();
         for strand in &mut self.all {

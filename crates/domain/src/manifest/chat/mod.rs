@@ -102,7 +102,7 @@ impl ChatKind {
         }
     }
 
-    /// Those that it must have, whatever it sees.
+    /// Those that it must have in any case.
     pub const fn promised(self) -> &'static [&'static str] {
         match self {
             Self::MessageProcessor => &["process_message"],
