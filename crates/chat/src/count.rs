@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::before;
 use crate::course::{Course, Stopped};
-use crate::exchange::{self, NewExchange, Unanswered};
+use crate::exchange::{self, NewExchange};
+use crate::head::Unanswered;
 use crate::message;
 use crate::models::Candidate;
 use crate::record::Ending;
