@@ -57,7 +57,7 @@ def tools():
 
 
 def counting():
-    """What nobody counts is estimated, and says so."""
+    """What the backend does not count is estimated, and says so."""
     counted = client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "x" * 40}])
     assert counted.input_tokens == 10 and counted.model_extra == {"estimated": True}, counted
 

@@ -19,7 +19,7 @@ use crate::state::State;
 /// How long a backend may count.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Bytes of a token, about, where nobody counts.
+/// Bytes of a token, about, where the backend does not count.
 const BYTES: u64 = 4;
 
 /// The method by which a backend counts.

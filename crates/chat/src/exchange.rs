@@ -184,7 +184,7 @@ fn last_words(stopped: &Stopped) -> Vec<Event> {
 
 async fn answer(course: &mut Course, outlet: &mut Outlet) -> Result<Ending, Stopped> {
     let said = before::run(course).await?;
-    // Before a model is asked: a guard that cannot look refuses what nobody has to pay for yet.
+    // Before a model is asked: a guard that cannot look refuses what has cost nothing yet.
     let mut flow = Flow::open(course).await?;
     let mut source = match said {
         Some(message) => Source::of(&Answer::of_message(course.request.model.clone(), message)),

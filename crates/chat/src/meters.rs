@@ -9,7 +9,7 @@ use plugbay_runtime::metrics::{Counter, Counters, Histogram, Page};
 use crate::member::Stage;
 use crate::record::{Ending, Outcome, Step};
 
-/// Places of plugins that are counted. There are as many as plugins have, so this only stops what nobody foresaw.
+/// Places of plugins that are counted. There are as many as plugins have, so this only stops what was not foreseen.
 const MAX_PLACES: usize = 10_000;
 
 /// All figures.

@@ -50,22 +50,12 @@ pub struct Initialize {
 /// How long a call may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallTime {
-    /// Milliseconds until nobody waits any more.
+    /// Milliseconds until its caller waits no more.
     Deadline(u64),
     /// As long as its parts come, which its caller judges.
     Open,
     /// As long as what is fed to it is read; so many milliseconds may pass without that.
     Feed(u64),
-}
-
-/// Why nothing more is fed to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FeedEnd {
-    /// It was all.
-    End,
-    /// Nobody wants the rest.
-    Cancel,
 }
 
 /// One call.
@@ -145,9 +135,9 @@ impl Outgoing {
         Self(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"feed\",\"params\":{params}}}\n").into_bytes())
     }
 
-    /// Nothing more is fed to a call.
-    pub fn feed_end(call: CallId, reason: FeedEnd) -> Self {
-        Self::line(&json!({"jsonrpc": "2.0", "method": "feed_end", "params": {"call": call, "reason": reason}}))
+    /// Nothing more is fed to a call: it was all. What is not wanted any more is cancelled.
+    pub fn feed_end(call: CallId) -> Self {
+        Self::line(&json!({"jsonrpc": "2.0", "method": "feed_end", "params": {"call": call, "reason": "end"}}))
     }
 
     /// Takes back a call.
@@ -238,7 +228,7 @@ mod tests {
         assert_eq!(said(&fed), [Some(json!(true)), Some(json!(1_000)), None]);
         let open = params(CallTime::Open);
         assert_eq!((said(&open), open.get("call")), ([None, None, None], Some(&json!(call))));
-        for frame in [Outgoing::feed(call, 3, r#"[{"text":"a"}]"#), Outgoing::feed_end(call, FeedEnd::End)] {
+        for frame in [Outgoing::feed(call, 3, r#"[{"text":"a"}]"#), Outgoing::feed_end(call)] {
             let line = frame.into_bytes();
             assert!(line.ends_with(b"\n") && !line.trim_ascii_end().contains(&b'\n'));
             let told: Value = serde_json::from_slice(&line).unwrap();

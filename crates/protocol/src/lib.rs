@@ -21,7 +21,7 @@ pub mod hygiene;
 mod lines;
 mod message;
 
-pub use frame::{CallTime, CancelReason, FeedEnd, Initialize, Invoke, Outgoing, PluginIdentity};
+pub use frame::{CallTime, CancelReason, Initialize, Invoke, Outgoing, PluginIdentity};
 pub use hello::{Hello, read_hello};
 pub use hygiene::{HygieneError, Payload};
 pub use lines::{LineBuffer, LineTooLong};

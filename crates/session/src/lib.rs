@@ -84,7 +84,7 @@ pub struct HealthReport {
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
 pub enum Time {
-    /// Until then, when nobody waits any more.
+    /// Until then, when its caller waits no more.
     Until(Instant),
     /// As long as its caller waits for its parts.
     Open,
@@ -267,7 +267,7 @@ impl Session {
         self.0.calls.has_streams()
     }
 
-    /// Completes when nobody waits for a call of the plugin that goes on as long as its parts come.
+    /// Completes when no caller waits for a call of the plugin that goes on as long as its parts come.
     pub async fn without_streams(&self) {
         self.0.calls.without_streams().await;
     }

@@ -36,7 +36,7 @@ impl LifeHooks {
     }
 }
 
-/// Calls the hook. What it answers is for nobody, and what it raises is for its author.
+/// Calls the hook. What it answers is not used, and what it raises is for its author.
 async fn tell(inner: &Arc<Inner>, log: &PluginLog, hook: HookName, until: Instant) {
     let session = Session(Arc::clone(inner));
     let params = Payload::of(&json!({ "hook": hook, "session": session.id() }));

@@ -21,7 +21,7 @@ pub(super) type Delivered = Result<CallOutcome, CallError>;
 pub(super) enum Taken {
     /// It is kept for the caller, or on its way.
     Wanted,
-    /// Nobody waits for it any more.
+    /// Its caller waits for it no more.
     Dropped,
     /// The caller cannot take any more; this call is to be cancelled.
     TooMuch(CallId),
@@ -39,7 +39,7 @@ pub(super) struct PendingCall {
     pub(super) deadline: Option<tokio::time::Instant>,
     pub(super) feed: Option<Arc<Feed>>,
     pub(super) origin: Origin,
-    /// Cancelled when nobody waits for the call any more; made for the first request that serves it.
+    /// Cancelled when its caller waits no more; made for the first request that serves it.
     pub(super) given_up: Option<CancellationToken>,
     /// Cancelled when the call is over in any way; made for the first request that outlives its answer.
     pub(super) over: Option<(CancellationToken, DropGuard)>,
@@ -48,7 +48,7 @@ pub(super) struct PendingCall {
 }
 
 impl PendingCall {
-    /// Forgets whoever waits, and remembers since when.
+    /// Forgets the caller that waits, and remembers since when.
     pub(super) fn give_up(&mut self) -> Option<oneshot::Sender<Delivered>> {
         self.sink = Sink::Nowhere;
         self.abandoned.get_or_insert_with(Instant::now);

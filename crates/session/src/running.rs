@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use plugbay_domain::CallId;
-use plugbay_protocol::{CancelReason, FeedEnd, Outgoing};
+use plugbay_protocol::{CancelReason, Outgoing};
 use tokio::time::Instant;
 
 use super::calls::Waiting;
@@ -62,7 +62,7 @@ impl RunningCall {
         match delivered {
             Ok(delivered) => {
                 self.is_done = true;
-                // The table tells everybody before it forgets them.
+                // The table tells all callers before it forgets them.
                 delivered.unwrap_or_else(|_gone| Err(CallError::Ended(Arc::new(SessionEnd::stopped()))))
             }
             Err(_elapsed) => {
@@ -92,9 +92,9 @@ impl RunningCall {
     }
 
     /// Tells the plugin that nothing more comes.
-    pub fn end_feed(&mut self, reason: FeedEnd) {
+    pub fn end_feed(&mut self) {
         if self.waiting.feed.as_ref().is_some_and(|feed| feed.end()) {
-            self.tell(Outgoing::feed_end(self.call, reason));
+            self.tell(Outgoing::feed_end(self.call));
         }
     }
 

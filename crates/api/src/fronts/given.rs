@@ -1,4 +1,4 @@
-//! How an answer is given, whatever its form: as a whole, or part by part with something said where there is nothing to say.
+//! How an answer is given in any form: as a whole, or part by part with a ping where there is nothing to say.
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse};

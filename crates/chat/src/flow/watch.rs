@@ -78,7 +78,7 @@ async fn show(member: &Member, mut executing: Executing, mut events: mpsc::Recei
         tokio::select! {
             biased;
             event = executing.next_event() => match event {
-                // What it says is for nobody, but it has read.
+                // What it says is not used, but it has read.
                 Some(plugbay_operations::StreamEvent::Chunk { read, .. }) => strands.forget(read),
                 Some(plugbay_operations::StreamEvent::Progress(_)) => {}
                 None => break,

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use admission::Admission;
 use plugbay_domain::{CallId, Code, PluginRef, Tool, escape, is_for_callers};
-use plugbay_protocol::FeedEnd;
 use plugbay_session::{CallError, NewCall, RunningCall, SessionEnd, StreamEvent, Time};
 use request::{AskedBy, Deadline};
 use tokio::time::Instant;
@@ -98,7 +97,7 @@ impl Executing {
 
     /// Nothing more is fed to it.
     pub fn end_feed(&mut self) {
-        self.running.end_feed(FeedEnd::End);
+        self.running.end_feed();
     }
 }
 

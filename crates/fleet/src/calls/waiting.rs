@@ -118,7 +118,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-/// One of the places for calls that last. None of them is waited for: how long one lasts is known to nobody. `None` when
+/// One of the places for calls that last. None of them is waited for: how long one lasts is not known. `None` when
 /// another session takes the calls by now.
 pub(crate) fn stream_place(member: &Member, up: &Up) -> Result<Option<OwnedSemaphorePermit>, FleetError> {
     match Arc::clone(&up.streams).try_acquire_owned() {

@@ -140,7 +140,7 @@ async fn a_stream_ends_with_the_call_that_it_serves() {
     plugin.until_gone(2).await;
     let over = plugin.ask("http.stream", json!({"url": plugin.url.clone(), "call": given_up})).await;
     assert_eq!(over["error"]["code"], -32602, "{over}");
-    // Also one that nobody reads; the one of no call ends with the session.
+    // Also one without a reader; the one of no call ends with the session.
     let read = plugin.ask("http.read", json!({"stream": streams[1]})).await;
     assert_eq!(read["error"]["data"]["code"], "no-stream");
     let Plugin { session, mut gone, _bench, .. } = plugin;
